@@ -1,0 +1,1 @@
+"""Running the user's code and deciding what may happen to it."""
