@@ -1,0 +1,324 @@
+"""The two databases a journal can live in, and what differs between them.
+
+`Database.open(address)` takes a path, `sqlite:///path` or `postgresql://user@host/name`. Everything above sees the same four things:
+a connection to append with, connections to read with, statements in one style, and errors as those of `journal.errors`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from playhead.journal import sql
+from playhead.journal.errors import (
+    JournalError,
+    JournalFull,
+    JournalReadOnly,
+    JournalUnavailable,
+    NewerDatabase,
+    NotAJournal,
+)
+
+LOCK_TIMEOUT_S = 30.0
+"""How long an append waits for other processes before JournalUnavailable."""
+
+READ_CONNECTIONS_MAX = 8
+"""Reads at the same time in one process; further ones wait."""
+
+IDS_IN_STATEMENT_MAX = 256
+
+Row = Sequence[Any]
+
+
+class Database(ABC):
+    """One SQL database: how to reach it, lock it, and tell what went wrong."""
+
+    engine: sa.Engine
+    address: str
+
+    @staticmethod
+    def open(address: str) -> Database:
+        """The database at an address. Makes its tables if it is new; refuses what is no journal, or a newer one."""
+        if address.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+            return PostgresDatabase(address)
+        return SqliteDatabase(address)
+
+    @abstractmethod
+    def begin_append(self, cursor: Any) -> None:
+        """Begin the transaction in which nobody else appends."""
+
+    @abstractmethod
+    def rows_of(self, cursor: Any, template: str, ids: Sequence[bytes]) -> list[Row]:
+        """Run a statement for many ids, which stand in it as `{ids}`."""
+
+    @abstractmethod
+    def statement(self, text: str) -> str:
+        """A statement written with `?` in this database's style."""
+
+    @abstractmethod
+    def translate(self, error: BaseException) -> JournalError | None:
+        """What a driver's error means; None if it is not one of the database's."""
+
+    @abstractmethod
+    def connect_writer(self) -> Any:
+        """A driver connection of its own for the write thread, in autocommit mode."""
+
+    @abstractmethod
+    def notify(self, cursor: Any) -> None:
+        """Tell other processes, with the commit, that there are new events."""
+
+    @abstractmethod
+    def watch(self, stop: threading.Event) -> Iterator[None]:
+        """Yield whenever another process may have appended, until `stop` is set. Blocks between."""
+
+    @abstractmethod
+    def create_tables(self, metadata: sa.MetaData, connection: sa.Connection) -> None:
+        """Make those of the tables that do not exist yet."""
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for reads; errors come out translated."""
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except JournalError:
+            raise
+        except Exception as error:
+            raise self.translated(error) from error
+
+    def translated(self, error: BaseException) -> BaseException:
+        """The error to raise for a driver's error: itself if it is not the database's."""
+        original = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error
+        return self.translate(original) or error
+
+    def close(self) -> None:
+        """Give all pooled connections back."""
+        self.engine.dispose()
+
+
+class SqliteDatabase(Database):
+    """A journal in one file: WAL, synchronous=FULL, one writer at a time by BEGIN IMMEDIATE."""
+
+    WATCH_INTERVAL_S = 0.02
+
+    def __init__(self, address: str) -> None:
+        self.path = Path(address.removeprefix("sqlite:///")).expanduser()
+        self.address = str(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalReadOnly(
+                f"The folder of {self.path} can not be made: {error.strerror}.", path=self.path
+            ) from error
+        self.engine = sa.create_engine(
+            "sqlite+pysqlite://",
+            creator=self._connect,
+            poolclass=sa.QueuePool,
+            pool_size=READ_CONNECTIONS_MAX,
+            max_overflow=0,
+            pool_timeout=LOCK_TIMEOUT_S,
+        )
+        self._check()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    def _check(self) -> None:
+        """Refuse what is no journal; make the file one if it is empty."""
+        try:
+            connection = self._connect()
+            try:
+                application = connection.execute("PRAGMA application_id").fetchone()[0]
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+                if application == 0 and tables == 0:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    connection.execute(f"PRAGMA application_id={sql.APPLICATION_ID}")
+                    connection.execute(f"PRAGMA user_version={sql.JOURNAL_FORMAT}")
+                elif application != sql.APPLICATION_ID:
+                    raise NotAJournal(
+                        f"{self.path} is an SQLite database, but not a Playhead journal: choose another path.",
+                        path=self.path,
+                    )
+                elif version > sql.JOURNAL_FORMAT:
+                    raise newer(str(self.path), version)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise self.translated(error) from error
+
+    def connect_writer(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.Error as error:
+            raise self.translated(error) from error
+
+    def begin_append(self, cursor: sqlite3.Cursor) -> None:
+        cursor.execute("BEGIN IMMEDIATE")
+
+    def rows_of(self, cursor: Any, template: str, ids: Sequence[bytes]) -> list[Row]:
+        rows: list[Row] = []
+        for start in range(0, len(ids), IDS_IN_STATEMENT_MAX):
+            chunk = ids[start : start + IDS_IN_STATEMENT_MAX]
+            # A power of two of places keeps the number of different statements small.
+            places = 1 << (len(chunk) - 1).bit_length()
+            padded = [*chunk, *([chunk[-1]] * (places - len(chunk)))]
+            rows += cursor.execute(_with_places(template, places), padded).fetchall()
+        return rows
+
+    def statement(self, text: str) -> str:
+        return text
+
+    def notify(self, cursor: sqlite3.Cursor) -> None:
+        """Nothing to do: others see `PRAGMA data_version` change."""
+
+    def watch(self, stop: threading.Event) -> Iterator[None]:
+        connection = self._connect()
+        try:
+            seen = None
+            while not stop.is_set():
+                version = connection.execute("PRAGMA data_version").fetchone()[0]
+                if version != seen:
+                    seen = version
+                    yield
+                stop.wait(self.WATCH_INTERVAL_S)
+        finally:
+            connection.close()
+
+    def create_tables(self, metadata: sa.MetaData, connection: sa.Connection) -> None:
+        metadata.create_all(connection)
+        if metadata is sql.metadata:
+            for trigger in sql.SQLITE_TRIGGERS:
+                connection.exec_driver_sql(trigger)
+
+    def translate(self, error: BaseException) -> JournalError | None:
+        if not isinstance(error, sqlite3.Error):
+            return None
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        where = {"path": self.path, "sqlite": getattr(error, "sqlite_errorname", "")}
+        if code == sqlite3.SQLITE_NOTADB:
+            return NotAJournal(f"{self.path} is not an SQLite database: choose another path.", **where)
+        if code == sqlite3.SQLITE_FULL:
+            return JournalFull(f"No space left for {self.path}: nothing was recorded; free space, send again.", **where)
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) or (
+            code == sqlite3.SQLITE_CANTOPEN and self.path.exists()
+        ):
+            return JournalReadOnly(f"{self.path} can not be written: make it and its folder writable.", **where)
+        if code == sqlite3.SQLITE_IOERR and "disk" in str(error).lower() and _no_space(self.path.parent):
+            return JournalFull(f"No space left for {self.path}: nothing was recorded; free space, send again.", **where)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return JournalUnavailable(
+                f"Another process has held {self.path} for {LOCK_TIMEOUT_S:.0f} s: send the request again.", **where
+            )
+        return JournalUnavailable(f"{self.path}: {error}", **where)
+
+
+class PostgresDatabase(Database):
+    """A journal in a PostgreSQL database: synchronous_commit=on, one writer at a time by an advisory lock."""
+
+    WATCH_TIMEOUT_S = 1.0
+
+    def __init__(self, address: str) -> None:
+        url = sa.make_url(address).set(drivername="postgresql+psycopg")
+        self.address = url.render_as_string(hide_password=True)
+        self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self.engine = sa.create_engine(
+            url,
+            pool_size=READ_CONNECTIONS_MAX,
+            max_overflow=0,
+            pool_timeout=LOCK_TIMEOUT_S,
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+        )
+        self._statement = lru_cache(maxsize=1024)(lambda text: text.replace("?", "%s"))
+
+    def connect_writer(self) -> Any:
+        import psycopg
+
+        try:
+            connection = psycopg.connect(self._conninfo, autocommit=True)
+            connection.execute("SET synchronous_commit = on")
+            connection.execute(f"SET lock_timeout = '{int(LOCK_TIMEOUT_S)}s'")
+        except psycopg.Error as error:
+            raise self.translated(error) from error
+        connection.prepare_threshold = 2
+        return connection
+
+    def begin_append(self, cursor: Any) -> None:
+        cursor.execute("BEGIN")
+        cursor.execute(f"SELECT pg_advisory_xact_lock({sql.APPEND_LOCK})")
+
+    def rows_of(self, cursor: Any, template: str, ids: Sequence[bytes]) -> list[Row]:
+        text = self.statement(template.replace("IN ({ids})", "= ANY(?)"))
+        rows: list[Row] = cursor.execute(text, [list(ids)]).fetchall()
+        return rows
+
+    def statement(self, text: str) -> str:
+        return self._statement(text)
+
+    def notify(self, cursor: Any) -> None:
+        cursor.execute(f"NOTIFY {sql.CHANNEL}")
+
+    def watch(self, stop: threading.Event) -> Iterator[None]:
+        import psycopg
+
+        with psycopg.connect(self._conninfo, autocommit=True) as connection:
+            connection.execute(f"LISTEN {sql.CHANNEL}")
+            yield
+            while not stop.is_set():
+                for _ in connection.notifies(timeout=self.WATCH_TIMEOUT_S, stop_after=1):
+                    yield
+
+    def create_tables(self, metadata: sa.MetaData, connection: sa.Connection) -> None:
+        metadata.create_all(connection)
+        if metadata is sql.metadata:
+            for trigger in sql.POSTGRES_TRIGGERS:
+                connection.exec_driver_sql(trigger)
+
+    def translate(self, error: BaseException) -> JournalError | None:
+        import psycopg
+
+        if not isinstance(error, psycopg.Error):
+            return None
+        where = {"database": self.address, "sqlstate": error.sqlstate or ""}
+        text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if error.sqlstate in ("53100", "53200"):
+            return JournalFull(f"{self.address}: {text}: nothing was recorded; free space, send again.", **where)
+        if error.sqlstate in ("25006", "42501"):
+            return JournalReadOnly(f"{self.address} can not be written: {text}.", **where)
+        if error.sqlstate in ("3D000", "28P01", "28000"):
+            return NotAJournal(f"{self.address}: {text}.", **where)
+        return JournalUnavailable(f"{self.address}: {text}.", **where)
+
+
+def newer(where: str, version: int) -> NewerDatabase:
+    """The refusal of a database that a newer version made."""
+    return NewerDatabase(
+        f"{where} has journal format {version}; this version of Playhead knows {sql.JOURNAL_FORMAT}: upgrade Playhead.",
+        found=version,
+        known=sql.JOURNAL_FORMAT,
+    )
+
+
+@lru_cache(maxsize=256)
+def _with_places(template: str, places: int) -> str:
+    return template.format(ids=", ".join("?" * places))
+
+
+def _no_space(folder: Path) -> bool:
+    import os
+
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize < 1 << 16

@@ -1,0 +1,115 @@
+"""Telling readers that there is more to read.
+
+A reader keeps the revision it has seen and nothing else, so a slow one holds nothing here: it is told that the head moved, and
+reads the events from the journal when it is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeVar
+
+from playhead.exceptions import ShuttingDown
+
+Message = TypeVar("Message")
+
+
+class Beyond:
+    """What a stream yields in place of a message: nothing more until the head is beyond `revision`."""
+
+    __slots__ = ("revision",)
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+
+
+class Hub:
+    """The head as this process knows it, and those who wait for it to move.
+
+    `on_first_wait` is called once, before the first wait: it starts watching what other processes append.
+    """
+
+    def __init__(self, revision: int, on_first_wait: Callable[[], None]) -> None:
+        self.revision = revision
+        self._moved = threading.Condition()
+        self._loops: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
+        self._on_first_wait: Callable[[], None] | None = on_first_wait
+        self._closed = False
+
+    def publish(self, revision: int) -> None:
+        """The head is at least `revision`. Any thread."""
+        with self._moved:
+            if revision <= self.revision:
+                return
+            self.revision = revision
+            self._wake()
+
+    def close(self) -> None:
+        """Wake everybody for the last time: they get ShuttingDown."""
+        with self._moved:
+            self._closed = True
+            self._wake()
+
+    def wait(self, after: int, timeout_s: float | None = None) -> bool:
+        """Block until the head is beyond `after`; False when that took longer than `timeout_s`."""
+        self._start()
+        with self._moved:
+            reached = self._moved.wait_for(lambda: self._closed or self.revision > after, timeout_s)
+        self._check()
+        return reached
+
+    async def wait_async(self, after: int) -> None:
+        """Return once the head is beyond `after`. Cancellation leaves nothing behind."""
+        self._start()
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._moved:
+                if self._closed or self.revision > after:
+                    break
+                moved = self._loops.get(loop)
+                if moved is None:
+                    moved = self._loops[loop] = asyncio.Event()
+            await moved.wait()
+        self._check()
+
+    def _wake(self) -> None:
+        self._moved.notify_all()
+        loops, self._loops = self._loops, {}
+        for loop, moved in loops.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(moved.set)
+
+    def _start(self) -> None:
+        with self._moved:
+            start, self._on_first_wait = self._on_first_wait, None
+        if start is not None:
+            start()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ShuttingDown("The journal is being closed: resume elsewhere from the last revision seen.")
+
+
+def blocking(stream: Iterator[Message | Beyond], hub: Hub) -> Iterator[Message]:
+    """A stream for the caller's thread, which blocks where there is nothing yet."""
+    for message in stream:
+        if isinstance(message, Beyond):
+            hub.wait(message.revision)
+        else:
+            yield message
+
+
+async def unblocking(
+    stream: Iterator[Message | Beyond], hub: Hub, read: Callable[[Callable[[], Message | Beyond | None]], object]
+) -> AsyncIterator[Message]:
+    """A stream for an event loop. `read(function)` awaits a blocking function in a thread."""
+    while True:
+        message = await read(lambda: next(stream, None))  # type: ignore[misc] # `read` is a coroutine function
+        if message is None:
+            return
+        if isinstance(message, Beyond):
+            await hub.wait_async(message.revision)
+        else:
+            yield message

@@ -1,0 +1,189 @@
+"""An open journal: its identity, its head, its events, and word of new ones."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+import uuid_utils
+
+from playhead import v1
+from playhead.journal import sql
+from playhead.journal.append import Append
+from playhead.journal.database import Database, newer
+from playhead.journal.errors import JournalError, NotAJournal
+from playhead.journal.hub import Hub
+from playhead.journal.lru import Lru
+from playhead.journal.merkle import Tree
+from playhead.journal.record import Caller, Record
+
+PAGE_EVENTS_MAX = 500
+"""Events read at once by the streams."""
+
+Clock = Callable[[], int]
+
+logger = logging.getLogger("playhead.journal")
+
+
+def system_clock() -> int:
+    """Microseconds since the Unix epoch."""
+    return time.time_ns() // 1_000
+
+
+class Journal:
+    """A journal in a database: made on first opening, then only ever appended to.
+
+    Reading is safe from any thread and any process. Appending is the `Writer`'s.
+    """
+
+    def __init__(self, database: Database, clock: Clock = system_clock) -> None:
+        self.database = database
+        self.clock = clock
+        self.id = self._found()
+        self.hub = Hub(self.head()[0], self._watch)
+        self._stop = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def head(self) -> tuple[int, int]:
+        """The last revision and when it was recorded, in microseconds since the Unix epoch."""
+        with self.database.reading() as connection:
+            row = connection.exec_driver_sql(sql.SELECT_HEAD).one()
+        return row[0], row[1]
+
+    def root(self, size: int) -> bytes:
+        """The Merkle root over the first `size` events."""
+        with self.database.reading() as connection:
+            return Tree.at(size, lambda level, position: self._node(connection, level, position)).root()
+
+    def revision_at(self, time_us: int) -> int:
+        """The last revision recorded at or before a time; 0 when there is none. Never decreasing times make it a bisection."""
+        low, high = 0, self.head()[0]
+        statement = self.database.statement(sql.SELECT_RECORDED_AT)
+        with self.database.reading() as connection:
+            while low < high:
+                middle = (low + high + 1) // 2
+                if connection.exec_driver_sql(statement, (middle,)).scalar_one() <= time_us:
+                    low = middle
+                else:
+                    high = middle - 1
+        return low
+
+    def read(
+        self,
+        first: int,
+        last: int,
+        *,
+        stream: bytes | None = None,
+        kinds: list[str] | None = None,
+        backwards: bool = False,
+        limit: int = PAGE_EVENTS_MAX,
+    ) -> list[Record]:
+        """Events of revisions first … last, both included, in order, or last first when `backwards`."""
+        query = sql.select_events(
+            first=first, last=last, stream=stream, kinds=kinds or [], backwards=backwards, limit=limit
+        )
+        with self.database.reading() as connection:
+            return [Record(*row) for row in connection.execute(query)]
+
+    def pages(self, first: int, last: int, page: int = PAGE_EVENTS_MAX) -> Iterator[list[Record]]:
+        """All events of a range, page by page, through the driver: for folding, which reads everything."""
+        statement = self.database.statement(sql.SELECT_RANGE)
+        while first <= last:
+            with self.database.reading() as connection:
+                rows = connection.exec_driver_sql(statement, (first, last, page)).fetchall()
+            if not rows:
+                return
+            yield [Record(*row) for row in rows]
+            first = rows[-1][0] + 1
+
+    def nodes(self, level: int, first: int, last: int) -> list[bytes]:
+        """Kept nodes of a level at positions first … last - 1."""
+        with self.database.reading() as connection:
+            rows = connection.exec_driver_sql(
+                self.database.statement(sql.SELECT_NODES), (level, first, last)
+            ).fetchall()
+        return [bytes(row[2]) for row in sorted(rows, key=lambda row: row[1])]
+
+    def close(self) -> None:
+        """End all subscriptions and give the connections back. The writer must have been drained."""
+        self._stop.set()
+        self.hub.close()
+        if self._watcher is not None:
+            self._watcher.join()
+        self.database.close()
+
+    def _node(self, connection: sa.Connection, level: int, position: int) -> bytes:
+        text, values = (sql.SELECT_NODE, (level, position)) if level else (sql.SELECT_LEAF, (position + 1,))
+        return bytes(connection.exec_driver_sql(self.database.statement(text), values).scalar_one())
+
+    def _found(self) -> bytes:
+        """The journal's id. In a new database: make the tables and append the first event."""
+        database = self.database
+        connection = database.connect_writer()
+        cursor = connection.cursor()
+        try:
+            known = self._known(cursor)
+            if known is not None:
+                return known
+            with database.engine.connect() as tables:
+                if tables.dialect.name == "sqlite":
+                    tables.exec_driver_sql("BEGIN IMMEDIATE")
+                database.create_tables(sql.metadata, tables)
+                tables.commit()
+            database.begin_append(cursor)
+            known = self._known(cursor)
+            if known is None:
+                known = uuid_utils.uuid7().bytes
+                append = Append(database, cursor, known, 0, self.clock(), Tree(), Lru(8))
+                append.write(sql.INSERT_JOURNAL, [(known, sql.JOURNAL_FORMAT)])
+                append.append(known, "journal_created", _created(known), Caller("playhead"))
+                append.write_events()
+            cursor.execute("COMMIT")
+            return known
+        except JournalError:
+            raise
+        except Exception as error:
+            raise database.translated(error) from error
+        finally:
+            connection.close()
+
+    def _known(self, cursor: Any) -> bytes | None:
+        """The id in the journal's own table; None when there is no such table or no row yet."""
+        with self.database.reading() as connection:
+            inspector = sa.inspect(connection)
+            names = set(inspector.get_table_names())
+        if "journal" not in names:
+            if names & {"events", "tree_nodes"}:
+                raise NotAJournal(f"{self.database.address} holds other tables under a journal's names.")
+            return None
+        row = cursor.execute(sql.SELECT_JOURNAL).fetchone()
+        if row is None:
+            return None
+        if row[1] > sql.JOURNAL_FORMAT:
+            raise newer(self.database.address, row[1])
+        return bytes(row[0])
+
+    def _watch(self) -> None:
+        """Follow what other processes append, from the first wait on."""
+        self._watcher = threading.Thread(target=self._follow, name="playhead-watcher", daemon=True)
+        self._watcher.start()
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                for _ in self.database.watch(self._stop):
+                    self.hub.publish(self.head()[0])
+            except Exception as error:
+                # The database went away: readers wait on, and are told when it is back.
+                logger.warning("Watching the database failed, trying again: %s", self.database.translated(error))
+                self._stop.wait(1.0)
+
+
+def _created(journal_id: bytes) -> v1.Event:
+    return v1.Event(
+        journal_created=v1.JournalCreated(journal_id=str(uuid_utils.UUID(bytes=journal_id)), created_with="playhead")
+    )

@@ -1,0 +1,325 @@
+"""The write path: one thread, many commands in one transaction, one fsync.
+
+The thread takes all the commands that wait, up to a bound, and does in ONE transaction: begin so that nobody else can append;
+take up what other processes appended; for each command in order either find the answer recorded for its request id or let the
+handler decide it; write events, tree nodes and view changes; commit. Only then are the futures resolved and the readers
+told. If anything fails, the transaction is rolled back, all caches are dropped and the futures fail with a typed error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from playhead.exceptions import InternalDefect, PlayheadError, QueueFull, ShuttingDown
+from playhead.journal import sql
+from playhead.journal.append import Append, StreamHead
+from playhead.journal.database import Database
+from playhead.journal.errors import JournalError, JournalUnavailable
+from playhead.journal.hub import Hub
+from playhead.journal.lru import Lru
+from playhead.journal.merkle import Tree
+from playhead.journal.record import Record
+
+QUEUE_JOBS_MAX = 4_096
+"""Jobs that may wait for the writer; one more is refused with QueueFull."""
+
+BATCH_COMMANDS_MAX = 1_000
+"""Commands decided in one transaction, unless a single job has more."""
+
+STREAM_HEADS_MAX = 20_000
+"""Streams whose last version and leaf are kept in memory."""
+
+CATCH_UP_PAGE = 1_000
+
+logger = logging.getLogger("playhead.journal")
+
+
+class Command(Protocol):
+    """What is asked for. `request_id` is 16 bytes, or None when it needs no recorded answer."""
+
+    @property
+    def request_id(self) -> bytes | None: ...
+
+
+C = TypeVar("C", bound=Command)
+C_contra = TypeVar("C_contra", bound=Command, contravariant=True)
+
+
+class Handler(Protocol[C_contra]):
+    """Turns commands into events. Called on the write thread only, inside the append transaction."""
+
+    def prepare(self, append: Append, commands: Sequence[C_contra]) -> None:
+        """Read what deciding these commands will need, in as few statements as possible."""
+
+    def decide(self, append: Append, command: C_contra) -> object:
+        """Append the command's events and answer it. A PlayheadError answers this command alone: append nothing before it."""
+
+    def answer(self, append: Append, command: C_contra, records: list[Record]) -> object:
+        """The answer to a command that was recorded before as these events."""
+
+    def flush(self, append: Append) -> None:
+        """Write the view changes of `append.records`."""
+
+    def catch_up(self, records: list[Record]) -> None:
+        """Others appended these events: forget what they made stale."""
+
+    def reset(self) -> None:
+        """Forget everything that is not in the database."""
+
+
+@dataclass(slots=True)
+class Job(Generic[C]):
+    """Commands that came together and are answered together: with a list, each item an answer or a PlayheadError."""
+
+    commands: Sequence[C]
+    future: Any
+    loop: asyncio.AbstractEventLoop | None
+    outcomes: list[object] = field(default_factory=list)
+
+
+class Writer(Generic[C]):
+    """The one thread of this process that appends. `clock` gives microseconds since the Unix epoch."""
+
+    def __init__(
+        self,
+        database: Database,
+        journal_id: bytes,
+        handler: Handler[C],
+        hub: Hub,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+    ) -> None:
+        self._database = database
+        self._journal_id = journal_id
+        self._handler = handler
+        self._hub = hub
+        self._clock = clock
+        self._jobs: queue.SimpleQueue[Job[C] | None] = queue.SimpleQueue()
+        self._connection: Any = None
+        self._head = 0
+        self._tree: Tree | None = None
+        self._heads: Lru[bytes, StreamHead] = Lru(STREAM_HEADS_MAX)
+        self._draining = False
+        self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, commands: Sequence[C], loop: asyncio.AbstractEventLoop | None = None) -> Any:
+        """Queue commands; the future has their outcomes in order, once they are durable.
+
+        It is an asyncio future of `loop`, to be called from that loop's thread, or a concurrent one. Raises QueueFull at the
+        bound and ShuttingDown after `drain`.
+        """
+        if self._draining:
+            raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
+        if self._jobs.qsize() >= QUEUE_JOBS_MAX:
+            raise QueueFull(
+                f"{QUEUE_JOBS_MAX} requests wait for the writer: back off, send the same request again.",
+                limit=QUEUE_JOBS_MAX,
+            )
+        future: Any = Future() if loop is None else loop.create_future()
+        self._jobs.put(Job(commands, future, loop))
+        return future
+
+    def drain(self) -> None:
+        """Refuse further commands, finish those that wait, end the thread. Safe to call twice."""
+        if not self._draining:
+            self._draining = True
+            self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            job = self._jobs.get()
+            batch: list[Job[C]] = []
+            count = 0
+            while job is not None:
+                batch.append(job)
+                count += len(job.commands)
+                if count >= BATCH_COMMANDS_MAX:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            # A command that was queued in the instant of `drain` may stand behind its mark.
+            last = job is None and self._jobs.empty()
+            if batch:
+                self._commit(batch)
+        self._disconnect()
+
+    def _commit(self, batch: list[Job[C]]) -> None:
+        try:
+            revision = self._attempt(batch)
+        except Exception as error:
+            self._forget()
+            translated = self._database.translated(error)
+            if isinstance(translated, JournalError):
+                _resolve(batch, translated)
+            else:
+                self._isolate(batch, error)
+            return
+        if revision:
+            self._hub.publish(revision)
+        _resolve(batch)
+
+    def _isolate(self, batch: list[Job[C]], error: Exception) -> None:
+        """A defect in one command must not fail its neighbours: try each of them alone."""
+        commands = [(job, command) for job in batch for command in job.commands]
+        if len(commands) == 1:
+            logger.error("A command failed in the write thread; nothing of it was recorded.", exc_info=error)
+            defect = InternalDefect(f"{type(error).__name__}: {error}. Nothing was recorded.")
+            defect.__cause__ = error
+            batch[0].outcomes = [defect]
+            _resolve(batch)
+            return
+        for job in batch:
+            job.outcomes = []
+        for job, command in commands:
+            alone: Job[C] = Job([command], Future(), None)
+            self._commit([alone])
+            failure = alone.future.exception()
+            job.outcomes.append(failure if failure is not None else alone.outcomes[0])
+        _resolve(batch)
+
+    def _attempt(self, batch: list[Job[C]]) -> int:
+        """Decide and write a batch in one transaction; the new head, or 0 when nothing was appended."""
+        if self._connection is None:
+            self._connection = self._database.connect_writer()
+        cursor = self._connection.cursor()
+        try:
+            self._database.begin_append(cursor)
+            append = self._begin(cursor)
+            self._decide(append, batch)
+            if append.records:
+                append.write_events()
+                self._handler.flush(append)
+                self._database.notify(cursor)
+            cursor.execute("COMMIT" if append.changed else "ROLLBACK")
+        finally:
+            cursor.close()
+        self._head = append.revision
+        return append.revision if append.records else 0
+
+    def _begin(self, cursor: Any) -> Append:
+        statement = self._database.statement
+        head, recorded_at = cursor.execute(statement(sql.SELECT_HEAD)).fetchone() or (0, 0)
+        if head != self._head:
+            self._catch_up(cursor, head)
+        if self._tree is None:
+            self._tree = read_tree(cursor, self._database, head)
+        now = max(self._clock(), recorded_at)
+        return Append(self._database, cursor, self._journal_id, head, now, self._tree, self._heads)
+
+    def _catch_up(self, cursor: Any, head: int) -> None:
+        """Take up what other processes appended since this one did."""
+        self._tree = None
+        if head - self._head > STREAM_HEADS_MAX or head < self._head:
+            self._handler.reset()
+            self._heads.clear()
+            return
+        statement = self._database.statement(sql.SELECT_RANGE)
+        while self._head < head:
+            rows = cursor.execute(statement, (self._head + 1, head, CATCH_UP_PAGE)).fetchall()
+            records = [Record(*row) for row in rows]
+            for record in records:
+                self._heads.drop(record.stream)
+            self._handler.catch_up(records)
+            self._head = records[-1].revision
+
+    def _decide(self, append: Append, batch: list[Job[C]]) -> None:
+        commands = [command for job in batch for command in job.commands]
+        recorded = self._recorded(append, commands)
+        self._handler.prepare(append, commands)
+        for job in batch:
+            for command in job.commands:
+                request_id = command.request_id
+                before = len(append.records)
+                try:
+                    known = recorded.get(request_id) if request_id is not None else None
+                    if known:
+                        outcome = self._handler.answer(append, command, known)
+                    else:
+                        outcome = self._handler.decide(append, command)
+                except PlayheadError as error:
+                    assert len(append.records) == before, "a command failed after it had appended"
+                    outcome = error
+                job.outcomes.append(outcome)
+                if request_id is not None and len(append.records) > before:
+                    recorded[request_id] = append.records[before:]
+
+    def _recorded(self, append: Append, commands: Sequence[C]) -> dict[bytes, list[Record]]:
+        """The events of those commands that were recorded before, by request id."""
+        ids = [command.request_id for command in commands if command.request_id is not None]
+        recorded: dict[bytes, list[Record]] = {}
+        if ids:
+            for row in append.rows_of(sql.SELECT_REQUESTS, ids):
+                record = Record(*row)
+                assert record.request_id is not None
+                recorded.setdefault(bytes(record.request_id), []).append(record)
+        return recorded
+
+    def _forget(self) -> None:
+        """After a failure: what is in memory may be ahead of what is on disk."""
+        self._disconnect()
+        self._tree = None
+        self._heads.clear()
+        self._handler.reset()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                # Closing rolls an open transaction back.
+                connection.close()
+            except Exception:
+                logger.warning("The writer's connection could not be closed; a new one is made.", exc_info=True)
+
+
+def read_tree(cursor: Any, database: Database, size: int) -> Tree:
+    """The tree over the first `size` events, from its kept nodes."""
+
+    def node(level: int, position: int) -> bytes:
+        text, values = (sql.SELECT_NODE, (level, position)) if level else (sql.SELECT_LEAF, (position + 1,))
+        row = cursor.execute(database.statement(text), values).fetchone()
+        if row is None:
+            raise JournalUnavailable(f"Node ({level}, {position}) of the Merkle tree is missing: run `journal verify`.")
+        return bytes(row[0])
+
+    return Tree.at(size, node)
+
+
+def _resolve(batch: list[Job[Any]], error: BaseException | None = None) -> None:
+    """Hand outcomes, or one error for all, to those who wait; each event loop is woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
+    for job in batch:
+        if job.loop is not None:
+            by_loop.setdefault(job.loop, []).append(job)
+        elif job.future.set_running_or_notify_cancel():
+            _settle(job, error)
+    for loop, jobs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle_all, jobs, error)
+        except RuntimeError:
+            # The loop is closed: nobody waits there any more. What was decided is in the journal.
+            logger.debug("An event loop was closed before its answers came.")
+
+
+def _settle_all(jobs: list[Job[Any]], error: BaseException | None) -> None:
+    for job in jobs:
+        if not job.future.done():
+            _settle(job, error)
+
+
+def _settle(job: Job[Any], error: BaseException | None) -> None:
+    if error is None:
+        job.future.set_result(job.outcomes)
+    else:
+        job.future.set_exception(error)
