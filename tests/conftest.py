@@ -1,0 +1,39 @@
+"""What every test runs under: no settings of the user's, a home directory of its own, long runs only when asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_home = pytest.StashKey[Path]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--soak` adds the tests that are marked so."""
+    parser.addoption("--soak", action="store_true", help="also run the long tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this process and the ones it starts an empty home: no test sees ~/.playhead or PLAYHEAD_… settings."""
+    for name in [name for name in os.environ if name.startswith("PLAYHEAD_")]:
+        del os.environ[name]
+    config.stash[_home] = Path(tempfile.mkdtemp(prefix="playhead-tests-"))
+    os.environ["HOME"] = str(config.stash[_home])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the home; a process that outlives its test may still write there, and then the rest is left behind."""
+    shutil.rmtree(config.stash[_home], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out unless asked for."""
+    if config.getoption("--soak"):
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
