@@ -1,0 +1,33 @@
+"""`import playhead` loads what defining a flow needs, the rest when it is used. Counted in modules, not in seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"sqlalchemy", "aiosqlite", "psycopg", "grpc", "fsspec", "rich", "typer", "cryptography", "opentelemetry"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has loaded after `statement`."""
+    program = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
+    output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    return {name.partition(".")[0] for name in json.loads(output)}
+
+
+@pytest.mark.parametrize("statement", ["import playhead", "from playhead import flow, task"])
+def test_importing_loads_no_server_database_or_terminal_library(statement: str) -> None:
+    assert loaded_by(statement) & HEAVY == set()
+
+
+@pytest.mark.parametrize("room", ["grpc_server", "journal", "projector", "replay", "engine.orchestration"])
+def test_importing_the_sdk_loads_no_room_of_the_server(room: str) -> None:
+    program = f"from playhead import flow, task; import sys; sys.exit('playhead.{room}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_the_messages_alone_load_no_grpc() -> None:
+    assert loaded_by("from playhead import v1") & HEAVY == set()
