@@ -1,0 +1,159 @@
+"""The client of a server, over gRPC.
+
+Importing this module loads gRPC; `playhead.client.connect` does so only when an address is given.
+
+Repeating. Every call waits for a connection and is repeated by gRPC itself, with growing and jittered pauses, when it
+ends in UNAVAILABLE: the connection broke, the server drains, its database is away. That is safe: a command carries its
+request id and reads have no effect. One deadline covers all attempts.
+
+Forking. A channel does not survive a fork, so a forked child opens its own on its first call. gRPC asks that no call is
+running in another thread at the moment of the fork; start worker processes with "spawn" where that can not be promised.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future
+from importlib.metadata import version
+from typing import Any, cast
+from urllib.parse import quote
+
+import grpc
+
+from playhead.client.errors import error_of_call
+from playhead.client.interface import Request, Response, Streaming, Unary
+from playhead.exceptions import BadRequest
+
+TIMEOUT_S = 60.0
+ATTEMPTS_MAX = 5  # gRPC's own bound
+RECEIVED_BYTES_MAX = 128 * 1024 * 1024  # a page of 1,000 states with the largest inline results, and room
+
+_RETRY = {
+    "maxAttempts": ATTEMPTS_MAX,
+    "initialBackoff": "0.1s",
+    "backoffMultiplier": 3,
+    "maxBackoff": "5s",
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+_OPTIONS = [
+    ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": _RETRY}]})),
+    ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),  # the default, 256 KiB, would not repeat larger commands
+    ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
+    # A server that restarts is found again within a second, not after the default's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A peer that vanished without a word is noticed while a call waits for it.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_http_proxy", 0),  # proxies of the environment are for the web, not for this service
+    ("grpc.primary_user_agent", f"playhead-python/{version('playhead')}"),
+]
+
+
+class RemoteClient:
+    """Talks to the server at `api_url`: "grpc://host:port", or "unix:/path" for a socket on this machine.
+
+    `timeout_s` bounds each call with all its attempts. `actor` is who the journal shall note as asking, beside what the
+    server itself sees of the peer; default: this user on this host. Connects when first used. Safe to use from many
+    threads. Raises BadRequest for an address of another form.
+    """
+
+    def __init__(self, api_url: str, *, timeout_s: float = TIMEOUT_S, actor: str | None = None) -> None:
+        self.api_url = api_url
+        self._target = _target(api_url)
+        self._timeout_s = timeout_s
+        self._metadata = (("playhead-actor", quote(actor or _user_and_host(), safe="@ ")),)
+        self._open()
+
+    def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
+        """Call and wait for the answer, `timeout_s` seconds at most (default: the client's)."""
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            return self._unary(method)(request, timeout=timeout_s, metadata=self._metadata, wait_for_ready=True)
+        except grpc.RpcError as failed:
+            raise error_of_call(failed, self._asked(method)) from None
+
+    def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
+        """Call without waiting. Cancelling the future drops the answer, not the command."""
+        answer: Future[Response] = Future()
+        call = self._unary(method).future(
+            request, timeout=self._timeout_s, metadata=self._metadata, wait_for_ready=True
+        )
+        call.add_done_callback(lambda done: _settle(answer, done, self._asked(method)))
+        return answer
+
+    def stream(self, method: Streaming[Request, Response], request: Request) -> Iterator[Response]:
+        """Call, at the first step of the iterator, and iterate over the answers; `.close()` ends the call.
+
+        There is no deadline. An attempt that fails before the first answer is repeated; later errors are raised, and
+        the caller resumes from the last revision it saw.
+        """
+        call = self._streaming(method)(request, metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as failed:
+            raise error_of_call(failed, self._asked(method)) from None
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """Close the connection; calls that are running fail. Safe to call twice."""
+        self._channel.close()
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._channel = grpc.insecure_channel(self._target, options=_OPTIONS)
+        self._callables: dict[tuple[str, str], Any] = {}
+
+    def _unary(self, method: Unary[Request, Response]) -> grpc.UnaryUnaryMultiCallable[Request, Response]:
+        return cast("grpc.UnaryUnaryMultiCallable[Request, Response]", self._callable(method))
+
+    def _streaming(self, method: Streaming[Request, Response]) -> grpc.UnaryStreamMultiCallable[Request, Response]:
+        return cast("grpc.UnaryStreamMultiCallable[Request, Response]", self._callable(method))
+
+    def _callable(self, method: Unary[Any, Any] | Streaming[Any, Any]) -> Any:
+        if self._pid != os.getpid():
+            self._open()
+        key = (method.service, method.name)
+        callable_ = self._callables.get(key)
+        if callable_ is None:
+            make = self._channel.unary_unary if isinstance(method, Unary) else self._channel.unary_stream
+            callable_ = self._callables[key] = make(
+                f"/playhead.v1.{method.service}/{method.name}",
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+        return callable_
+
+    def _asked(self, method: Unary[Any, Any] | Streaming[Any, Any]) -> str:
+        return f"{method.name} at {self.api_url}"
+
+
+def _settle(answer: Future[Any], call: Any, asked: str) -> None:
+    if not answer.set_running_or_notify_cancel():
+        return
+    if call.code() is grpc.StatusCode.OK:
+        answer.set_result(call.result())
+    else:
+        answer.set_exception(error_of_call(call, asked))
+
+
+def _target(api_url: str) -> str:
+    """What gRPC calls the address."""
+    if api_url.startswith("unix:") and len(api_url) > len("unix:"):
+        return api_url
+    scheme, _, host_and_port = api_url.partition("://")
+    host, _, port = host_and_port.rstrip("/").rpartition(":")
+    if scheme != "grpc" or not host or not port.isdigit():
+        raise BadRequest(f'{api_url!r} is no address: "grpc://host:port" or "unix:/path"', field="api_url")
+    return f"{host}:{port}"
+
+
+def _user_and_host() -> str:
+    user = os.environ.get("USER") or os.environ.get("USERNAME") or f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
