@@ -1,0 +1,19 @@
+"""A first flow: `python hello.py`. No server is needed; the run is in ~/.playhead/journal.db afterwards."""
+
+from playhead import flow, task
+
+
+@task
+def double(x: int) -> int:
+    """Anything a function can do."""
+    return 2 * x
+
+
+@flow
+def hello(x: int = 21) -> int:
+    """A flow calls tasks as functions."""
+    return double(x)
+
+
+if __name__ == "__main__":
+    print(hello())
