@@ -1,0 +1,120 @@
+"""The decision: one proposal, its facts and a policy in; what is recorded of it out.
+
+A rule is asked if it speaks about the transition as proposed. What it says:
+
+    passes, RENAMED, RECORDED    the next rule is asked
+    REPLACED, same type          REJECT, and the next rule is asked about the new proposal
+    REPLACED, another type       REJECT, and no later rule is asked: they speak about another transition
+    REJECTED, DELAYED, ABORTED   nothing changes about the run, and no later rule is asked
+    raises                       ABORTED, with the error as its reason
+
+Rules that had an effect on a proposal which a later one took away are marked FIZZLED, and what they meant to keep about
+the run is not kept. If the run's state changes, the standing rules' `after` and then all bookkeeping complete its
+status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from playhead import v1
+from playhead.engine.orchestration.policy import After, Before, Policy, Subject
+from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES
+from playhead.engine.orchestration.rules.effects import Effect, abort
+from playhead.engine.orchestration.rules.rule import Rule
+
+__all__ = ["Policy", "Subject", "decide"]
+
+ERROR_LENGTH_MAX = 1000
+"""Characters of a rule's error that are recorded."""
+
+DECISIONS = {
+    v1.RULE_REJECTED: v1.REJECT,
+    v1.RULE_REPLACED: v1.REJECT,
+    v1.RULE_DELAYED: v1.WAIT,
+    v1.RULE_ABORTED: v1.ABORT,
+}
+
+
+def decide(subject: Subject, facts: v1.Facts, command: v1.ProposeStateRequest, policy: Policy) -> v1.StateProposed:
+    """Answer one proposal. Pure: what there is to know is in `facts`, the time and the chance included.
+
+    The answer has everything but the command and the facts, which are the caller's to fill in. Its `status` is set
+    when, and only when, the run's state changed; then the caller stamps its version, its state's revision, and the
+    token and holder of a lease whose token is 0. Neither argument is changed. The proposed state must have one of the
+    nine types.
+    """
+    answer = v1.StateProposed(decision=v1.ACCEPT, policy_id=policy.id)
+    status = answer.status
+    status.CopyFrom(facts.status)
+    status.state.CopyFrom(command.state)
+    from_type, to_type = facts.status.state.type, command.state.type
+    if not status.state.name:
+        status.state.name = DEFAULT_NAMES[to_type]
+    standing = _ask(policy.rules_for(subject, command.force, from_type, to_type), facts, command, answer)
+    if answer.HasField("status"):
+        kept = policy.bookkeeping_for(subject, from_type, status.state.type)
+        _keep([*((rule, rule.after) for rule in standing), *kept] if standing else kept, facts, command, answer)
+    return answer
+
+
+def _ask(
+    rules: Sequence[tuple[Rule, Before]], facts: v1.Facts, command: v1.ProposeStateRequest, answer: v1.StateProposed
+) -> list[Rule]:
+    """Ask the rules, in order, until one takes the proposal away. Returns those that had an effect and stand."""
+    proposed = answer.status.state
+    standing: list[Rule] = []
+    for rule, before in rules:
+        try:
+            effect = before(facts, command, proposed)
+        except Exception as error:  # A rule is anybody's code: what it raises is a decision, on record under its name.
+            effect = abort(_described(error))
+        if effect is not None and _apply(rule, effect, answer, standing):
+            break
+    return standing
+
+
+def _keep(
+    rules: Sequence[tuple[Rule, After]], facts: v1.Facts, command: v1.ProposeStateRequest, answer: v1.StateProposed
+) -> None:
+    """Let the rules, in order, complete the status of a run whose state changes."""
+    status = answer.status
+    for rule, after in rules:
+        try:
+            after(facts, command, status)
+        except Exception as error:  # As above.
+            _apply(rule, abort(_described(error)), answer, [])
+            return
+
+
+def _apply(rule: Rule, effect: Effect, answer: v1.StateProposed, standing: list[Rule]) -> bool:
+    """Give a rule's word its effect. True when it took the proposal away, so that no later rule has a say."""
+    decision = DECISIONS.get(effect.kind)
+    taken_away = decision is not None and (effect.state is None or effect.state.type != answer.status.state.type)
+    if taken_away:
+        _fizzle(answer, standing)
+    if decision is not None:
+        answer.decision, answer.rule, answer.reason = decision, rule.name, effect.reason
+    if effect.kind == v1.RULE_DELAYED:
+        answer.delay.seconds = effect.delay_s
+    if effect.state is not None:
+        answer.status.state.CopyFrom(effect.state)
+    elif effect.name:
+        answer.status.state.name = effect.name
+    elif taken_away:
+        answer.ClearField("status")
+    answer.rules.add(rule=rule.name, effect=effect.kind, reason=effect.reason)
+    standing.append(rule)
+    return taken_away
+
+
+def _fizzle(answer: v1.StateProposed, standing: list[Rule]) -> None:
+    """Undo what earlier rules had said about a proposal that is no more."""
+    for outcome in answer.rules:
+        outcome.effect = v1.RULE_FIZZLED
+    standing.clear()
+
+
+def _described(error: Exception) -> str:
+    """An error as a reason."""
+    return f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX]

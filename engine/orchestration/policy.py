@@ -1,0 +1,202 @@
+"""Policies: which rules are asked, in which order.
+
+    rules_of(subject, force)   asked one after another, until one refuses or puts another type of state in place
+    bookkeeping_of(subject)    applied whenever the run's state changes
+
+Order matters. Conditions of the caller's own (leases) come first; a cached result comes before anything that waits;
+terminal rules come before those that move a run. Concurrency slots belong after PreventRunningTasksFromStoppedFlows
+(tasks) and after PreventPendingTransitions (flows).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import TypeAlias
+
+from playhead import v1
+from playhead.engine.orchestration.rules import bookkeeping as keep
+from playhead.engine.orchestration.rules.caching import CacheRetrieval, LimitCacheKeys
+from playhead.engine.orchestration.rules.cancelling import (
+    BypassCancellingFlowRunsWithNoInfra,
+    EnforceCancellingToCancelledTransition,
+)
+from playhead.engine.orchestration.rules.effects import Effect
+from playhead.engine.orchestration.rules.lease import FenceLateReports, OnlyLapsedLeases, WaitForLiveLease
+from playhead.engine.orchestration.rules.pausing import HandlePausingFlows, HandleResumingPausedFlows
+from playhead.engine.orchestration.rules.pending import PreventPendingTransitions
+from playhead.engine.orchestration.rules.retrying import RenameReruns, RetryFailedFlows, RetryFailedTasks
+from playhead.engine.orchestration.rules.rule import Rule, StateType
+from playhead.engine.orchestration.rules.scheduling import (
+    CopyScheduledTime,
+    EnsureOnlyScheduledFlowsMarkedLate,
+    WaitForScheduledTime,
+)
+from playhead.engine.orchestration.rules.stopping import PreventRunningTasksFromStoppedFlows
+from playhead.engine.orchestration.rules.terminal import (
+    HandleFlowTerminalStateTransitions,
+    HandleTaskTerminalStateTransitions,
+    PreventResultDataLoss,
+)
+
+ID_DIGITS = 32
+
+Before: TypeAlias = Callable[[v1.Facts, v1.ProposeStateRequest, v1.State], Effect | None]
+After: TypeAlias = Callable[[v1.Facts, v1.ProposeStateRequest, v1.RunStatus], None]
+
+
+class Subject(IntEnum):
+    """What a proposal is about."""
+
+    FLOW_RUN = 1
+    TASK_RUN = 2
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Ordered rules. Make another with `dataclasses.replace(core_policy(), core_task=(*core_policy().core_task,
+    MyRule()))`.
+
+    The minimal lists are what remains under force. The bookkeeping lists should keep the rules of `core_policy()`:
+    views and later decisions count on them.
+    """
+
+    core_flow: tuple[Rule, ...]
+    core_task: tuple[Rule, ...]
+    minimal_flow: tuple[Rule, ...]
+    minimal_task: tuple[Rule, ...]
+    flow_bookkeeping: tuple[Rule, ...]
+    task_bookkeeping: tuple[Rule, ...]
+    _asked: dict[tuple[int, bool, int, int], tuple[tuple[Rule, Before], ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _kept: dict[tuple[int, int, int], tuple[tuple[Rule, After], ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @cached_property
+    def id(self) -> str:
+        """A digest of all rules' names, versions, parameters and order: equal for equal policies, on any machine."""
+        return hashlib.sha256(self.describe().encode()).hexdigest()[:ID_DIGITS]
+
+    def describe(self) -> str:
+        """The policy as text, a list and its rules a line: what `id` is the digest of."""
+        lists = {
+            "core_flow": self.core_flow,
+            "core_task": self.core_task,
+            "minimal_flow": self.minimal_flow,
+            "minimal_task": self.minimal_task,
+            "flow_bookkeeping": self.flow_bookkeeping,
+            "task_bookkeeping": self.task_bookkeeping,
+        }
+        return "\n".join(f"{name}: {' '.join(map(describe_rule, rules))}" for name, rules in lists.items())
+
+    def rules_for(
+        self, subject: Subject, force: bool, from_type: StateType, to_type: StateType
+    ) -> tuple[tuple[Rule, Before], ...]:
+        """The rules to ask about a transition, in order, each with its bound `before`."""
+        key = (subject, force, from_type, to_type)
+        asked = self._asked.get(key)
+        if asked is None:
+            rules = applicable(self.rules_of(subject, force), from_type, to_type)
+            asked = self._asked[key] = tuple((rule, rule.before) for rule in rules)
+        return asked
+
+    def bookkeeping_for(
+        self, subject: Subject, from_type: StateType, to_type: StateType
+    ) -> tuple[tuple[Rule, After], ...]:
+        """The bookkeeping of a change of state, in order, each rule with its bound `after`."""
+        key = (subject, from_type, to_type)
+        kept = self._kept.get(key)
+        if kept is None:
+            rules = applicable(self.bookkeeping_of(subject), from_type, to_type)
+            kept = self._kept[key] = tuple((rule, rule.after) for rule in rules)
+        return kept
+
+    def rules_of(self, subject: Subject, force: bool) -> tuple[Rule, ...]:
+        """All rules that can be asked about such a run."""
+        if subject is Subject.FLOW_RUN:
+            return self.minimal_flow if force else self.core_flow
+        return self.minimal_task if force else self.core_task
+
+    def bookkeeping_of(self, subject: Subject) -> tuple[Rule, ...]:
+        """All bookkeeping of such a run."""
+        return self.flow_bookkeeping if subject is Subject.FLOW_RUN else self.task_bookkeeping
+
+
+def core_policy() -> Policy:
+    """The policy that applies when no other is chosen."""
+    return Policy(
+        core_flow=(
+            FenceLateReports(),
+            OnlyLapsedLeases(),
+            HandleFlowTerminalStateTransitions(),
+            EnforceCancellingToCancelledTransition(),
+            BypassCancellingFlowRunsWithNoInfra(),
+            PreventPendingTransitions(),
+            EnsureOnlyScheduledFlowsMarkedLate(),
+            HandlePausingFlows(),
+            HandleResumingPausedFlows(),
+            WaitForLiveLease(),
+            CopyScheduledTime(),
+            WaitForScheduledTime(),
+            RetryFailedFlows(),
+        ),
+        core_task=(
+            OnlyLapsedLeases(),
+            LimitCacheKeys(),
+            CacheRetrieval(),
+            HandleTaskTerminalStateTransitions(),
+            PreventRunningTasksFromStoppedFlows(),
+            CopyScheduledTime(),
+            WaitForScheduledTime(),
+            RetryFailedTasks(),
+            RenameReruns(),
+        ),
+        minimal_flow=(
+            FenceLateReports(),
+            OnlyLapsedLeases(),
+            PreventResultDataLoss(),
+            BypassCancellingFlowRunsWithNoInfra(),
+        ),
+        minimal_task=(OnlyLapsedLeases(), LimitCacheKeys()),
+        flow_bookkeeping=(
+            *common_bookkeeping(),
+            keep.CountFlowRuns(),
+            keep.StartResuming(),
+            keep.EndResuming(),
+            keep.KeepPauseKeys(),
+            keep.ForgetPauseKeys(),
+            keep.GrantLease(),
+            keep.EndLease(),
+        ),
+        task_bookkeeping=(*common_bookkeeping(), keep.CountTaskRuns()),
+    )
+
+
+def common_bookkeeping() -> tuple[Rule, ...]:
+    """What is kept about flow runs and task runs alike."""
+    return (
+        keep.StampState(),
+        keep.SetStartTime(),
+        keep.SetEndTime(),
+        keep.ClearEndTime(),
+        keep.AddRunTime(),
+        keep.SetExpectedStartTime(),
+        keep.SetNextScheduledStartTime(),
+        keep.ClearNextScheduledStartTime(),
+    )
+
+
+def applicable(rules: tuple[Rule, ...], from_type: StateType, to_type: StateType) -> list[Rule]:
+    """The rules that speak about a transition."""
+    return [rule for rule in rules if from_type in rule.from_states and to_type in rule.to_states]
+
+
+def describe_rule(rule: Rule) -> str:
+    """A rule as text: "LimitCacheKeys/1(key_bytes_max=2000)"."""
+    parameters = ", ".join(f"{name}={value!r}" for name, value in sorted(vars(rule).items()))
+    return f"{rule.name}/{rule.version}({parameters})"

@@ -1,0 +1,51 @@
+"""Results that exist already. The cache view makes the entries, of each COMPLETED with a cache_key that is accepted."""
+
+from __future__ import annotations
+
+from playhead import v1
+from playhead.engine.orchestration.rules.effects import Effect, reject, replace
+from playhead.engine.orchestration.rules.rule import Rule
+from playhead.engine.orchestration.rules.terminal import has_stored_result
+
+
+class LimitCacheKeys(Rule):
+    """any -> RUNNING, COMPLETED with a cache key over 2,000 bytes: REJECT. Force does not lift it.
+
+    Differs: Prefect answered REJECT and yet wrote the state and the entry. Here nothing is written, and the key is
+    refused at RUNNING, before work is done under it.
+    """
+
+    to_states = frozenset({v1.RUNNING, v1.COMPLETED})
+
+    def __init__(self, key_bytes_max: int = 2000) -> None:
+        """`key_bytes_max` counts UTF-8 bytes."""
+        self.key_bytes_max = key_bytes_max
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        key = proposed.details.cache_key
+        # Four bytes are the most a character takes: a short key needs no encoding.
+        if len(key) * 4 <= self.key_bytes_max or len(key.encode()) <= self.key_bytes_max:
+            return None
+        return reject(f"The cache key is longer than {self.key_bytes_max} bytes.")
+
+
+class CacheRetrieval(Rule):
+    """any -> RUNNING with a cache key that has an entry, unless refresh_cache: REJECT > COMPLETED "Cached", the entry's
+    state with its result and details.
+
+    Comes before anything that waits or takes slots. Differs: a run that is COMPLETED with a stored result of its own
+    keeps it.
+    """
+
+    to_states = frozenset({v1.RUNNING})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        details = proposed.details
+        if not details.cache_key or details.refresh_cache or not facts.HasField("cache_entry"):
+            return None
+        if has_stored_result(facts.status.state):
+            return None
+        cached = v1.State()
+        cached.CopyFrom(facts.cache_entry.state)
+        cached.name = "Cached"
+        return replace(cached, f"Found in the cache: the result of task run {facts.cache_entry.task_run_id}.")

@@ -1,0 +1,51 @@
+"""Leases: one process at a time works on a flow run, and a process that was given up cannot overwrite its successor."""
+
+from __future__ import annotations
+
+from playhead import v1
+from playhead.engine.orchestration.rules.effects import Effect, reject, wait
+from playhead.engine.orchestration.rules.moments import full_seconds_until, micros
+from playhead.engine.orchestration.rules.rule import Rule
+
+
+class FenceLateReports(Rule):
+    """any -> any, under a lease that is not the run's now: REJECT. Flow runs only; force does not lift it."""
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        token = command.lease_token
+        if not token or token == facts.status.lease.token:
+            return None
+        return reject(f"Lease {token} is not this run's lease any more: the process that held it was given up.")
+
+
+class OnlyLapsedLeases(Rule):
+    """any -> any, proposed with if_lease_expired: REJECT unless the run has a lease and it has lapsed. Force does not
+    lift it.
+    """
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if not command.if_lease_expired:
+            return None
+        if not facts.status.HasField("lease"):
+            return reject("The run has no lease that could have lapsed.")
+        return reject("The run's lease has not lapsed.") if is_live(facts) else None
+
+
+class WaitForLiveLease(Rule):
+    """RUNNING, PAUSED -> RUNNING with a lease asked for: WAIT while somebody else's lease lives; a lapsed one is taken
+    over.
+    """
+
+    from_states = frozenset({v1.RUNNING, v1.PAUSED})
+    to_states = frozenset({v1.RUNNING})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        asks = command.HasField("lease_ttl") and command.lease_token != facts.status.lease.token
+        if not asks or not facts.status.HasField("lease") or not is_live(facts):
+            return None
+        return wait(full_seconds_until(facts.lease_expires, facts.now), "Another process holds the run's lease.")
+
+
+def is_live(facts: v1.Facts) -> bool:
+    """Whether the run's lease has not lapsed by the journal's clock."""
+    return micros(facts.lease_expires) > micros(facts.now)

@@ -1,0 +1,61 @@
+"""Pausing flow runs and resuming them. Pause keys and the `resuming` mark are bookkeeping."""
+
+from __future__ import annotations
+
+from playhead import v1
+from playhead.engine.orchestration.rules.effects import Effect, abort, reject, replace
+from playhead.engine.orchestration.rules.moments import micros
+from playhead.engine.orchestration.rules.rule import TERMINAL, Rule
+
+RESUME_STATES = TERMINAL | {v1.RUNNING, v1.SCHEDULED}
+"""Where a paused run may go."""
+
+
+class HandlePausingFlows(Rule):
+    """any -> PAUSED: ABORT for a run without a state; REJECT unless RUNNING; REJECT when the pause key was used in this
+    attempt, so a replayed flow passes the pauses it has passed. Suspending: ABORT a subflow, ABORT without a
+    deployment.
+    """
+
+    to_states = frozenset({v1.PAUSED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        status, details = facts.status, proposed.details
+        if not status.HasField("state"):
+            return abort("A run that has no state yet cannot pause.")
+        if status.state.type != v1.RUNNING:
+            return reject("Only a RUNNING run can pause.")
+        if details.pause_key and details.pause_key in status.pause_keys:
+            return reject("This pause has been passed already.")
+        return suspension_refused(facts) if details.pause_reschedule else None
+
+
+class HandleResumingPausedFlows(Rule):
+    """PAUSED -> PENDING, PAUSED, CANCELLING: REJECT. Suspended without a deployment -> any: REJECT. Past pause_timeout
+    -> any: REJECT > Failed.
+
+    Differs: a refused resume leaves no trace; Prefect marked the run as resuming and so lost the count of its next
+    attempt.
+    """
+
+    from_states = frozenset({v1.PAUSED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        details = facts.status.state.details
+        if proposed.type not in RESUME_STATES:
+            return reject("A paused run can only run, be scheduled or end.")
+        if details.pause_reschedule and not facts.has_deployment:
+            return reject("A suspended run without a deployment cannot be resumed: nothing would start it.")
+        if details.HasField("pause_timeout") and micros(details.pause_timeout) <= micros(facts.now):
+            failed = v1.State(type=v1.FAILED, name="Failed", message="The flow was paused and never resumed.")
+            return replace(failed, "The pause has timed out.")
+        return None
+
+
+def suspension_refused(facts: v1.Facts) -> Effect | None:
+    """Suspending ends the process, so there must be something that starts the run again."""
+    if facts.is_subflow:
+        return abort("A subflow cannot be suspended: it has no process of its own to end.")
+    if not facts.has_deployment:
+        return abort("A run without a deployment cannot be suspended: nothing would start it again.")
+    return None

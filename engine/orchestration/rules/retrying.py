@@ -1,0 +1,96 @@
+"""Trying again what failed, and calling it so."""
+
+from __future__ import annotations
+
+import math
+
+from playhead import v1
+from playhead.engine.orchestration.rules.effects import Effect, rename, replace
+from playhead.engine.orchestration.rules.moments import later
+from playhead.engine.orchestration.rules.rule import ANY, TERMINAL, Rule
+
+ENTROPY_BITS = 64
+JITTER_SPREAD_MAX = 50.0
+"""From here on 1 / (2^spread - 1) is nothing to a double: the least delay is 0."""
+
+
+class RetryFailedFlows(Rule):
+    """RUNNING -> FAILED while run_count <= retries: REJECT > SCHEDULED "AwaitingRetry", due after the delay, message
+    and result kept. The new attempt may pause again at every key. `retriable` false: passes.
+    """
+
+    from_states = frozenset({v1.RUNNING})
+    to_states = frozenset({v1.FAILED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return retry(facts, proposed)
+
+    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
+        status.ClearField("pause_keys")
+
+
+class RetryFailedTasks(Rule):
+    """RUNNING -> FAILED while run_count <= retries: REJECT > SCHEDULED "AwaitingRetry", due after the delay, message
+    and result kept. `retriable` false: passes.
+    """
+
+    from_states = frozenset({v1.RUNNING})
+    to_states = frozenset({v1.FAILED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return retry(facts, proposed)
+
+
+class RenameReruns(Rule):
+    """any -> RUNNING of a task run that ran before: passes as "Retrying" after AwaitingRetry, or from a terminal state
+    when the flow run itself is tried again; else as "Rerunning".
+    """
+
+    from_states = ANY
+    to_states = frozenset({v1.RUNNING})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        status = facts.status
+        if status.state.type in TERMINAL:
+            again = status.flow_run_run_count < facts.flow_run.run_count
+            return rename("Retrying", "The flow run is tried again.") if again else None
+        if not status.run_count:
+            return None
+        if status.state.name == "AwaitingRetry":
+            return rename("Retrying", "A failed attempt is tried again.")
+        return rename("Rerunning", "The run has run before.")
+
+
+def retry(facts: v1.Facts, proposed: v1.State) -> Effect | None:
+    """Another attempt, when the policy has one left and the failure allows it."""
+    refused = proposed.details.HasField("retriable") and not proposed.details.retriable
+    if refused or not facts.retry.retries or facts.status.run_count > facts.retry.retries:
+        return None
+    state = v1.State(type=v1.SCHEDULED, name="AwaitingRetry", message=proposed.message)
+    delay_s = retry_delay_s(facts.retry, facts.status.run_count, facts.entropy)
+    state.details.scheduled_time.CopyFrom(later(facts.now, delay_s))
+    if proposed.HasField("result"):
+        state.result.CopyFrom(proposed.result)
+    return replace(state, f"Retry {max(facts.status.run_count, 1)} of {facts.retry.retries}.")
+
+
+def retry_delay_s(policy: v1.RetryPolicy, run_count: int, entropy: int) -> float:
+    """Seconds before the retry that follows attempt `run_count`: its entry of the list, the last one for all beyond."""
+    if not policy.delays_s:
+        return 0.0
+    delay_s = policy.delays_s[min(max(run_count, 1), len(policy.delays_s)) - 1]
+    return jittered_s(delay_s, policy.jitter_factor, entropy) if policy.jitter_factor > 0 and delay_s > 0 else delay_s
+
+
+def jittered_s(delay_s: float, factor: float, entropy: int) -> float:
+    """An exponential variate of mean `delay_s`, confined to where that mean is about kept and delay_s * (1 + factor) is
+    the most.
+
+    With k = 1 + factor the least is delay_s * log2(2^k / (2^k - 1)): chosen as a quantile between the two by inverting
+    the exponential's survival function at the recorded chance.
+    """
+    spread = 1.0 + factor
+    least = -math.log2(1.0 - 2.0**-spread) if spread < JITTER_SPREAD_MAX else 0.0
+    chance = (entropy + 1) / 2**ENTROPY_BITS
+    survival = math.exp(-spread) + (math.exp(-least) - math.exp(-spread)) * chance
+    return delay_s * min(max(-math.log(survival), least), spread)

@@ -1,0 +1,71 @@
+"""Leaving and overwriting terminal states."""
+
+from __future__ import annotations
+
+from playhead import v1
+from playhead.engine.orchestration.rules.effects import Effect, abort, record, reject
+from playhead.engine.orchestration.rules.rule import TERMINAL, Rule
+
+UNREACHABLE = frozenset({v1.CANCELLING, v1.PAUSED, v1.CRASHED})
+"""States that something which has ended cannot go to."""
+
+
+class HandleFlowTerminalStateTransitions(Rule):
+    """terminal -> CANCELLING, PAUSED, CRASHED: ABORT. COMPLETED with a stored result -> not terminal: REJECT; ->
+    COMPLETED without a stored result: REJECT. terminal -> SCHEDULED without a deployment: ABORT.
+    """
+
+    from_states = TERMINAL
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if proposed.type in UNREACHABLE:
+            return abort("The run has ended already.")
+        if proposed.type not in TERMINAL and has_stored_result(facts.status.state):
+            return reject("The run is already COMPLETED and its result is stored.")
+        if loses_result(facts.status.state, proposed):
+            return reject("The stored result of the run would be lost.")
+        if proposed.type == v1.SCHEDULED and not facts.has_deployment:
+            return abort("A run without a deployment cannot be scheduled again: nothing would start it.")
+        return None
+
+
+class HandleTaskTerminalStateTransitions(Rule):
+    """terminal -> CANCELLING, PAUSED, CRASHED: ABORT. COMPLETED with a stored result -> any other: REJECT. terminal ->
+    not terminal: passes and run_count starts again from 0, so the run has all its retries.
+    """
+
+    from_states = TERMINAL
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if proposed.type in UNREACHABLE:
+            return abort("The run has ended already.")
+        if has_stored_result(facts.status.state):
+            return reject("The run is already COMPLETED and its result is stored.")
+        if proposed.type in TERMINAL:
+            return None
+        return record("The run starts again: run_count from 0.")
+
+    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
+        status.run_count = 0
+
+
+class PreventResultDataLoss(Rule):
+    """COMPLETED with a stored result -> COMPLETED without one: REJECT. What force keeps of the terminal rules."""
+
+    from_states = frozenset({v1.COMPLETED})
+    to_states = frozenset({v1.COMPLETED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if loses_result(facts.status.state, proposed):
+            return reject("The stored result of the run would be lost.")
+        return None
+
+
+def has_stored_result(state: v1.State) -> bool:
+    """Whether the run is COMPLETED and others can read its result."""
+    return state.type == v1.COMPLETED and state.result.WhichOneof("stored") is not None
+
+
+def loses_result(state: v1.State, proposed: v1.State) -> bool:
+    """Whether a stored result would be overwritten by a COMPLETED that has none."""
+    return proposed.type == v1.COMPLETED and has_stored_result(state) and not has_stored_result(proposed)
