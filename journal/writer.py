@@ -77,11 +77,16 @@ class Handler(Protocol[C_contra]):
 
 @dataclass(slots=True)
 class Job(Generic[C]):
-    """Commands that came together and are answered together: with a list, each item an answer or a PlayheadError."""
+    """Commands that came together and are answered together.
+
+    `finish` makes the future's result of the outcomes, each an answer or a PlayheadError; None: there is one command, and its
+    outcome is the result.
+    """
 
     commands: Sequence[C]
     future: Any
     loop: asyncio.AbstractEventLoop | None
+    finish: Callable[[list[object]], object] | None = None
     outcomes: list[object] = field(default_factory=list)
 
 
@@ -110,8 +115,13 @@ class Writer(Generic[C]):
         self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, commands: Sequence[C], loop: asyncio.AbstractEventLoop | None = None) -> Any:
-        """Queue commands; the future has their outcomes in order, once they are durable.
+    def submit(
+        self,
+        commands: Sequence[C],
+        loop: asyncio.AbstractEventLoop | None = None,
+        finish: Callable[[list[object]], object] | None = None,
+    ) -> Any:
+        """Queue commands; the future is resolved once they are durable, with what `finish` makes of their outcomes.
 
         It is an asyncio future of `loop`, to be called from that loop's thread, or a concurrent one. Raises QueueFull at the
         bound and ShuttingDown after `drain`.
@@ -124,7 +134,7 @@ class Writer(Generic[C]):
                 limit=QUEUE_JOBS_MAX,
             )
         future: Any = Future() if loop is None else loop.create_future()
-        self._jobs.put(Job(commands, future, loop))
+        self._jobs.put(Job(commands, future, loop, finish))
         return future
 
     def drain(self) -> None:
@@ -185,8 +195,7 @@ class Writer(Generic[C]):
         for job, command in commands:
             alone: Job[C] = Job([command], Future(), None)
             self._commit([alone])
-            failure = alone.future.exception()
-            job.outcomes.append(failure if failure is not None else alone.outcomes[0])
+            job.outcomes.append(alone.future.exception() or alone.future.result())
         _resolve(batch)
 
     def _attempt(self, batch: list[Job[C]]) -> int:
@@ -319,7 +328,11 @@ def _settle_all(jobs: list[Job[Any]], error: BaseException | None) -> None:
 
 
 def _settle(job: Job[Any], error: BaseException | None) -> None:
-    if error is None:
-        job.future.set_result(job.outcomes)
-    else:
+    if error is not None:
         job.future.set_exception(error)
+    elif job.finish is not None:
+        job.future.set_result(job.finish(job.outcomes))
+    elif isinstance(job.outcomes[0], PlayheadError):
+        job.future.set_exception(job.outcomes[0])
+    else:
+        job.future.set_result(job.outcomes[0])

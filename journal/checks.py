@@ -1,0 +1,75 @@
+"""Checking what requests hold, by hand: the first field at fault is named, nothing is read or recorded before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from playhead.exceptions import BadRequest, MalformedId, MissingField, TooLarge, UnknownEnumValue
+from playhead.journal.encoding import SECOND_US, micros_of
+
+IDS_MAX = 1_000
+"""Values in one list of a filter."""
+
+# Timestamps outside the years 1 … 9999 are no Timestamps.
+SECONDS_MIN, SECONDS_MAX = -62_135_596_800, 253_402_300_799
+
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+
+def id_bytes(text: str, field: str) -> bytes:
+    """16 bytes of a required id."""
+    if len(text) == 36 and _CANONICAL.fullmatch(text):
+        return bytes.fromhex(text.replace("-", ""))
+    if not text:
+        raise MissingField("an id is required", field=field)
+    raise MalformedId(f"{text[:60]!r} is not a canonical lower-case UUID string", field=field)
+
+
+def optional_id(text: str, field: str) -> bytes | None:
+    """16 bytes of an id, None when it is empty."""
+    return id_bytes(text, field) if text else None
+
+
+def ids_bytes(texts: Sequence[str], field: str) -> list[bytes]:
+    """16 bytes each of a list of ids."""
+    bounded_list(texts, field)
+    return [id_bytes(text, f"{field}[{index}]") for index, text in enumerate(texts)]
+
+
+def bounded_list(values: Sequence[object], field: str, limit: int = IDS_MAX) -> None:
+    """Refuse a list that is too long."""
+    if len(values) > limit:
+        raise TooLarge(f"{len(values)} values, at most {limit}", field=field, limit=limit, actual=len(values))
+
+
+def bounded_text(text: str, field: str, limit: int) -> None:
+    """Refuse a text of more than `limit` bytes."""
+    # No character takes more than four bytes.
+    if len(text) * 4 > limit and len(text.encode()) > limit:
+        actual = len(text.encode())
+        raise TooLarge(f"{actual} bytes, at most {limit}", field=field, limit=limit, actual=actual)
+
+
+def bounded_bytes(value: bytes, field: str, limit: int) -> None:
+    """Refuse more than `limit` bytes."""
+    if len(value) > limit:
+        raise TooLarge(f"{len(value)} bytes, at most {limit}", field=field, limit=limit, actual=len(value))
+
+
+def known_enum(value: int, enum: EnumTypeWrapper[int], field: str) -> None:
+    """Refuse a value that the enum does not have, and its zero."""
+    if value == 0:
+        raise UnknownEnumValue("a choice is required", field=field)
+    if value not in enum.values():
+        raise UnknownEnumValue(f"{value} is not a known value", field=field)
+
+
+def micros(time: Timestamp, field: str) -> int:
+    """Microseconds since the Unix epoch of a Timestamp that is one."""
+    if not (SECONDS_MIN <= time.seconds <= SECONDS_MAX and 0 <= time.nanos < 1_000 * SECOND_US):
+        raise BadRequest("not a valid timestamp", field=field)
+    return micros_of(time)

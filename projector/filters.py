@@ -1,0 +1,107 @@
+"""Filters of the contract as SQL: each condition that is set becomes one clause, all of them must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from playhead import v1
+from playhead.exceptions import BadRequest
+from playhead.journal import checks
+from playhead.projector.sql import RunTables, ViewTables
+
+Clause = sa.ColumnElement[bool]
+
+
+def flow_run_clauses(filter: v1.FlowRunFilter, tables: ViewTables) -> list[Clause]:
+    """The clauses of a FlowRunFilter. Raises BadRequest naming the field at fault."""
+    runs, versions = tables.flow_runs.runs.c, tables.flow_runs.versions.c
+    clauses = [
+        *_ids(runs.run_id, filter.ids, "filter.ids"),
+        *_ids(runs.flow_id, filter.flow_ids, "filter.flow_ids"),
+        *_ids(runs.parent_task_run_id, filter.parent_task_run_ids, "filter.parent_task_run_ids"),
+        *_ids(runs.deployment_id, filter.deployment_ids, "filter.deployment_ids"),
+        *_ids(runs.backfill_id, filter.backfill_ids, "filter.backfill_ids"),
+        *_ids(runs.forked_from_run_id, filter.forked_from_run_ids, "filter.forked_from_run_ids"),
+        *_common(filter, tables.flow_runs),
+        *_times(versions.expected_start_time, filter.expected_start, "filter.expected_start"),
+    ]
+    if filter.flow_names:
+        checks.bounded_list(filter.flow_names, "filter.flow_names")
+        flows = tables.flows.c
+        clauses.append(runs.flow_id.in_(sa.select(flows.flow_id).where(flows.name.in_(list(filter.flow_names)))))
+    if filter.top_level_only:
+        clauses.append(runs.parent_task_run_id.is_(None))
+    return clauses
+
+
+def task_run_clauses(filter: v1.TaskRunFilter, tables: ViewTables) -> list[Clause]:
+    """The clauses of a TaskRunFilter. Raises BadRequest naming the field at fault."""
+    runs = tables.task_runs.runs.c
+    clauses = [
+        *_ids(runs.run_id, filter.ids, "filter.ids"),
+        *_ids(runs.flow_run_id, filter.flow_run_ids, "filter.flow_run_ids"),
+        *_common(filter, tables.task_runs),
+    ]
+    if filter.task_keys:
+        checks.bounded_list(filter.task_keys, "filter.task_keys")
+        clauses.append(runs.task_key.in_(list(filter.task_keys)))
+    return clauses
+
+
+def state_types(filter: v1.FlowRunFilter | v1.TaskRunFilter) -> list[int]:
+    """The state types asked for, checked; empty: any."""
+    for index, value in enumerate(filter.state.types):
+        checks.known_enum(value, v1.StateType, f"filter.state.types[{index}]")
+    return list(filter.state.types)
+
+
+def _common(filter: v1.FlowRunFilter | v1.TaskRunFilter, tables: RunTables) -> list[Clause]:
+    runs, versions = tables.runs.c, tables.versions.c
+    clauses: list[Clause] = []
+    types = state_types(filter)
+    if types:
+        clauses.append(versions.state_type.in_(types))
+    if filter.state.names:
+        checks.bounded_list(filter.state.names, "filter.state.names")
+        clauses.append(versions.state_name.in_(list(filter.state.names)))
+    if filter.name_like:
+        checks.bounded_text(filter.name_like, "filter.name_like", 500)
+        clauses.append(sa.func.lower(versions.name).contains(filter.name_like.lower(), autoescape=True))
+    clauses += _tags(versions.tags, filter.tags)
+    clauses += _times(runs.created_at, filter.created, "filter.created")
+    clauses += _times(versions.start_time, filter.started, "filter.started")
+    return clauses
+
+
+def _ids(column: sa.ColumnElement[bytes], texts: Sequence[str], field: str) -> list[Clause]:
+    return [column.in_(checks.ids_bytes(texts, field))] if texts else []
+
+
+def _tags(column: sa.ColumnElement[str], tags: v1.TagFilter) -> list[Clause]:
+    for field, values in (("all", tags.all), ("any", tags.any), ("none", tags.none)):
+        checks.bounded_list(values, f"filter.tags.{field}", 100)
+    clauses = [_has(column, tag) for tag in tags.all]
+    if tags.any:
+        clauses.append(sa.or_(*(_has(column, tag) for tag in tags.any)))
+    clauses += [sa.not_(_has(column, tag)) for tag in tags.none]
+    return clauses
+
+
+def _has(column: sa.ColumnElement[str], tag: str) -> Clause:
+    # LIKE would ignore letter case on SQLite; replace() is exact on both databases.
+    return sa.func.replace(column, f"\n{tag}\n", "") != column
+
+
+def _times(column: sa.ColumnElement[int], times: v1.TimeRange, field: str) -> list[Clause]:
+    start = checks.micros(times.__getattribute__("from"), f"{field}.from") if times.HasField("from") else None
+    until = checks.micros(times.until, f"{field}.until") if times.HasField("until") else None
+    if start is not None and until is not None and until < start:
+        raise BadRequest("ends before it begins", field=field)
+    clauses: list[Clause] = []
+    if start is not None:
+        clauses.append(column >= start)
+    if until is not None:
+        clauses.append(column < until)
+    return clauses

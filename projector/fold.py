@@ -1,0 +1,208 @@
+"""Folding events into rows. `fold` remembers what happened and never refuses it.
+
+Every event holds the whole of what it changed, so a fold needs nothing but the event: folding the same events, in the order
+of their revisions, gives the same rows, whether one at a time or a million.
+
+| event             | rows                                                                        |
+|-------------------|-----------------------------------------------------------------------------|
+| flow_registered   | flows                                                                       |
+| flow_run_created  | flow_runs, first version, states if it has one                              |
+| task_run_created  | task_runs, first version, states if it has one                              |
+| state_proposed    | decisions; if the run changed: version, states; cache entry if it completed |
+| run_updated       | version                                                                     |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from playhead import v1
+from playhead.journal.record import Record
+from playhead.journal.encoding import bytes_of, micros_of
+from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
+
+VIEWS_VERSION = 1
+"""Version of these folds and their tables. A process that finds rows of an older one rebuilds them."""
+
+Write = Callable[[str, Sequence[Sequence[Any]]], None]
+
+
+class UnknownEvent(Exception):
+    """An event of a kind this version does not know: the journal was written by a newer one. Upgrade, do not guess."""
+
+
+class _Runs:
+    """Rows of one kind of run that are not written yet."""
+
+    __slots__ = ("_statements", "closings", "open", "runs", "versions")
+
+    def __init__(self, statements: RunStatements) -> None:
+        self._statements = statements
+        self.runs: list[tuple[Any, ...]] = []
+        self.versions: list[list[Any]] = []
+        self.closings: list[tuple[int, bytes]] = []
+        self.open: dict[bytes, list[Any]] = {}
+
+    def change(self, run_id: bytes, revision: int, status: v1.RunStatus, first: bool = False) -> None:
+        """From `revision` on the run's status is this."""
+        previous = self.open.get(run_id)
+        if previous is not None:
+            previous[2] = revision
+        elif not first:
+            self.closings.append((revision, run_id))
+        state = status.state
+        tags = status.tags
+        row = [
+            run_id,
+            revision,
+            OPEN,
+            state.type,
+            state.name,
+            status.name,
+            "\n" + "\n".join(tags) + "\n" if tags else "",
+            micros_of(status.start_time) if status.HasField("start_time") else None,
+            micros_of(status.expected_start_time) if status.HasField("expected_start_time") else None,
+            status.SerializeToString(),
+        ]
+        self.open[run_id] = row
+        self.versions.append(row)
+
+    def flush(self, write: Write) -> None:
+        write(self._statements.insert_run, self.runs)
+        # Close before opening: at no moment has a run two open rows.
+        write(self._statements.close_version, self.closings)
+        write(self._statements.insert_version, self.versions)
+
+
+class Fold:
+    """Events on their way into the views: `apply` each, then `flush` the rows."""
+
+    __slots__ = ("_cache", "_decisions", "_flow_runs", "_flows", "_states", "_statements", "_task_runs")
+
+    def __init__(self, prefix: str = "") -> None:
+        self._statements: ViewStatements = statements(prefix)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._flow_runs = _Runs(self._statements.flow_runs)
+        self._task_runs = _Runs(self._statements.task_runs)
+        self._flows: list[tuple[Any, ...]] = []
+        self._states: list[tuple[Any, ...]] = []
+        self._decisions: list[tuple[Any, ...]] = []
+        self._cache: list[tuple[Any, ...]] = []
+
+    def apply(self, record: Record, event: v1.Event) -> None:
+        """Fold one event. `event` is the record's payload."""
+        folding = FOLDINGS.get(record.kind)
+        if folding is None:
+            raise UnknownEvent(f"Revision {record.revision} is of the unknown kind {record.kind!r}: upgrade Playhead.")
+        folding(self, record, event)
+
+    def flush(self, write: Write) -> None:
+        """Hand the rows to `write(statement, rows)` and begin anew."""
+        text = self._statements
+        write(text.insert_flow, self._flows)
+        self._flow_runs.flush(write)
+        self._task_runs.flush(write)
+        write(text.insert_state, self._states)
+        write(text.insert_decision, self._decisions)
+        write(text.insert_cache, self._cache)
+        self._clear()
+
+    def _journal_created(self, record: Record, event: v1.Event) -> None:
+        """The journal's own first event is in no view."""
+
+    def _flow_registered(self, record: Record, event: v1.Event) -> None:
+        flow = event.flow_registered
+        self._flows.append((record.revision, bytes_of(flow.flow_id), flow.name, record.recorded_at))
+
+    def _flow_run_created(self, record: Record, event: v1.Event) -> None:
+        created = event.flow_run_created
+        spec = created.spec
+        self._flow_runs.runs.append(
+            (
+                record.revision,
+                record.stream,
+                record.recorded_at,
+                record.actor,
+                spec.SerializeToString(),
+                bytes_of(spec.flow_id),
+                _id_or_none(spec.parent_task_run_id),
+                _id_or_none(spec.deployment_id),
+                _id_or_none(spec.backfill_id),
+                _id_or_none(spec.forked_from_run_id),
+                spec.idempotency_key or None,
+            )
+        )
+        self._flow_runs.change(record.stream, record.revision, created.status, first=True)
+        self._state(record, created.status)
+
+    def _task_run_created(self, record: Record, event: v1.Event) -> None:
+        created = event.task_run_created
+        spec = created.spec
+        self._task_runs.runs.append(
+            (
+                record.revision,
+                record.stream,
+                record.recorded_at,
+                record.actor,
+                spec.SerializeToString(),
+                _id_or_none(spec.flow_run_id),
+                spec.task_key,
+            )
+        )
+        self._task_runs.change(record.stream, record.revision, created.status, first=True)
+        self._state(record, created.status)
+
+    def _state_proposed(self, record: Record, event: v1.Event) -> None:
+        proposed = event.state_proposed
+        command = proposed.command
+        before = proposed.facts.status
+        self._decisions.append(
+            (
+                record.revision,
+                record.stream,
+                proposed.decision,
+                proposed.rule,
+                before.state.type,
+                command.state.type,
+            )
+        )
+        if not proposed.HasField("status"):
+            return
+        is_task = command.WhichOneof("run") == "task_run_id"
+        status = proposed.status
+        (self._task_runs if is_task else self._flow_runs).change(record.stream, record.revision, status)
+        self._state(record, status)
+        if is_task and proposed.decision == v1.ACCEPT and command.state.type == v1.COMPLETED:
+            self._insert_cache(record, status.state)
+
+    def _run_updated(self, record: Record, event: v1.Event) -> None:
+        updated = event.run_updated
+        is_task = updated.command.WhichOneof("run") == "task_run_id"
+        (self._task_runs if is_task else self._flow_runs).change(record.stream, record.revision, updated.status)
+
+    def _state(self, record: Record, status: v1.RunStatus) -> None:
+        if status.HasField("state"):
+            self._states.append((record.revision, record.stream, status.state.type, status.state.name))
+
+    def _insert_cache(self, record: Record, state: v1.State) -> None:
+        details = state.details
+        if details.cache_key:
+            expires = micros_of(details.cache_expiration) if details.HasField("cache_expiration") else None
+            self._cache.append((details.cache_key, record.revision, record.stream, expires, state.SerializeToString()))
+
+
+FOLDINGS: dict[str, Callable[[Fold, Record, v1.Event], None]] = {
+    "journal_created": Fold._journal_created,
+    "flow_registered": Fold._flow_registered,
+    "flow_run_created": Fold._flow_run_created,
+    "task_run_created": Fold._task_run_created,
+    "state_proposed": Fold._state_proposed,
+    "run_updated": Fold._run_updated,
+}
+
+
+def _id_or_none(text: str) -> bytes | None:
+    return bytes_of(text) if text else None

@@ -1,0 +1,144 @@
+"""Reading the views at a revision. Now and then are the same query: valid_from <= at < valid_to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from playhead.journal.database import Database
+from playhead.journal.sql import events
+from playhead.projector.filters import Clause
+from playhead.projector.sql import RunTables, ViewTables, made_of
+
+RARE_RUNS_MAX = 1_000
+"""Runs in the states asked for up to which they are looked up one by one, rather than all runs walked newest first."""
+
+STATE_TYPES = range(10)
+
+Row = sa.Row[Any]
+
+
+class Reads:
+    """The queries of the `Runs` service, on the live tables or on those under a prefix."""
+
+    def __init__(self, database: Database, prefix: str = "") -> None:
+        self._database = database
+        self.tables: ViewTables = made_of(prefix)
+
+    def flow(self, column: str, value: object, at: int) -> Row | None:
+        """A flow by one of its columns, if it was registered by then."""
+        flows = self.tables.flows
+        query = sa.select(flows).where(flows.c[column] == value, flows.c.created_revision <= at)
+        with self._database.reading() as connection:
+            return connection.execute(query).one_or_none()
+
+    def flows(self, at: int, after: int | None, size: int) -> Sequence[Row]:
+        """Flows in the order of their registration."""
+        created = self.tables.flows.c.created_revision
+        query = sa.select(self.tables.flows).where(created <= at, created > (after or 0)).order_by(created).limit(size)
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
+
+    def run(self, tables: RunTables, run_id: bytes, at: int) -> Row | None:
+        """One run as it was."""
+        with self._database.reading() as connection:
+            return connection.execute(self._runs(tables, at).where(tables.runs.c.run_id == run_id)).one_or_none()
+
+    def runs(
+        self,
+        tables: RunTables,
+        at: int,
+        clauses: list[Clause],
+        types: list[int],
+        *,
+        after: int | None,
+        newest_first: bool,
+        size: int,
+    ) -> list[Row]:
+        """A page of runs in creation order: walk the base rows and look each run's version up."""
+        created = tables.runs.c.created_revision
+        query = self._runs(tables, at).where(*clauses).order_by(created.desc() if newest_first else created)
+        if after is not None:
+            query = query.where(created < after if newest_first else created > after)
+        with self._database.reading() as connection:
+            if types:
+                rare = self._rare(connection, tables, at, types)
+                if rare is not None:
+                    query = query.where(tables.runs.c.run_id.in_(rare))
+            return list(connection.execute(query.limit(size)))
+
+    def counts(self, tables: RunTables, at: int, clauses: list[Clause], bucket_us: int | None) -> list[Row]:
+        """(bucket, state type, state name, count) in one grouped query; bucket 0 when none are asked for."""
+        runs, versions = tables.runs.c, tables.versions.c
+        bucket = sa.literal(0) if bucket_us is None else runs.created_at - runs.created_at % bucket_us
+        query = (
+            sa.select(bucket.label("bucket"), versions.state_type, versions.state_name, sa.func.count().label("count"))
+            .where(self._valid(tables, at), *clauses)
+            .group_by(sa.text("bucket"), versions.state_type, versions.state_name)
+            .order_by(sa.text("bucket"), versions.state_type, versions.state_name)
+        )
+        if clauses or bucket_us is not None:
+            query = query.select_from(tables.versions.join(tables.runs, runs.run_id == versions.run_id))
+        else:
+            # Named one by one, the index by state serves all of them.
+            query = query.where(versions.state_type.in_(STATE_TYPES))
+        with self._database.reading() as connection:
+            return list(connection.execute(query))
+
+    def history(self, view: sa.Table, run_id: bytes, at: int, after: int | None, size: int, clauses: list[Clause]) -> list[Row]:
+        """A run's rows in the states or decisions view, oldest first, with their events."""
+        query = (
+            sa.select(events)
+            .select_from(events.join(view, view.c.revision == events.c.revision))
+            .where(events.c.stream == run_id, events.c.revision <= at, events.c.revision > (after or 0), *clauses)
+            .order_by(events.c.stream_version)
+            .limit(size)
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query))
+
+    def _runs(self, tables: RunTables, at: int) -> sa.Select[Any]:
+        runs, versions = tables.runs, tables.versions
+        query = sa.select(
+            runs.c.created_revision, runs.c.created_at, runs.c.created_by, runs.c.spec, versions.c.status
+        ).select_from(runs.join(versions, versions.c.run_id == runs.c.run_id))
+        if tables is self.tables.flow_runs:
+            # Flows are few and never renamed, so a look-up per row is cheap.
+            flows = self.tables.flows.c
+            name = sa.select(flows.name).where(flows.flow_id == runs.c.flow_id).scalar_subquery()
+            query = query.add_columns(name.label("flow_name"))
+        return query.where(runs.c.created_revision <= at, self._valid(tables, at))
+
+    def _valid(self, tables: RunTables, at: int) -> Clause:
+        versions = tables.versions.c
+        return sa.and_(versions.valid_from <= at, versions.valid_to > at)
+
+    def _rare(self, connection: sa.Connection, tables: RunTables, at: int, types: list[int]) -> list[bytes] | None:
+        """The runs in these states, if they are few; None if they are many."""
+        versions = tables.versions.c
+        query = (
+            sa.select(versions.run_id)
+            .where(versions.state_type.in_(types), self._valid(tables, at))
+            .limit(RARE_RUNS_MAX + 1)
+        )
+        ids = list(connection.execute(query).scalars())
+        return ids if len(ids) <= RARE_RUNS_MAX else None
+
+
+def all_rows(database: Database, table: sa.Table, page: int = 2_000) -> Iterator[tuple[Any, ...]]:
+    """All rows of a view's table in the order of its key: for comparing two of them."""
+    keys = list(table.primary_key.columns)
+    last: tuple[Any, ...] | None = None
+    while True:
+        query = sa.select(table).order_by(*keys).limit(page)
+        if last is not None:
+            query = query.where(sa.tuple_(*keys) > sa.tuple_(*last) if len(keys) > 1 else keys[0] > last[0])
+        with database.reading() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            return
+        for row in rows:
+            yield tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
+        last = tuple(rows[-1]._mapping[key] for key in keys)
