@@ -1,0 +1,1 @@
+"""The specification of the decision core: given facts, when proposed, then decision."""
