@@ -1,9 +1,13 @@
-"""What may happen: the rules, the policies that order them, and the decision.
+"""What may happen: rules, policy, and the decision inside the append transaction.
 
-    decide(subject, facts, command, policy) -> v1.StateProposed      answers one proposal, purely
-    core_policy() -> Policy                                          the rules that apply unless others are chosen
+The room promises that every proposal leaves exactly one decision record, with the rule that decided, all rules that fired, the
+policy's id and the facts used; that decisions are pure; and that the same request has the same answer for ever.
 
-A *proposal* asks for a state; a *decision* accepts it, refuses it, puts another state in its place, asks to wait, or
-tells the caller to stop. *Facts* are all that the rules are told, and are recorded with the decision. Read `decide`,
-then `policy`, then the table in `rules`.
+The three calls that matter:
+
+    orchestrator = Orchestrator.open("journal.db")                     # a database as a working orchestrator
+    orchestrator.orchestration.propose_state(request, caller)          # a future of the answer, durable when it comes
+    decide(subject, facts, command, policy)                            # the pure middle of it
+
+Order of reading: rules/, policy.py, decide.py; then handler.py, which calls it, and commands.py, which checks what comes in.
 """

@@ -216,7 +216,7 @@ class StateProposed(_message.Message):
 
     @_builtins.property
     def status(self) -> _run_pb2.RunStatus:
-        """The run after, when the decision changed it. status.version is the event's stream_version in any case."""
+        """The run after, when the decision changed it."""
 
     def __init__(
         self,

@@ -325,7 +325,9 @@ class RunStatus(_message.Message):
     flow_run_run_count: _builtins.int
     """Task runs: run_count of the flow run when this run last started."""
     version: _builtins.int
-    """Events of this run so far. Send it as expected_version to refuse what you did not see."""
+    """Which of the run's events gave it this status: grows with each change, not with refusals. Send it as expected_version
+    to refuse what you did not see.
+    """
     @_builtins.property
     def state(self) -> _state_pb2.State: ...
     @_builtins.property

@@ -1,0 +1,175 @@
+"""From events to responses. A fresh answer and one found by its request id are made of the same event by the same functions, so
+the same request has the same answer for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playhead import v1
+from playhead.engine.orchestration.commands import AnyCommand, CreateRun, Propose, RegisterFlow, UpdateRun
+from playhead.engine.orchestration.known import Run
+from playhead.engine.orchestration.policy import Subject
+from playhead.exceptions import RequestIdReused
+from playhead.journal.encoding import SECOND_US, text_of, timestamp
+from playhead.journal.errors import CorruptRecord
+from playhead.journal.record import Record
+
+
+def meta(journal_id: str, revision: int) -> v1.ResponseMeta:
+    """What every response says of the journal."""
+    return v1.ResponseMeta(journal_id=journal_id, revision=revision)
+
+
+def proposed(journal_id: str, record: Record, event: v1.StateProposed) -> v1.ProposeStateResponse:
+    """The answer to a proposal that is on record."""
+    response = _decided(event)
+    response.meta.journal_id, response.meta.revision = journal_id, record.revision
+    response.run_id = text_of(record.stream)
+    if event.status.lease.token == record.revision:
+        response.lease_token = record.revision
+    return response
+
+
+def validated(journal_id: str, revision: int, run_id: bytes, event: v1.StateProposed) -> v1.ProposeStateResponse:
+    """The answer to a proposal that is not to be recorded."""
+    response = _decided(event)
+    response.meta.journal_id, response.meta.revision = journal_id, revision
+    response.run_id = text_of(run_id)
+    return response
+
+
+def created(journal_id: str, record: Record, event: v1.Event) -> v1.CreateFlowRunResponse | v1.CreateTaskRunResponse:
+    """The answer to a command that created a run."""
+    if event.HasField("flow_run_created"):
+        what = event.flow_run_created
+        flow_run = v1.FlowRun(
+            spec=what.spec,
+            status=what.status,
+            flow_name=what.flow_name,
+            created=timestamp(record.recorded_at),
+            created_revision=record.revision,
+            created_by=record.actor,
+        )
+        return v1.CreateFlowRunResponse(meta=meta(journal_id, record.revision), flow_run=flow_run, created=True)
+    task_run = v1.TaskRun(
+        spec=event.task_run_created.spec,
+        status=event.task_run_created.status,
+        created=timestamp(record.recorded_at),
+        created_revision=record.revision,
+        created_by=record.actor,
+    )
+    return v1.CreateTaskRunResponse(meta=meta(journal_id, record.revision), task_run=task_run, created=True)
+
+
+def existing(
+    journal_id: str, revision: int, run: Run, flow_name: str
+) -> v1.CreateFlowRunResponse | v1.CreateTaskRunResponse:
+    """The answer to a command whose run exists already."""
+    if isinstance(run.spec, v1.FlowRunSpec):
+        flow_run = v1.FlowRun(spec=run.spec, status=run.status, flow_name=flow_name)
+        return v1.CreateFlowRunResponse(meta=meta(journal_id, revision), flow_run=flow_run)
+    return v1.CreateTaskRunResponse(
+        meta=meta(journal_id, revision), task_run=v1.TaskRun(spec=run.spec, status=run.status)
+    )
+
+
+def flow(record: Record, event: v1.Event) -> v1.Flow:
+    """The flow that an event registered."""
+    registered = event.flow_registered
+    answer = v1.Flow(id=registered.flow_id, name=registered.name, created_revision=record.revision)
+    answer.created.seconds, answer.created.nanos = (
+        record.recorded_at // SECOND_US,
+        record.recorded_at % SECOND_US * 1_000,
+    )
+    return answer
+
+
+def updated(journal_id: str, record: Record, event: v1.Event) -> v1.UpdateRunResponse:
+    """The answer to an update."""
+    return v1.UpdateRunResponse(meta=meta(journal_id, record.revision), status=event.run_updated.status)
+
+
+def normalize(command: Propose, into: v1.ProposeStateRequest) -> None:
+    """The command as its event holds it: the run by its id, the request id left to the event's row."""
+    into.CopyFrom(command.request)
+    into.ClearField("request_id")
+    if command.spec is not None:
+        if command.subject is Subject.FLOW_RUN:
+            into.flow_run_id = text_of(command.run_id)
+        else:
+            into.task_run_id = text_of(command.run_id)
+
+
+def recorded(journal_id: str, command: AnyCommand, records: list[Record]) -> object:
+    """The answer on record. Raises RequestIdReused when the request id was used for another command."""
+    record = records[-1]
+    if record.payload is None:
+        raise CorruptRecord(f"Revision {record.revision} has no payload.", revision=record.revision)
+    event = v1.Event.FromString(record.payload)
+    answer = _RECORDED.get(record.kind)
+    found = answer(journal_id, command, record, event) if answer is not None else None
+    if found is None:
+        raise RequestIdReused(
+            "The request_id was used for another command: make a new one.",
+            field="request_id",
+            revision=record.revision,
+        )
+    return found
+
+
+def _recorded_proposal(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
+    if isinstance(command, Propose):
+        same = v1.ProposeStateRequest()
+        normalize(command, same)
+        if same != event.state_proposed.command:
+            return None
+    elif getattr(command, "run_id", None) != record.stream or isinstance(command, (CreateRun, UpdateRun)):
+        return None
+    return proposed(journal_id, record, event.state_proposed)
+
+
+def _recorded_creation(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
+    if not isinstance(command, CreateRun) or command.run_id != record.stream:
+        return None
+    return created(journal_id, record, event)
+
+
+def _recorded_flow(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
+    if not isinstance(command, RegisterFlow) or command.name != event.flow_registered.name:
+        return None
+    return v1.RegisterFlowResponse(meta=meta(journal_id, record.revision), flow=flow(record, event))
+
+
+def _recorded_update(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
+    if not isinstance(command, UpdateRun) or command.run_id != record.stream:
+        return None
+    return updated(journal_id, record, event)
+
+
+_RECORDED: dict[str, Callable[[str, AnyCommand, Record, v1.Event], object | None]] = {
+    "state_proposed": _recorded_proposal,
+    "flow_run_created": _recorded_creation,
+    "task_run_created": _recorded_creation,
+    "flow_registered": _recorded_flow,
+    "run_updated": _recorded_update,
+}
+
+
+def _decided(event: v1.StateProposed) -> v1.ProposeStateResponse:
+    after = event.status if event.HasField("status") else event.facts.status
+    response = v1.ProposeStateResponse(
+        decision=event.decision,
+        reason=event.reason,
+        rule=event.rule,
+        rules=event.rules,
+        policy_id=event.policy_id,
+        run_count=after.run_count,
+        run_name=after.name,
+        version=after.version,
+    )
+    if after.HasField("state"):
+        response.state.CopyFrom(after.state)
+    if event.HasField("delay"):
+        response.delay.CopyFrom(event.delay)
+    return response

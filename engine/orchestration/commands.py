@@ -1,0 +1,400 @@
+"""From requests to commands: everything a request holds is checked here, before anything is asked of the journal.
+
+A command is a checked request with its ids as bytes. The first field at fault is named in a BadRequest; the bounds are those
+that the .proto files document.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from playhead import v1
+from playhead.engine.orchestration.decide import Subject
+from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
+from playhead.journal import checks
+from playhead.journal.checks import bounded_bytes, bounded_list, bounded_text, id_bytes, optional_id
+from playhead.journal.encoding import SECOND_US, micros_of, text_of
+from playhead.journal.record import Caller
+
+NAME_BYTES_MAX = 500
+STATE_NAME_BYTES_MAX = 200
+MESSAGE_BYTES_MAX = 100_000
+KEY_BYTES_MAX = 2_000
+# The rule LimitCacheKeys answers keys over 2,000 bytes; what is far longer is no key at all.
+CACHE_KEY_BYTES_MAX = 20_000
+INLINE_RESULT_BYTES_MAX = 65_536
+URL_BYTES_MAX = 4_000
+PARAMETERS_BYTES_MAX = 524_288
+TAGS_MAX = 100
+TAG_BYTES_MAX = 200
+INPUTS_MAX = 1_000
+RETRIES_MAX = 1_000_000
+RETRY_DELAYS_MAX = 50
+BATCH_ITEMS_MAX = 1_000
+LEASE_MIN_US = SECOND_US
+LEASE_MAX_US = 86_400 * SECOND_US
+
+STATE_TYPES = frozenset(value for value in v1.StateType.values() if value)
+FIRST_STATES = frozenset({v1.SCHEDULED, v1.PENDING})
+
+
+@dataclass(slots=True)
+class Propose:
+    """A state proposed for a run; `spec` when the run is to be created on the way."""
+
+    request_id: bytes | None
+    caller: Caller
+    request: v1.ProposeStateRequest
+    subject: Subject
+    run_id: bytes
+    spec: v1.FlowRunSpec | v1.TaskRunSpec | None
+
+
+@dataclass(slots=True)
+class CreateRun:
+    """A run to be created."""
+
+    request_id: bytes | None
+    caller: Caller
+    subject: Subject
+    run_id: bytes
+    spec: v1.FlowRunSpec | v1.TaskRunSpec
+
+
+@dataclass(slots=True)
+class RegisterFlow:
+    """A flow that is to exist."""
+
+    request_id: bytes | None
+    caller: Caller
+    flow_id: bytes
+    name: str
+
+
+@dataclass(slots=True)
+class UpdateRun:
+    """A new name or new tags for a run."""
+
+    request_id: bytes | None
+    caller: Caller
+    request: v1.UpdateRunRequest
+    subject: Subject
+    run_id: bytes
+
+
+@dataclass(slots=True)
+class Resume:
+    """A paused flow run that is to go on; what is proposed depends on how it was paused."""
+
+    request_id: bytes | None
+    caller: Caller
+    run_id: bytes
+
+
+@dataclass(slots=True)
+class RenewLease:
+    """Word from the holder of a lease."""
+
+    request_id: None
+    caller: Caller
+    run_id: bytes
+    token: int
+
+
+AnyCommand = Propose | CreateRun | RegisterFlow | UpdateRun | Resume | RenewLease
+
+
+def propose(request: v1.ProposeStateRequest, caller: Caller) -> Propose:
+    """The command of a ProposeStateRequest."""
+    which = request.WhichOneof("run")
+    if which is None:
+        raise MissingField("the run to propose for is required", field="run")
+    subject, run_id, spec = _PROPOSED_RUN[which](request)
+    request_id = optional_id(request.request_id, "request_id")
+    if request_id is None and not request.validate_only:
+        raise MissingField("a UUID made by the client is required", field="request_id")
+    check_state(request.state, "state")
+    if request.HasField("lease_ttl"):
+        _check_lease(request, subject)
+    return Propose(request_id, caller, request, subject, run_id, spec)
+
+
+def create_flow_run(request: v1.CreateFlowRunRequest, caller: Caller) -> CreateRun:
+    """The command of a CreateFlowRunRequest."""
+    request_id = id_bytes(request.request_id, "request_id")
+    if not request.HasField("spec"):
+        raise MissingField("a spec is required", field="spec")
+    return CreateRun(request_id, caller, Subject.FLOW_RUN, check_flow_run(request.spec, "spec"), request.spec)
+
+
+def create_task_run(request: v1.CreateTaskRunRequest, caller: Caller) -> CreateRun:
+    """The command of a CreateTaskRunRequest."""
+    request_id = id_bytes(request.request_id, "request_id")
+    if not request.HasField("spec"):
+        raise MissingField("a spec is required", field="spec")
+    return CreateRun(request_id, caller, Subject.TASK_RUN, check_task_run(request.spec, "spec"), request.spec)
+
+
+def register_flow(request: v1.RegisterFlowRequest, caller: Caller) -> RegisterFlow:
+    """The command of a RegisterFlowRequest."""
+    request_id = id_bytes(request.request_id, "request_id")
+    flow_id = id_bytes(request.flow_id, "flow_id")
+    if not request.name:
+        raise MissingField("a name is required", field="name")
+    _check_line(request.name, "name", NAME_BYTES_MAX)
+    return RegisterFlow(request_id, caller, flow_id, request.name)
+
+
+def update_run(request: v1.UpdateRunRequest, caller: Caller) -> UpdateRun:
+    """The command of an UpdateRunRequest."""
+    request_id = id_bytes(request.request_id, "request_id")
+    which = request.WhichOneof("run")
+    if which is None:
+        raise MissingField("flow_run_id or task_run_id is required", field="run")
+    run_id = id_bytes(getattr(request, which), which)
+    if request.HasField("name"):
+        if not request.name:
+            raise BadRequest("must not be empty", field="name")
+        _check_line(request.name, "name", NAME_BYTES_MAX)
+    if request.HasField("tags"):
+        _check_tags(request.tags.tags, "tags.tags")
+    if not (request.HasField("name") or request.HasField("tags")):
+        raise MissingField("nothing to change: a name or tags are required", field="name")
+    return UpdateRun(request_id, caller, request, Subject.FLOW_RUN if which == "flow_run_id" else Subject.TASK_RUN, run_id)
+
+
+def pause(request: v1.PauseFlowRunRequest, caller: Caller, now: int) -> Propose:
+    """The command of a PauseFlowRunRequest: its timeout begins at `now`, microseconds since the Unix epoch."""
+    state = v1.State(type=v1.PAUSED, name="Suspended" if request.reschedule else "")
+    state.details.pause_reschedule = request.reschedule
+    state.details.pause_key = request.pause_key
+    if request.HasField("timeout"):
+        timeout = micros_of(request.timeout)
+        if timeout <= 0:
+            raise BadRequest("must be positive", field="timeout")
+        until = now + timeout
+        state.details.pause_timeout.seconds, state.details.pause_timeout.nanos = (
+            until // SECOND_US,
+            until % SECOND_US * 1_000,
+        )
+    return _for_flow_run(request.request_id, request.flow_run_id, state, caller)
+
+
+def cancel(request: v1.CancelFlowRunRequest, caller: Caller) -> Propose:
+    """The command of a CancelFlowRunRequest."""
+    return _for_flow_run(request.request_id, request.flow_run_id, v1.State(type=v1.CANCELLING), caller)
+
+
+def resume(request: v1.ResumeFlowRunRequest, caller: Caller) -> Resume:
+    """The command of a ResumeFlowRunRequest."""
+    request_id = id_bytes(request.request_id, "request_id")
+    return Resume(request_id, caller, id_bytes(request.flow_run_id, "flow_run_id"))
+
+
+def renew_lease(request: v1.RenewLeaseRequest, caller: Caller) -> RenewLease:
+    """The command of a RenewLeaseRequest."""
+    run_id = id_bytes(request.flow_run_id, "flow_run_id")
+    if not request.lease_token:
+        raise MissingField("the token of the lease is required", field="lease_token")
+    return RenewLease(None, caller, run_id, request.lease_token)
+
+
+def task_run_id(flow_run_id: bytes, task_key: str, dynamic_key: str) -> bytes:
+    """The id of a task run inside a flow run: UUID version 8 from a digest of what identifies the call."""
+    digest = sha256(b"\x00".join((flow_run_id, task_key.encode(), dynamic_key.encode()))).digest()
+    return digest[:6] + bytes((0x80 | digest[6] & 0x0F, digest[7], 0x80 | digest[8] & 0x3F)) + digest[9:16]
+
+
+def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:
+    """Check a flow run's spec; its id."""
+    run_id = id_bytes(spec.id, f"{field}.id")
+    id_bytes(spec.flow_id, f"{field}.flow_id")
+    for name in ("parent_task_run_id", "deployment_id", "backfill_id", "forked_from_run_id"):
+        optional_id(getattr(spec, name), f"{field}.{name}")
+    _check_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
+    bounded_bytes(spec.parameters, f"{field}.parameters", PARAMETERS_BYTES_MAX)
+    bounded_text(spec.idempotency_key, f"{field}.idempotency_key", KEY_BYTES_MAX)
+    bounded_text(spec.entrypoint, f"{field}.entrypoint", URL_BYTES_MAX)
+    bounded_text(spec.flow_version, f"{field}.flow_version", NAME_BYTES_MAX)
+    _check_run(spec, field)
+    return run_id
+
+
+def check_task_run(spec: v1.TaskRunSpec, field: str) -> bytes:
+    """Check a task run's spec; its id, which inside a flow run follows from its keys."""
+    if not spec.task_key:
+        raise MissingField("is required", field=f"{field}.task_key")
+    _check_key(spec.task_key, f"{field}.task_key")
+    _check_key(spec.dynamic_key, f"{field}.dynamic_key")
+    _check_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
+    bounded_text(spec.task_version, f"{field}.task_version", NAME_BYTES_MAX)
+    _check_run(spec, field)
+    if spec.inputs:
+        _check_inputs(spec, field)
+    flow_run_id = optional_id(spec.flow_run_id, f"{field}.flow_run_id")
+    if flow_run_id is None:
+        return id_bytes(spec.id, f"{field}.id")
+    if not spec.dynamic_key:
+        raise MissingField("is required inside a flow run", field=f"{field}.dynamic_key")
+    run_id = task_run_id(flow_run_id, spec.task_key, spec.dynamic_key)
+    if spec.id and spec.id != text_of(run_id):
+        raise BadRequest(f"must be empty or {text_of(run_id)}, which follows from its keys", field=f"{field}.id")
+    return run_id
+
+
+def check_state(state: v1.State, field: str) -> None:
+    """Check a state as proposed: known type, bounds, and details that belong to the type."""
+    if state.type not in STATE_TYPES:
+        what = f"{state.type} is not a known state type" if state.type else "a state type is required"
+        raise UnknownEnumValue(what, field=f"{field}.type")
+    if state.name:
+        _check_line(state.name, f"{field}.name", STATE_NAME_BYTES_MAX)
+    if state.message:
+        bounded_text(state.message, f"{field}.message", MESSAGE_BYTES_MAX)
+    if state.HasField("details"):
+        _check_details(state, f"{field}.details")
+    if state.HasField("result"):
+        _check_result(state.result, f"{field}.result")
+
+
+def _check_details(state: v1.State, field: str) -> None:
+    details = state.details
+    for name, value in details.ListFields():
+        allowed = _DETAILS_OF.get(name.name)
+        if allowed is not None and state.type not in allowed and value is not False:
+            types = " or ".join(sorted(v1.StateType.Name(kind) for kind in allowed))
+            raise BadRequest(
+                f"belongs to {types}, not to {v1.StateType.Name(state.type)}", field=f"{field}.{name.name}"
+            )
+    for time in ("scheduled_time", "cache_expiration", "pause_timeout"):
+        if details.HasField(time):
+            checks.micros(getattr(details, time), f"{field}.{time}")
+    if details.HasField("cache_expiration") and not details.cache_key:
+        raise BadRequest("needs a cache_key", field=f"{field}.cache_expiration")
+    bounded_text(details.cache_key, f"{field}.cache_key", CACHE_KEY_BYTES_MAX)
+    bounded_text(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
+    bounded_text(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
+    optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
+
+
+# Details that only some types can have; the others go with any.
+_DETAILS_OF: dict[str, frozenset[int]] = {
+    "scheduled_time": frozenset({v1.SCHEDULED, v1.PENDING}),
+    "cache_expiration": frozenset({v1.COMPLETED}),
+    "refresh_cache": frozenset({v1.RUNNING}),
+    "cache_key": frozenset({v1.RUNNING, v1.COMPLETED}),
+    "pause_timeout": frozenset({v1.PAUSED}),
+    "pause_reschedule": frozenset({v1.PAUSED}),
+    "pause_key": frozenset({v1.PAUSED}),
+    "run_input_key": frozenset({v1.PAUSED}),
+    "retriable": frozenset({v1.FAILED}),
+}
+
+
+def _check_result(result: v1.Result, field: str) -> None:
+    stored = result.WhichOneof("stored")
+    if stored == "inline":
+        bounded_bytes(result.inline, f"{field}.inline", INLINE_RESULT_BYTES_MAX)
+    elif stored == "reference":
+        if not result.reference.url:
+            raise MissingField("is required", field=f"{field}.reference.url")
+        bounded_text(result.reference.url, f"{field}.reference.url", URL_BYTES_MAX)
+        if len(result.reference.sha256) != 32:
+            raise BadRequest("must be 32 bytes", field=f"{field}.reference.sha256")
+    bounded_text(result.media_type, f"{field}.media_type", STATE_NAME_BYTES_MAX)
+
+
+def _check_run(spec: v1.FlowRunSpec | v1.TaskRunSpec, field: str) -> None:
+    if spec.tags:
+        _check_tags(spec.tags, f"{field}.tags")
+    if spec.HasField("retry"):
+        _check_retry(spec.retry, f"{field}.retry")
+    if spec.HasField("state"):
+        check_state(spec.state, f"{field}.state")
+        if spec.state.type not in FIRST_STATES:
+            raise BadRequest("a run begins SCHEDULED or PENDING: propose other states", field=f"{field}.state.type")
+
+
+def _check_retry(retry: v1.RetryPolicy, field: str) -> None:
+    if retry.retries > RETRIES_MAX:
+        raise BadRequest(f"at most {RETRIES_MAX}", field=f"{field}.retries")
+    bounded_list(retry.delays_s, f"{field}.delays_s", RETRY_DELAYS_MAX)
+    for index, delay in enumerate(retry.delays_s):
+        if not (math.isfinite(delay) and 0 <= delay <= 1e9):
+            raise BadRequest("must be from 0 to 1e9 seconds", field=f"{field}.delays_s[{index}]")
+    if not (math.isfinite(retry.jitter_factor) and 0 <= retry.jitter_factor <= 1e6):
+        raise BadRequest("must be from 0 to 1e6", field=f"{field}.jitter_factor")
+
+
+def _check_tags(tags: object, field: str) -> None:
+    bounded_list(tags, field, TAGS_MAX)  # type: ignore[arg-type] # a repeated field is a sequence, its stub is not
+    for index, tag in enumerate(tags):  # type: ignore[arg-type, var-annotated] # as above
+        if not tag:
+            raise BadRequest("must not be empty", field=f"{field}[{index}]")
+        _check_line(tag, f"{field}[{index}]", TAG_BYTES_MAX)
+
+
+def _check_inputs(spec: v1.TaskRunSpec, field: str) -> None:
+    count = sum(len(inputs.inputs) for inputs in spec.inputs.values())
+    bounded_list(range(count), f"{field}.inputs", INPUTS_MAX)
+    for parameter, inputs in spec.inputs.items():
+        for index, source in enumerate(inputs.inputs):
+            which = source.WhichOneof("source")
+            if which in ("task_run_id", "flow_run_id"):
+                id_bytes(getattr(source, which), f"{field}.inputs[{parameter!r}].inputs[{index}].{which}")
+
+
+def _check_line(text: str, field: str, limit: int) -> None:
+    bounded_text(text, field, limit)
+    if text and not text.isprintable():
+        raise BadRequest("must be one line of printable characters", field=field)
+
+
+def _check_key(text: str, field: str) -> None:
+    bounded_text(text, field, NAME_BYTES_MAX)
+    if "\x00" in text:
+        raise BadRequest("must not hold a zero character", field=field)
+
+
+def _check_lease(request: v1.ProposeStateRequest, subject: Subject) -> None:
+    if subject is not Subject.FLOW_RUN or request.state.type != v1.RUNNING:
+        raise BadRequest("only RUNNING of a flow run takes a lease", field="lease_ttl")
+    if not LEASE_MIN_US <= micros_of(request.lease_ttl) <= LEASE_MAX_US:
+        raise BadRequest("must be from 1 s to 1 day", field="lease_ttl")
+
+
+def _for_flow_run(request_id: str, flow_run_id: str, state: v1.State, caller: Caller) -> Propose:
+    request = v1.ProposeStateRequest(request_id=request_id, flow_run_id=flow_run_id, state=state)
+    return propose(request, caller)
+
+
+def _flow_run_of(request: v1.ProposeStateRequest) -> tuple[Subject, bytes, None]:
+    return Subject.FLOW_RUN, id_bytes(request.flow_run_id, "flow_run_id"), None
+
+
+def _task_run_of(request: v1.ProposeStateRequest) -> tuple[Subject, bytes, None]:
+    return Subject.TASK_RUN, id_bytes(request.task_run_id, "task_run_id"), None
+
+
+def _new_flow_run_of(request: v1.ProposeStateRequest) -> tuple[Subject, bytes, v1.FlowRunSpec]:
+    spec = request.create_flow_run
+    return Subject.FLOW_RUN, check_flow_run(spec, "create_flow_run"), spec
+
+
+def _new_task_run_of(request: v1.ProposeStateRequest) -> tuple[Subject, bytes, v1.TaskRunSpec]:
+    spec = request.create_task_run
+    return Subject.TASK_RUN, check_task_run(spec, "create_task_run"), spec
+
+
+_PROPOSED_RUN: dict[
+    str, Callable[[v1.ProposeStateRequest], tuple[Subject, bytes, v1.FlowRunSpec | v1.TaskRunSpec | None]]
+] = {
+    "flow_run_id": _flow_run_of,
+    "task_run_id": _task_run_of,
+    "create_flow_run": _new_flow_run_of,
+    "create_task_run": _new_task_run_of,
+}
+

@@ -1,0 +1,360 @@
+"""Commands into events: the decision inside the append transaction.
+
+For each command the facts its rules need are gathered, the decision made, the event numbered, appended and folded into the
+views. What a decision used is recorded with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+from playhead import v1
+from playhead.engine.orchestration import answers, sql
+from playhead.engine.orchestration.commands import (
+    AnyCommand,
+    CreateRun,
+    Propose,
+    RegisterFlow,
+    RenewLease,
+    Resume,
+    UpdateRun,
+)
+from playhead.engine.orchestration.decide import decide
+from playhead.engine.orchestration.known import Known, Run
+from playhead.engine.orchestration.policy import Policy, Subject
+from playhead.exceptions import AlreadyExists, InternalDefect, NotFound, VersionMismatch
+from playhead.journal.append import Append
+from playhead.journal.encoding import SECOND_US, bytes_of, micros_of, text_of
+from playhead.journal.record import Caller, Record
+from playhead.projector.fold import Fold
+
+RESUME_NEEDS_PAUSE = "ResumeNeedsPause"
+"""The rule on record when a run is to be resumed that is not paused."""
+
+
+class Orchestrating:
+    """The handler of the write thread: see `journal.writer.Handler`."""
+
+    def __init__(self, journal_id: bytes, policy: Policy) -> None:
+        self._journal_id = text_of(journal_id)
+        self._policy = policy
+        self._known = Known()
+        self._fold = Fold()
+        self._leases: dict[bytes, tuple[int, int] | None] = {}
+
+    def prepare(self, append: Append, commands: Sequence[AnyCommand]) -> None:
+        wanted: list[tuple[Subject, bytes]] = []
+        for command in commands:
+            if isinstance(command, (Propose, CreateRun)):
+                wanted.append((command.subject, command.run_id))
+                if isinstance(command.spec, v1.TaskRunSpec) and command.spec.flow_run_id:
+                    wanted.append((Subject.FLOW_RUN, bytes_of(command.spec.flow_run_id)))
+        if wanted:
+            self._known.load(append, wanted)
+
+    def decide(self, append: Append, command: AnyCommand) -> object:
+        if isinstance(command, Propose):
+            return self._propose(append, command)
+        if isinstance(command, CreateRun):
+            return self._create(append, command)
+        if isinstance(command, RegisterFlow):
+            return self._register(append, command)
+        if isinstance(command, UpdateRun):
+            return self._update(append, command)
+        if isinstance(command, Resume):
+            return self._resume(append, command)
+        return self._renew(append, command)
+
+    def answer(self, append: Append, command: AnyCommand, records: list[Record]) -> object:
+        return answers.recorded(self._journal_id, command, records)
+
+    def flush(self, append: Append) -> None:
+        self._fold.flush(append.write)
+        saved = [(run_id, *lease) for run_id, lease in self._leases.items() if lease is not None]
+        append.write(sql.SAVE_LEASE, saved)
+        append.write(sql.END_LEASE, [(run_id,) for run_id, lease in self._leases.items() if lease is None])
+        self._leases.clear()
+        self._known.written()
+
+    def catch_up(self, records: list[Record]) -> None:
+        self._known.catch_up(records)
+
+    def reset(self) -> None:
+        self._known.reset()
+        self._fold = Fold()
+        self._leases.clear()
+
+    def _propose(self, append: Append, command: Propose) -> v1.ProposeStateResponse:
+        run = self._known.run(append, command.subject, command.run_id)
+        created = run is None
+        if run is None:
+            run = self._imagine(append, command)
+        request = command.request
+        if request.HasField("expected_version") and request.expected_version != (0 if created else run.status.version):
+            raise VersionMismatch(
+                f"{_kind(run)} {text_of(run.run_id)} is at version {0 if created else run.status.version}, "
+                f"not {request.expected_version}: read it, decide again.",
+                expected=request.expected_version,
+                actual=0 if created else run.status.version,
+            )
+        if created and not request.validate_only:
+            self._append_created(append, command, run)
+        event = v1.Event()
+        proposed = self._decided(append, command, run)
+        if request.validate_only:
+            return answers.validated(self._journal_id, append.revision, run.run_id, proposed)
+        event.state_proposed.CopyFrom(proposed)
+        return self._append_proposed(append, command, run, event, 1 if created else 0)
+
+    def _decided(self, append: Append, command: Propose, run: Run) -> v1.StateProposed:
+        facts = self._facts(append, command, run)
+        proposed = decide(command.subject, facts, command.request, self._policy)
+        proposed.facts.CopyFrom(facts)
+        answers.normalize(command, proposed.command)
+        return proposed
+
+    def _append_proposed(
+        self, append: Append, command: Propose | Resume, run: Run, event: v1.Event, seq: int
+    ) -> v1.ProposeStateResponse:
+        proposed = event.state_proposed
+        if proposed.HasField("status"):
+            status = proposed.status
+            revision = append.revision + 1
+            status.state.revision = revision
+            status.version = append.version(run.run_id) + 1
+            if status.HasField("lease"):
+                if not status.lease.token:
+                    status.lease.token = revision
+                    status.lease.holder = command.caller.actor
+                    self._leases[run.run_id] = revision, append.now + micros_of(status.lease.ttl)
+            elif run.status.HasField("lease"):
+                self._leases[run.run_id] = None
+            if status.state.type == v1.COMPLETED and status.state.details.cache_key and proposed.decision == v1.ACCEPT:
+                self._known.keep_cache_entry(run.run_id, status.state)
+            run.status = status
+        record = self._append(append, run.run_id, "state_proposed", event, command, seq)
+        return answers.proposed(self._journal_id, record, proposed)
+
+    def _facts(self, append: Append, command: Propose, run: Run) -> v1.Facts:
+        request = command.request
+        facts = v1.Facts(status=run.status, retry=run.spec.retry if run.spec.HasField("retry") else None)
+        facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
+        if command.subject is Subject.TASK_RUN:
+            if run.flow_run_id is not None:
+                parent = self._known.existing(append, Subject.FLOW_RUN, run.flow_run_id, "flow_run_id")
+                _describe(parent.status, facts.flow_run)
+            details = request.state.details
+            if request.state.type == v1.RUNNING and details.cache_key and not details.refresh_cache:
+                entry = self._known.cache_entry(append, details.cache_key)
+                if entry is not None:
+                    facts.cache_entry.CopyFrom(entry)
+        else:
+            spec = run.spec
+            assert isinstance(spec, v1.FlowRunSpec)
+            if spec.deployment_id:
+                facts.has_deployment = True
+            if spec.parent_task_run_id:
+                facts.is_subflow = True
+            if run.status.HasField("lease") and (request.if_lease_expired or request.state.type == v1.RUNNING):
+                expires = self._known.lease_expires(append, run)
+                facts.lease_expires.seconds, facts.lease_expires.nanos = (
+                    expires // SECOND_US,
+                    expires % SECOND_US * 1_000,
+                )
+        if facts.retry.jitter_factor and command.request_id is not None:
+            facts.entropy = int.from_bytes(sha256(command.request_id).digest()[:8], "big")
+        return facts
+
+    def _create(self, append: Append, command: CreateRun) -> object:
+        run = self._known.run(append, command.subject, command.run_id)
+        if run is None:
+            run = self._by_key(append, command.spec)
+        if run is not None:
+            if isinstance(run.spec, v1.FlowRunSpec) and run.run_id == command.run_id:
+                raise AlreadyExists(
+                    f"Flow run {text_of(run.run_id)} exists: make a new id.", flow_run_id=text_of(run.run_id)
+                )
+            return answers.existing(self._journal_id, append.revision, run, self._flow_name(append, run.spec))
+        run = self._imagine(append, command)
+        record, event = self._append_created(append, command, run)
+        return answers.created(self._journal_id, record, event)
+
+    def _by_key(self, append: Append, spec: v1.FlowRunSpec | v1.TaskRunSpec) -> Run | None:
+        if isinstance(spec, v1.FlowRunSpec) and spec.idempotency_key:
+            return self._known.run_by_key(append, bytes_of(spec.flow_id), spec.idempotency_key)
+        return None
+
+    def _imagine(self, append: Append, command: Propose | CreateRun) -> Run:
+        """The run that a spec describes, as it will be once created."""
+        spec = command.spec
+        if spec is None:
+            field = "flow_run_id" if command.subject is Subject.FLOW_RUN else "task_run_id"
+            raise NotFound(
+                f"{field}: no {'flow' if command.subject is Subject.FLOW_RUN else 'task'} run {text_of(command.run_id)}.",
+                field=field,
+                id=text_of(command.run_id),
+            )
+        if append.version(command.run_id):
+            raise AlreadyExists(f"The id {text_of(command.run_id)} belongs to something else.", id=text_of(command.run_id))
+        flow_run_id = None
+        if isinstance(spec, v1.FlowRunSpec):
+            self._flow_name(append, spec)
+            if spec.parent_task_run_id:
+                self._known.existing(
+                    append, Subject.TASK_RUN, bytes_of(spec.parent_task_run_id), "spec.parent_task_run_id"
+                )
+        elif spec.flow_run_id:
+            flow_run_id = bytes_of(spec.flow_run_id)
+            self._known.existing(append, Subject.FLOW_RUN, flow_run_id, "spec.flow_run_id")
+        # The status keeps tags; the spec says what they were at first.
+        status = v1.RunStatus(name=spec.name or _default_name(spec, command.run_id), tags=spec.tags)
+        run = Run(command.subject, command.run_id, spec, status, flow_run_id)
+        if spec.HasField("state"):
+            self._begin(append, run, spec.state)
+        return run
+
+    def _begin(self, append: Append, run: Run, state: v1.State) -> None:
+        """Give a run that is to be created its first state. It is part of the creation, not a proposal."""
+        facts = v1.Facts(status=run.status)
+        facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
+        first = decide(run.subject, facts, v1.ProposeStateRequest(state=state, force=True), self._policy)
+        if first.decision != v1.ACCEPT:
+            raise InternalDefect(f"The policy refuses a run's first state: {first.reason}")
+        run.status = first.status
+
+    def _append_created(
+        self, append: Append, command: Propose | CreateRun, run: Run
+    ) -> tuple[Record, v1.Event]:
+        event = v1.Event()
+        status = run.status
+        status.version = 1
+        if status.HasField("state"):
+            status.state.revision = append.revision + 1
+        spec = run.spec
+        if isinstance(spec, v1.FlowRunSpec):
+            event.flow_run_created.spec.CopyFrom(spec)
+            event.flow_run_created.flow_name = self._flow_name(append, spec)
+            event.flow_run_created.status.CopyFrom(status)
+            record = self._append(append, run.run_id, "flow_run_created", event, command, 0)
+            if spec.idempotency_key:
+                self._known.keep_key(bytes_of(spec.flow_id), spec.idempotency_key, run.run_id)
+        else:
+            event.task_run_created.spec.CopyFrom(spec)
+            event.task_run_created.spec.id = text_of(run.run_id)
+            event.task_run_created.status.CopyFrom(status)
+            record = self._append(append, run.run_id, "task_run_created", event, command, 0)
+            # What is kept must not change with the caller's message.
+            run.spec = event.task_run_created.spec
+        self._known.keep(run)
+        return record, event
+
+    def _flow_name(self, append: Append, spec: v1.FlowRunSpec | v1.TaskRunSpec) -> str:
+        if isinstance(spec, v1.TaskRunSpec):
+            return ""
+        flow = self._known.flow(append, bytes_of(spec.flow_id))
+        if flow is None:
+            raise NotFound(f"spec.flow_id: no flow {spec.flow_id}: register it.", field="spec.flow_id", id=spec.flow_id)
+        return flow.name
+
+    def _register(self, append: Append, command: RegisterFlow) -> v1.RegisterFlowResponse:
+        flow = self._known.flow(append, command.name)
+        if flow is None:
+            if append.version(command.flow_id):
+                raise AlreadyExists(f"The id {text_of(command.flow_id)} belongs to something else.", field="flow_id")
+            event = v1.Event(flow_registered=v1.FlowRegistered(flow_id=text_of(command.flow_id), name=command.name))
+            record = self._append(append, command.flow_id, "flow_registered", event, command, 0)
+            flow = answers.flow(record, event)
+            self._known.keep_flow(flow)
+        return v1.RegisterFlowResponse(meta=answers.meta(self._journal_id, append.revision), flow=flow)
+
+    def _update(self, append: Append, command: UpdateRun) -> v1.UpdateRunResponse:
+        request = command.request
+        run = self._known.existing(append, command.subject, command.run_id, str(request.WhichOneof("run")))
+        if request.HasField("expected_version") and request.expected_version != run.status.version:
+            raise VersionMismatch(
+                f"{_kind(run)} {text_of(run.run_id)} is at version {run.status.version}, not {request.expected_version}: "
+                "read it, decide again.",
+                expected=request.expected_version,
+                actual=run.status.version,
+            )
+        event = v1.Event()
+        status = event.run_updated.status
+        status.CopyFrom(run.status)
+        if request.HasField("name"):
+            status.name = request.name
+        if request.HasField("tags"):
+            del status.tags[:]
+            status.tags.extend(request.tags.tags)
+        status.version = append.version(run.run_id) + 1
+        event.run_updated.command.CopyFrom(request)
+        event.run_updated.command.ClearField("request_id")
+        record = self._append(append, run.run_id, "run_updated", event, command, 0)
+        run.status = status
+        return answers.updated(self._journal_id, record, event)
+
+    def _resume(self, append: Append, command: Resume) -> v1.ProposeStateResponse:
+        run = self._known.existing(append, Subject.FLOW_RUN, command.run_id, "flow_run_id")
+        before = run.status.state
+        request = v1.ProposeStateRequest(flow_run_id=text_of(run.run_id), state=v1.State(type=v1.RUNNING))
+        if before.details.pause_reschedule:
+            request.state.type, request.state.name = v1.SCHEDULED, "Resuming"
+        propose = Propose(command.request_id, command.caller, request, Subject.FLOW_RUN, run.run_id, None)
+        event = v1.Event()
+        if before.type == v1.PAUSED:
+            event.state_proposed.CopyFrom(self._decided(append, propose, run))
+        else:
+            reason = "The flow run is not paused."
+            refused = event.state_proposed
+            refused.command.CopyFrom(request)
+            refused.facts.CopyFrom(self._facts(append, propose, run))
+            refused.decision, refused.rule, refused.reason = v1.ABORT, RESUME_NEEDS_PAUSE, reason
+            refused.rules.add(rule=RESUME_NEEDS_PAUSE, effect=v1.RULE_ABORTED, reason=reason)
+            refused.policy_id = self._policy.id
+        return self._append_proposed(append, command, run, event, 0)
+
+    def _renew(self, append: Append, command: RenewLease) -> v1.RenewLeaseResponse:
+        run = self._known.existing(append, Subject.FLOW_RUN, command.run_id, "flow_run_id")
+        lease = run.status.lease
+        if not lease.token or lease.token != command.token:
+            raise NotFound(
+                f"Lease {command.token} of flow run {text_of(run.run_id)} is gone: stop working on the run.",
+                field="lease_token",
+                state=v1.StateType.Name(run.status.state.type),
+            )
+        append.write(sql.SAVE_LEASE, [(run.run_id, lease.token, append.now + micros_of(lease.ttl))])
+        return v1.RenewLeaseResponse(meta=answers.meta(self._journal_id, append.revision), state=run.status.state)
+
+    def _append(
+        self, append: Append, stream: bytes, kind: str, event: v1.Event, command: AnyCommand, seq: int
+    ) -> Record:
+        caller: Caller = command.caller
+        if caller.client:
+            event.client = caller.client
+        if caller.traceparent:
+            event.traceparent = caller.traceparent
+        record = append.append(stream, kind, event, caller, command.request_id, seq)
+        self._fold.apply(record, event)
+        return record
+
+
+def _describe(status: v1.RunStatus, facts: v1.FlowRunFacts) -> None:
+    """What the rules of a task run are told of its flow run."""
+    facts.state_type = status.state.type
+    facts.run_count = status.run_count
+    if status.state.type == v1.PAUSED:
+        details = status.state.details
+        if details.HasField("pause_timeout"):
+            facts.pause_timeout.CopyFrom(details.pause_timeout)
+        facts.pause_reschedule = details.pause_reschedule
+
+
+def _default_name(spec: Any, run_id: bytes) -> str:
+    if isinstance(spec, v1.TaskRunSpec):
+        return f"{spec.task_key}-{spec.dynamic_key}" if spec.dynamic_key else spec.task_key
+    return f"run-{run_id.hex()[-12:]}"
+
+
+def _kind(run: Run) -> str:
+    return "Flow run" if run.subject is Subject.FLOW_RUN else "Task run"

@@ -1,0 +1,156 @@
+"""The composition root below the wire: a database opened as a working orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from google.rpc.status_pb2 import Status
+
+from playhead import v1
+from playhead.engine.orchestration import sql
+from playhead.engine.orchestration.commands import AnyCommand
+from playhead.engine.orchestration.handler import Orchestrating
+from playhead.engine.orchestration.policy import Policy, core_policy
+from playhead.engine.orchestration.service import OrchestrationService, StatusOf
+from playhead.engine.orchestration.timers import Timers
+from playhead.exceptions import BadRequest, PlayheadError
+from playhead.journal.database import READ_CONNECTIONS_MAX, Database
+from playhead.journal.encoding import text_of
+from playhead.journal.hub import unblocking
+from playhead.journal.journal import Clock, Journal, system_clock
+from playhead.journal.service import JournalService
+from playhead.journal.writer import Writer
+from playhead.projector.building import open_views
+from playhead.projector.service import RunsService
+
+POLICY_VARIABLE = "PLAYHEAD_POLICY"
+
+Answer = TypeVar("Answer")
+
+
+class Orchestrator:
+    """A journal, its views and the decisions about it, in this process.
+
+    `orchestration`, `runs` and `events` are the services of the contract. Any number of processes may have the same database
+    open. Close it, or use it as a context manager.
+    """
+
+    def __init__(self, journal: Journal, policy: Policy, status_of: StatusOf, timers: bool) -> None:
+        self.journal = journal
+        self.journal_id = text_of(journal.id)
+        self._writer: Writer[AnyCommand] = Writer(
+            journal.database, journal.id, Orchestrating(journal.id, policy), journal.hub, journal.clock
+        )
+        self.orchestration = OrchestrationService(self._writer, journal.clock, status_of)
+        self.runs = RunsService(journal)
+        self.events = JournalService(journal)
+        self.timers = Timers(journal, self.orchestration)
+        self._readers: ThreadPoolExecutor | None = None
+        if timers:
+            self.timers.start()
+
+    @classmethod
+    def open(
+        cls,
+        database: str,
+        *,
+        policy: Policy | None = None,
+        clock: Clock = system_clock,
+        status_of: StatusOf | None = None,
+        timers: bool = True,
+    ) -> Orchestrator:
+        """Open a database: a path, `sqlite:///path` or `postgresql://…`.
+
+        `policy` defaults to PLAYHEAD_POLICY ("module:attribute"), then to the core policy. `clock` gives microseconds since the
+        Unix epoch. `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due. Raises the errors of
+        `journal.errors`.
+        """
+        journal = Journal(Database.open(database), clock)
+        try:
+            open_views(journal)
+            with journal.database.reading() as connection:
+                journal.database.create_tables(sql.metadata, connection)
+                connection.commit()
+            return cls(journal, policy or chosen_policy(), status_of or plain_status, timers)
+        except BaseException:
+            journal.close()
+            raise
+
+    async def read(self, function: Callable[[v1.ReadAt], Answer], request: object) -> Answer:
+        """Answer a blocking read from an event loop: wait for min_revision without a thread, then read in one."""
+        read_at = getattr(request, "read_at", None)
+        if read_at is not None and read_at.min_revision > self.journal.hub.revision:
+            await self._reached(read_at.min_revision)
+        return await self._in_thread(lambda: function(request))  # type: ignore[arg-type] # the function's own request
+
+    async def watch_run(self, request: v1.WatchRunRequest) -> AsyncIterator[v1.WatchRunResponse]:
+        """A run after each change, from an event loop."""
+        stream = await self._in_thread(lambda: self.runs.watching(request))
+        async for response in unblocking(stream, self.journal.hub, self._in_thread):
+            yield response
+
+    async def watch_events(self, request: v1.WatchEventsRequest) -> AsyncIterator[v1.WatchEventsResponse]:
+        """Events as they are recorded, from an event loop."""
+        stream = await self._in_thread(lambda: self.events.watching(request))
+        async for response in unblocking(stream, self.journal.hub, self._in_thread):
+            yield response
+
+    async def read_events(self, request: v1.ReadEventsRequest) -> AsyncIterator[v1.ReadEventsResponse]:
+        """Events that exist, from an event loop."""
+        stream = await self._in_thread(lambda: self.events.read_events(request))
+        while (response := await self._in_thread(lambda: next(stream, None))) is not None:
+            yield response
+
+    def drain(self) -> None:
+        """Refuse further commands and finish those that wait. Reads go on until `close`."""
+        self.timers.stop()
+        self._writer.drain()
+
+    def close(self) -> None:
+        """Drain, end all streams, release the database. Safe to call twice."""
+        self.drain()
+        self.journal.close()
+        if self._readers is not None:
+            self._readers.shutdown()
+
+    def __enter__(self) -> Orchestrator:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    async def _reached(self, revision: int) -> None:
+        head = await self._in_thread(self.journal.head)
+        self.journal.hub.publish(head[0])
+        await self.journal.hub.wait_async(revision - 1)
+
+    async def _in_thread(self, function: Callable[[], Answer]) -> Answer:
+        if self._readers is None:
+            self._readers = ThreadPoolExecutor(READ_CONNECTIONS_MAX, "playhead-reader")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+
+
+def chosen_policy() -> Policy:
+    """The policy that PLAYHEAD_POLICY names as "module:attribute" (a Policy, or a function that makes one); else the core's."""
+    chosen = os.environ.get(POLICY_VARIABLE)
+    if not chosen:
+        return core_policy()
+    module, _, attribute = chosen.partition(":")
+    try:
+        policy = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadRequest(f'{chosen!r} can not be loaded as "module:attribute": {error}', field=POLICY_VARIABLE) from error
+    policy = policy() if callable(policy) else policy
+    if not isinstance(policy, Policy):
+        raise BadRequest(f"{chosen!r} is {type(policy).__name__}, not a Policy", field=POLICY_VARIABLE)
+    return policy
+
+
+def plain_status(error: PlayheadError) -> Status:
+    """An error of one item of a batch where there is no wire: its reason as the code."""
+    return Status(code=error.reason, message=str(error))

@@ -1,0 +1,115 @@
+"""The `Orchestration` service of the contract, without the wire: messages in, futures of messages out.
+
+Every method checks its request, then queues a command for the write thread. With `loop`, called from that event loop's
+thread, the future is an asyncio one; without, a concurrent one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from google.rpc.status_pb2 import Status
+
+from playhead import v1
+from playhead.engine.orchestration import commands
+from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, AnyCommand
+from playhead.exceptions import NotOffered, PlayheadError, TooLarge
+from playhead.journal.journal import Clock
+from playhead.journal.record import Caller
+from playhead.journal.writer import Writer
+
+Loop = asyncio.AbstractEventLoop | None
+StatusOf = Callable[[PlayheadError], Status]
+
+
+class OrchestrationService:
+    """Commands. `status_of` says how the error of one item of a batch looks on the wire."""
+
+    def __init__(self, writer: Writer[AnyCommand], clock: Clock, status_of: StatusOf) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._status_of = status_of
+
+    def register_flow(self, request: v1.RegisterFlowRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Make sure that a flow of this name exists."""
+        return self._writer.submit((commands.register_flow(request, caller),), loop)
+
+    def create_flow_run(self, request: v1.CreateFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Create a flow run."""
+        return self._writer.submit((commands.create_flow_run(request, caller),), loop)
+
+    def create_task_run(self, request: v1.CreateTaskRunRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Create a task run."""
+        return self._writer.submit((commands.create_task_run(request, caller),), loop)
+
+    def propose_state(self, request: v1.ProposeStateRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Propose a state for a run."""
+        return self._writer.submit((commands.propose(request, caller),), loop)
+
+    def propose_states(self, request: v1.ProposeStatesRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Propose states for many runs, decided in order and made durable together."""
+        items = request.items
+        if len(items) > BATCH_ITEMS_MAX:
+            raise TooLarge(
+                f"{len(items)} items, at most {BATCH_ITEMS_MAX}",
+                field="items",
+                limit=BATCH_ITEMS_MAX,
+                actual=len(items),
+            )
+        checked: list[AnyCommand] = []
+        answers: list[v1.ProposeStatesAnswer] = []
+        waiting: list[v1.ProposeStatesAnswer] = []
+        for item in items:
+            answer = v1.ProposeStatesAnswer(correlation_id=item.correlation_id)
+            answers.append(answer)
+            try:
+                checked.append(commands.propose(item.request, caller))
+                waiting.append(answer)
+            except PlayheadError as error:
+                answer.error.CopyFrom(self._status_of(error))
+
+        def finish(outcomes: list[object]) -> v1.ProposeStatesResponse:
+            for answer, outcome in zip(waiting, outcomes, strict=True):
+                if isinstance(outcome, PlayheadError):
+                    answer.error.CopyFrom(self._status_of(outcome))
+                else:
+                    assert isinstance(outcome, v1.ProposeStateResponse)
+                    answer.response.CopyFrom(outcome)
+            return v1.ProposeStatesResponse(answers=answers)
+
+        if not checked:
+            return _done(finish([]), loop)
+        return self._writer.submit(checked, loop, finish)
+
+    def update_run(self, request: v1.UpdateRunRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Rename a run or replace its tags."""
+        return self._writer.submit((commands.update_run(request, caller),), loop)
+
+    def pause_flow_run(self, request: v1.PauseFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Propose PAUSED."""
+        return self._writer.submit((commands.pause(request, caller, self._clock()),), loop)
+
+    def resume_flow_run(self, request: v1.ResumeFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Propose what makes a paused flow run go on."""
+        return self._writer.submit((commands.resume(request, caller),), loop)
+
+    def cancel_flow_run(self, request: v1.CancelFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Propose CANCELLING."""
+        return self._writer.submit((commands.cancel(request, caller),), loop)
+
+    def set_concurrency_limit(self, request: v1.SetConcurrencyLimitRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Not offered by this version: raises NotOffered."""
+        raise NotOffered("Concurrency limits are not offered by this version.")
+
+    def renew_lease(self, request: v1.RenewLeaseRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Say that the holder of a lease is alive."""
+        return self._writer.submit((commands.renew_lease(request, caller),), loop)
+
+
+def _done(result: object, loop: Loop) -> Any:
+    future: Any = Future() if loop is None else loop.create_future()
+    future.set_result(result)
+    return future

@@ -1,0 +1,75 @@
+"""The client that is the service: the same service objects as the server's, called in this process, on a database of its own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, cast
+
+from playhead.client.interface import Request, Response, Streaming, Unary
+from playhead.engine.orchestration.orchestrator import Orchestrator
+from playhead.exceptions import DeadlinePassed
+from playhead.journal.record import Caller
+
+CLIENT_NAME = "playhead-python/0.1.0"
+
+
+class EmbeddedClient:
+    """A `Client` on a database: a path, `sqlite:///path` or `postgresql://…`. Raises the errors of `playhead.journal.errors`.
+
+    Not to be used in a process forked from the one that made it: make another there.
+    """
+
+    def __init__(self, database: str, **options: Any) -> None:
+        self.orchestrator = Orchestrator.open(database, **options)
+        self._caller = Caller(f"{_user()}@{socket.gethostname()} pid {os.getpid()}", CLIENT_NAME)
+        self._services = {
+            "Orchestration": self.orchestrator.orchestration,
+            "Runs": self.orchestrator.runs,
+            "Journal": self.orchestrator.events,
+        }
+
+    def unary(
+        self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> Response:
+        """Call and wait for the answer. Raises DeadlinePassed after `timeout_s`; a command may still be recorded then."""
+        call = getattr(self._services[method.service], method.call)
+        if method.service != "Orchestration":
+            return cast(Response, call(request))
+        try:
+            return cast(Response, call(request, self._caller).result(timeout_s))
+        except FutureTimeout as error:
+            raise DeadlinePassed(f"{method.name} was not answered within {timeout_s} s.") from error
+
+    def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
+        """Call without waiting. Reads are answered before this returns."""
+        if method.service == "Orchestration":
+            call = getattr(self._services[method.service], method.call)
+            return cast("Future[Response]", call(request, self._caller))
+        future: Future[Response] = Future()
+        try:
+            future.set_result(self.unary(method, request))
+        except Exception as error:
+            # Handed to whoever asks the future.
+            future.set_exception(error)
+        return future
+
+    def stream(self, method: Streaming[Request, Response], request: Request) -> Iterator[Response]:
+        """Call and iterate over the answers."""
+        return cast("Iterator[Response]", getattr(self._services[method.service], method.call)(request))
+
+    def close(self) -> None:
+        """Finish what waits and release the database. Safe to call twice."""
+        self.orchestrator.close()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # No name for this user id, as in many containers.
+        return f"uid {os.getuid()}"
