@@ -11,6 +11,7 @@ terminal rules come before those that move a run. Concurrency slots belong after
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -175,6 +176,22 @@ def core_policy() -> Policy:
         ),
         task_bookkeeping=(*common_bookkeeping(), keep.CountTaskRuns()),
     )
+
+
+def load_policy(name: str) -> Policy:
+    """The policy that "module:attribute" names: a Policy, or a function without arguments that makes one.
+
+    Raises ImportError or AttributeError when there is no such thing, ValueError when the name has another form and
+    TypeError when what it names is no policy: mend PLAYHEAD_POLICY or the module.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f'A policy is named as "module:attribute", not {name!r}.')
+    found = getattr(importlib.import_module(module), attribute)
+    policy = found() if callable(found) else found
+    if not isinstance(policy, Policy):
+        raise TypeError(f"{name} is a {type(policy).__name__}, not a Policy.")
+    return policy
 
 
 def common_bookkeeping() -> tuple[Rule, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace as changed
 import pytest
 
 from playhead import v1
-from playhead.engine.orchestration.policy import Policy, core_policy
+from playhead.engine.orchestration.policy import Policy, core_policy, load_policy
 from playhead.engine.orchestration.rules import effects
 from playhead.engine.orchestration.rules.effects import Effect
 from playhead.engine.orchestration.rules.rule import Rule
@@ -179,6 +179,26 @@ def test_rules_order_parameters_and_versions_make_the_id() -> None:
         changed(POLICY, minimal_task=rest).id,
     }
     assert len(ids) == 7
+
+
+def test_a_policy_is_found_by_name_whether_made_or_to_be_made() -> None:
+    assert load_policy("playhead.engine.orchestration.policy:core_policy").id == POLICY.id
+    assert load_policy("tests.orchestration.given:POLICY") is POLICY
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("core_policy", ValueError),
+        (":policy", ValueError),
+        ("tests.orchestration.given:NOTHING", AttributeError),
+        ("tests.orchestration.nowhere:policy", ImportError),
+        ("tests.orchestration.given:NOW_S", TypeError),
+    ],
+)
+def test_a_name_that_is_no_policy_is_refused(name: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        load_policy(name)
 
 
 def test_every_rule_of_the_core_says_its_row_in_its_docstring() -> None:

@@ -20,7 +20,7 @@ class Rule:
 
     A rule is pure: no clock (`facts.now`), no randomness (`facts.entropy`), no I/O, and it changes nothing it is given
     but the status in `after`. So a decision can be made again from the facts recorded with it. Parameters are plain
-    instance attributes; the policy's id covers their `repr`.
+    instance attributes; the policy's id covers their `repr`, which should be the same on every machine.
     """
 
     from_states: ClassVar[frozenset[StateType]] = ANY
