@@ -14,12 +14,13 @@ from benchmarks.budget import LINES, table
 from benchmarks.progress import Steps
 
 GROUPS = (edge, sdk, process, history)
+REPORT_COLUMNS = 140  # in a file
 
 
 def main(arguments: list[str]) -> int:
     """Measure, print, write. Exit status 1 when a line of the budget is not met."""
     options = _options(arguments)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else REPORT_COLUMNS)
     wanted = set(options.only) or {line.key for line in LINES}
     figures: dict[str, float] = {}
     with Steps(console) as steps:
