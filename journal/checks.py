@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead.exceptions import BadRequest, MalformedId, MissingField, TooLarge, UnknownEnumValue
@@ -60,11 +59,11 @@ def bounded_bytes(value: bytes, field: str, limit: int) -> None:
         raise TooLarge(f"{len(value)} bytes, at most {limit}", field=field, limit=limit, actual=len(value))
 
 
-def known_enum(value: int, enum: EnumTypeWrapper[int], field: str) -> None:
+def known_enum(value: int, known: Iterable[int], field: str) -> None:
     """Refuse a value that the enum does not have, and its zero."""
     if value == 0:
         raise UnknownEnumValue("a choice is required", field=field)
-    if value not in enum.values():
+    if value not in known:
         raise UnknownEnumValue(f"{value} is not a known value", field=field)
 
 

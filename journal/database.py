@@ -1,7 +1,8 @@
 """The two databases a journal can live in, and what differs between them.
 
-`Database.open(address)` takes a path, `sqlite:///path` or `postgresql://user@host/name`. Everything above sees the same four things:
-a connection to append with, connections to read with, statements in one style, and errors as those of `journal.errors`.
+`Database.open(address)` takes a path, `sqlite:///path` or `postgresql://user@host/name`. Everything above sees the
+same four things: a connection to append with, connections to read with, statements in one style, and errors as those
+of `journal.errors`.
 """
 
 from __future__ import annotations
@@ -242,7 +243,6 @@ class PostgresDatabase(Database):
             pool_pre_ping=True,
             isolation_level="AUTOCOMMIT",
         )
-        self._statement = lru_cache(maxsize=1024)(lambda text: text.replace("?", "%s"))
 
     def connect_writer(self) -> Any:
         import psycopg
@@ -266,7 +266,7 @@ class PostgresDatabase(Database):
         return rows
 
     def statement(self, text: str) -> str:
-        return self._statement(text)
+        return _with_percents(text)
 
     def notify(self, cursor: Any) -> None:
         cursor.execute(f"NOTIFY {sql.CHANNEL}")
@@ -310,6 +310,11 @@ def newer(where: str, version: int) -> NewerDatabase:
         found=version,
         known=sql.JOURNAL_FORMAT,
     )
+
+
+@lru_cache(maxsize=1024)
+def _with_percents(text: str) -> str:
+    return text.replace("?", "%s")
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,7 @@
 """Catch up, then follow: events after a revision, none skipped, none twice.
 
-The position is a revision of the journal itself, and revisions are gapless in commit order, so there is nothing a reader could
-miss between catching up and following.
+The position is a revision of the journal itself, and revisions are gapless in commit order, so there is nothing a
+reader could miss between catching up and following.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class Progress:
 def follow(
     journal: Journal, after: int, *, stream: bytes | None = None, kinds: list[str] | None = None
 ) -> Iterator[list[Record] | Progress | Beyond]:
-    """Pages of events after a revision, then `Beyond` whenever there are none: see `hub.blocking` and `hub.unblocking`."""
+    """Pages of events after a revision, then `Beyond` whenever there are none: see `hub.blocking` and
+    `hub.unblocking`.
+    """
     position = told = after
     caught_up = False
     while True:

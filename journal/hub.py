@@ -1,7 +1,7 @@
 """Telling readers that there is more to read.
 
-A reader keeps the revision it has seen and nothing else, so a slow one holds nothing here: it is told that the head moved, and
-reads the events from the journal when it is ready.
+A reader keeps the revision it has seen and nothing else, so a slow one holds nothing here: it is told that the head
+moved, and reads the events from the journal when it is ready.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from playhead.journal.errors import JournalError, NotAJournal
 from playhead.journal.hub import Hub
 from playhead.journal.lru import Lru
 from playhead.journal.merkle import Tree
-from playhead.journal.record import Caller, Record
+from playhead.journal.record import Caller, Record, record_of
 
 PAGE_EVENTS_MAX = 500
 """Events read at once by the streams."""
@@ -60,7 +60,9 @@ class Journal:
             return Tree.at(size, lambda level, position: self._node(connection, level, position)).root()
 
     def revision_at(self, time_us: int) -> int:
-        """The last revision recorded at or before a time; 0 when there is none. Never decreasing times make it a bisection."""
+        """The last revision recorded at or before a time; 0 when there is none. Never decreasing times make it a
+        bisection.
+        """
         low, high = 0, self.head()[0]
         statement = self.database.statement(sql.SELECT_RECORDED_AT)
         with self.database.reading() as connection:
@@ -87,7 +89,7 @@ class Journal:
             first=first, last=last, stream=stream, kinds=kinds or [], backwards=backwards, limit=limit
         )
         with self.database.reading() as connection:
-            return [Record(*row) for row in connection.execute(query)]
+            return [record_of(row) for row in connection.execute(query)]
 
     def pages(self, first: int, last: int, page: int = PAGE_EVENTS_MAX) -> Iterator[list[Record]]:
         """All events of a range, page by page, through the driver: for folding, which reads everything."""
@@ -97,7 +99,7 @@ class Journal:
                 rows = connection.exec_driver_sql(statement, (first, last, page)).fetchall()
             if not rows:
                 return
-            yield [Record(*row) for row in rows]
+            yield [record_of(row) for row in rows]
             first = rows[-1][0] + 1
 
     def nodes(self, level: int, first: int, last: int) -> list[bytes]:

@@ -1,8 +1,8 @@
 """The RFC 6962 Merkle tree over the leaves of the journal (section 2.1).
 
 Leaf i is the event of revision i + 1. A node (level, index) is the root of the complete subtree over the leaves
-index x 2^level … (index + 1) x 2^level - 1; level 0 are the leaves themselves. Only complete subtrees are kept, each once, when
-its last leaf arrives: one node per event on average, and never rewritten.
+index x 2^level … (index + 1) x 2^level - 1; level 0 are the leaves themselves. Only complete subtrees are kept, each
+once, when its last leaf arrives: one node per event on average, and never rewritten.
 """
 
 from __future__ import annotations
@@ -63,4 +63,3 @@ class Tree:
             if node is not None:
                 root = node if root is None else sha256(b"\x01" + node + root).digest()
         return EMPTY_ROOT if root is None else root
-

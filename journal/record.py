@@ -17,15 +17,17 @@ The leaf bytes are frozen: a journal written by any release verifies under every
 | request sequence | 4                                                            |
 | commitment       | 32: SHA-256(salt || payload)                                 |
 
-The leaf hash is that of RFC 6962, section 2.1: SHA-256(0x00 || leaf bytes). The payload enters as a salted commitment, so
-that payload and salt can be destroyed while every proof stays valid.
+The leaf hash is that of RFC 6962, section 2.1: SHA-256(0x00 || leaf bytes). The payload enters as a salted commitment,
+so that payload and salt can be destroyed while every proof stays valid.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 LEAF_FORMAT = 1
 NO_LEAF = bytes(32)
@@ -39,8 +41,8 @@ _TAIL = struct.Struct(">I32s")
 class Record:
     """One event. Ids are 16 bytes, `recorded_at` microseconds since the Unix epoch in UTC.
 
-    `payload` is a serialized `playhead.v1.Event`; it and `salt` are None once the event was redacted. `request_id` is None for
-    what no client asked for.
+    `payload` is a serialized `playhead.v1.Event`; it and `salt` are None once the event was redacted. `request_id` is
+    None for what no client asked for.
     """
 
     revision: int
@@ -56,9 +58,14 @@ class Record:
     leaf: bytes
 
 
+def record_of(row: Sequence[Any]) -> Record:
+    """The record of a row of the events table."""
+    return Record(*row)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: `actor` is who they are, as far as this side could tell; `client` their software; `traceparent` W3C's."""
+    """Who asks: `actor` is who, as far as this side could tell; `client` their software; `traceparent` W3C's."""
 
     actor: str
     client: str = ""

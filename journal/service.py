@@ -110,7 +110,7 @@ def journal_event(record: Record) -> v1.JournalEvent:
         request_seq=record.request_seq,
         event=v1.Event.FromString(record.payload) if record.payload is not None else None,
         leaf_hash=record.leaf,
-        salt=record.salt,
+        salt=record.salt or b"",
     )
 
 

@@ -1,7 +1,7 @@
 """All SQL of the journal: tables, triggers, named statements, then the two databases that run them.
 
-The statements are written with `?`; PostgreSQL gets them with `%s`. What is read and written for each proposal goes straight to
-the driver; SQLAlchemy makes the tables, holds the connections and builds the reads that have filters.
+The statements are written with `?`; PostgreSQL gets them with `%s`. What is read and written for each proposal goes
+straight to the driver; SQLAlchemy makes the tables, holds the connections and builds the reads that have filters.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ journal = sa.Table(
 events = sa.Table(
     "events",
     metadata,
-    sa.Column(
-        "revision", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
-    ),
+    sa.Column("revision", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
     sa.Column("stream", Id, nullable=False),
     sa.Column("stream_version", sa.BigInteger, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
@@ -87,9 +85,7 @@ POSTGRES_TRIGGERS = [
     ),
 ]
 
-COLUMNS = (
-    "revision, stream, stream_version, kind, recorded_at, actor, request_id, request_seq, payload, salt, leaf"
-)
+COLUMNS = "revision, stream, stream_version, kind, recorded_at, actor, request_id, request_seq, payload, salt, leaf"
 
 INSERT_EVENT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_NODE = "INSERT INTO tree_nodes (level, position, hash) VALUES (?, ?, ?)"
@@ -113,7 +109,9 @@ SELECT_RECORDED_AT = "SELECT recorded_at FROM events WHERE revision = ?"
 def select_events(
     *, first: int, last: int, stream: bytes | None, kinds: list[str], backwards: bool, limit: int
 ) -> sa.Select[tuple[object, ...]]:
-    """Events of revisions first … last, both included, that are of `stream` (None: any) and one of `kinds` (empty: any)."""
+    """Events of revisions first … last, both included, that are of `stream` (None: any) and one of `kinds` (empty:
+    any).
+    """
     query = sa.select(*events.columns).where(events.c.revision >= first, events.c.revision <= last)
     if stream is not None:
         query = query.where(events.c.stream == stream)

@@ -1,9 +1,10 @@
 """The write path: one thread, many commands in one transaction, one fsync.
 
-The thread takes all the commands that wait, up to a bound, and does in ONE transaction: begin so that nobody else can append;
-take up what other processes appended; for each command in order either find the answer recorded for its request id or let the
-handler decide it; write events, tree nodes and view changes; commit. Only then are the futures resolved and the readers
-told. If anything fails, the transaction is rolled back, all caches are dropped and the futures fail with a typed error.
+The thread takes all the commands that wait, up to a bound, and does in ONE transaction: begin so that nobody else can
+append; take up what other processes appended; for each command in order either find the answer recorded for its
+request id or let the handler decide it; write events, tree nodes and view changes; commit. Only then are the futures
+resolved and the readers told. If anything fails, the transaction is rolled back, all caches are dropped and the
+futures fail with a typed error.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from playhead.journal.errors import JournalError, JournalUnavailable
 from playhead.journal.hub import Hub
 from playhead.journal.lru import Lru
 from playhead.journal.merkle import Tree
-from playhead.journal.record import Record
+from playhead.journal.record import Record, record_of
 
 QUEUE_JOBS_MAX = 4_096
 """Jobs that may wait for the writer; one more is refused with QueueFull."""
@@ -60,7 +61,9 @@ class Handler(Protocol[C_contra]):
         """Read what deciding these commands will need, in as few statements as possible."""
 
     def decide(self, append: Append, command: C_contra) -> object:
-        """Append the command's events and answer it. A PlayheadError answers this command alone: append nothing before it."""
+        """Append the command's events and answer it. A PlayheadError answers this command alone: append nothing before
+        it.
+        """
 
     def answer(self, append: Append, command: C_contra, records: list[Record]) -> object:
         """The answer to a command that was recorded before as these events."""
@@ -79,8 +82,8 @@ class Handler(Protocol[C_contra]):
 class Job(Generic[C]):
     """Commands that came together and are answered together.
 
-    `finish` makes the future's result of the outcomes, each an answer or a PlayheadError; None: there is one command, and its
-    outcome is the result.
+    `finish` makes the future's result of the outcomes, each an answer or a PlayheadError; None: there is one command,
+    and its outcome is the result.
     """
 
     commands: Sequence[C]
@@ -123,8 +126,8 @@ class Writer(Generic[C]):
     ) -> Any:
         """Queue commands; the future is resolved once they are durable, with what `finish` makes of their outcomes.
 
-        It is an asyncio future of `loop`, to be called from that loop's thread, or a concurrent one. Raises QueueFull at the
-        bound and ShuttingDown after `drain`.
+        It is an asyncio future of `loop`, to be called from that loop's thread, or a concurrent one. Raises QueueFull
+        at the bound and ShuttingDown after `drain`.
         """
         if self._draining:
             raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
@@ -237,7 +240,7 @@ class Writer(Generic[C]):
         statement = self._database.statement(sql.SELECT_RANGE)
         while self._head < head:
             rows = cursor.execute(statement, (self._head + 1, head, CATCH_UP_PAGE)).fetchall()
-            records = [Record(*row) for row in rows]
+            records = [record_of(row) for row in rows]
             for record in records:
                 self._heads.drop(record.stream)
             self._handler.catch_up(records)
@@ -270,7 +273,7 @@ class Writer(Generic[C]):
         recorded: dict[bytes, list[Record]] = {}
         if ids:
             for row in append.rows_of(sql.SELECT_REQUESTS, ids):
-                record = Record(*row)
+                record = record_of(row)
                 assert record.request_id is not None
                 recorded.setdefault(bytes(record.request_id), []).append(record)
         return recorded

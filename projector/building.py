@@ -1,7 +1,8 @@
 """Making the tables of the views: by folding the journal into fresh ones, which then take the place of the live ones.
 
-A rebuild is written beside the live tables, under a prefix of its own, while the live ones serve on. When it has caught up, the last
-events are folded and the tables swapped inside one append transaction, so no reader sees a half-built view.
+A rebuild is written beside the live tables, under a prefix of its own, while the live ones serve on. When it has
+caught up, the last events are folded and the tables swapped inside one append transaction, so no reader sees a
+half-built view.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from playhead import v1
 from playhead.journal import sql as journal_sql
 from playhead.journal.errors import CorruptRecord, NewerDatabase
 from playhead.journal.journal import Journal
-from playhead.journal.record import Record
+from playhead.journal.record import Record, record_of
 from playhead.projector.fold import VIEWS_VERSION, Fold
 from playhead.projector.sql import made_of, views
 
@@ -30,12 +31,14 @@ Progress = Callable[[int, int], None]
 
 
 def open_views(journal: Journal) -> None:
-    """Make the live tables if they are missing, rebuild them if an older version made them, refuse those of a newer one."""
+    """Make the live tables if they are missing, rebuild them if an older version made them, refuse those of a newer
+    one.
+    """
     version = _version(journal)
     if version is not None and version > VIEWS_VERSION:
         raise NewerDatabase(
-            f"{journal.database.address} has views of version {version}; this version of Playhead knows {VIEWS_VERSION}: "
-            "upgrade Playhead.",
+            f"{journal.database.address} has views of version {version}; "
+            f"this version of Playhead knows {VIEWS_VERSION}: upgrade Playhead.",
             found=version,
             known=VIEWS_VERSION,
         )
@@ -88,10 +91,8 @@ def swap_in(journal: Journal, prefix: str, reached: int, unless_version: int | N
         if swap:
             head = cursor.execute(journal_sql.SELECT_HEAD).fetchone()[0]
             while reached < head:
-                rows = cursor.execute(
-                    statement(journal_sql.SELECT_RANGE), (reached + 1, head, BATCH_EVENTS)
-                ).fetchall()
-                records = [Record(*row) for row in rows]
+                rows = cursor.execute(statement(journal_sql.SELECT_RANGE), (reached + 1, head, BATCH_EVENTS)).fetchall()
+                records = [record_of(row) for row in rows]
                 fold_into(prefix, records, journal, cursor)
                 reached = records[-1].revision
             for old, new in zip(live.all, built.all, strict=True):

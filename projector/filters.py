@@ -53,7 +53,7 @@ def task_run_clauses(filter: v1.TaskRunFilter, tables: ViewTables) -> list[Claus
 def state_types(filter: v1.FlowRunFilter | v1.TaskRunFilter) -> list[int]:
     """The state types asked for, checked; empty: any."""
     for index, value in enumerate(filter.state.types):
-        checks.known_enum(value, v1.StateType, f"filter.state.types[{index}]")
+        checks.known_enum(value, v1.StateType.values(), f"filter.state.types[{index}]")
     return list(filter.state.types)
 
 

@@ -1,7 +1,7 @@
 """Folding events into rows. `fold` remembers what happened and never refuses it.
 
-Every event holds the whole of what it changed, so a fold needs nothing but the event: folding the same events, in the order
-of their revisions, gives the same rows, whether one at a time or a million.
+Every event holds the whole of what it changed, so a fold needs nothing but the event: folding the same events, in the
+order of their revisions, gives the same rows, whether one at a time or a million.
 
 | event             | rows                                                                        |
 |-------------------|-----------------------------------------------------------------------------|
@@ -15,11 +15,11 @@ of their revisions, gives the same rows, whether one at a time or a million.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from playhead import v1
-from playhead.journal.record import Record
 from playhead.journal.encoding import bytes_of, micros_of
+from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
 VIEWS_VERSION = 1
@@ -78,7 +78,7 @@ class _Runs:
 class Fold:
     """Events on their way into the views: `apply` each, then `flush` the rows."""
 
-    __slots__ = ("_cache", "_decisions", "_flow_runs", "_flows", "_states", "_statements", "_task_runs")
+    __slots__ = ("_cache", "_decisions", "_flow_runs", "_flows", "_statements", "_states", "_task_runs")
 
     def __init__(self, prefix: str = "") -> None:
         self._statements: ViewStatements = statements(prefix)

@@ -33,7 +33,7 @@ class Page:
 
 
 def page_of(request: Any, moment: int | None) -> Page | None:
-    """The page a List request asks for. `moment` is the revision for a first page; None asks for what the token pins."""
+    """The page a List request asks for: at `moment` for a first page; None asks for what the token pins."""
     if request.page_size > PAGE_SIZE_MAX:
         raise TooLarge(
             f"{request.page_size}, at most {PAGE_SIZE_MAX}",

@@ -70,11 +70,11 @@ class Reads:
             return list(connection.execute(query.limit(size)))
 
     def counts(self, tables: RunTables, at: int, clauses: list[Clause], bucket_us: int | None) -> list[Row]:
-        """(bucket, state type, state name, count) in one grouped query; bucket 0 when none are asked for."""
+        """(bucket, state type, state name, runs) in one grouped query; bucket 0 when none are asked for."""
         runs, versions = tables.runs.c, tables.versions.c
         bucket = sa.literal(0) if bucket_us is None else runs.created_at - runs.created_at % bucket_us
         query = (
-            sa.select(bucket.label("bucket"), versions.state_type, versions.state_name, sa.func.count().label("count"))
+            sa.select(bucket.label("bucket"), versions.state_type, versions.state_name, sa.func.count().label("runs"))
             .where(self._valid(tables, at), *clauses)
             .group_by(sa.text("bucket"), versions.state_type, versions.state_name)
             .order_by(sa.text("bucket"), versions.state_type, versions.state_name)
@@ -87,7 +87,9 @@ class Reads:
         with self._database.reading() as connection:
             return list(connection.execute(query))
 
-    def history(self, view: sa.Table, run_id: bytes, at: int, after: int | None, size: int, clauses: list[Clause]) -> list[Row]:
+    def history(
+        self, view: sa.Table, run_id: bytes, at: int, after: int | None, size: int, clauses: list[Clause]
+    ) -> list[Row]:
         """A run's rows in the states or decisions view, oldest first, with their events."""
         query = (
             sa.select(events)

@@ -12,7 +12,7 @@ from playhead.journal.encoding import SECOND_US, micros_of, text_of, timestamp
 from playhead.journal.following import follow
 from playhead.journal.hub import Beyond, blocking
 from playhead.journal.journal import Journal
-from playhead.journal.record import Record
+from playhead.journal.record import Record, record_of
 from playhead.projector.filters import flow_run_clauses, state_types, task_run_clauses
 from playhead.projector.paging import PAGE_BYTES_MAX, Page, page_of
 from playhead.projector.reads import Reads
@@ -106,7 +106,7 @@ class RunsService:
     def list_decisions(self, request: v1.ListDecisionsRequest) -> v1.ListDecisionsResponse:
         """Every proposal made for a run and how it was decided, oldest first."""
         for index, value in enumerate(request.decisions):
-            checks.known_enum(value, v1.Decision, f"decisions[{index}]")
+            checks.known_enum(value, v1.Decision.values(), f"decisions[{index}]")
         page = self._page(request)
         run_id = self._existing(request, page.revision)
         view = self._reads.tables.decisions
@@ -177,11 +177,9 @@ class RunsService:
         (self._task_run if which == "task_run_id" else self._flow_run)(run_id, at)
         return run_id
 
-    def _list(
-        self, tables: RunTables, request: Any, clauses: list[Any], page: Page
-    ) -> tuple[list[Any], str]:
-        if request.order not in v1.Order.values():
-            checks.known_enum(request.order, v1.Order, "order")
+    def _list(self, tables: RunTables, request: Any, clauses: list[Any], page: Page) -> tuple[list[Any], str]:
+        if request.order:
+            checks.known_enum(request.order, v1.Order.values(), "order")
         rows = self._reads.runs(
             tables,
             page.revision,
@@ -205,10 +203,10 @@ class RunsService:
         buckets: dict[int, v1.CountBucket] = {}
         for row in rows:
             key = row.state_type, row.state_name
-            totals[key] = totals.get(key, 0) + row.count
+            totals[key] = totals.get(key, 0) + row.runs
             if width is not None:
                 bucket = buckets.setdefault(row.bucket, v1.CountBucket(start=timestamp(row.bucket)))
-                bucket.counts.add(type=row.state_type, name=row.state_name, count=row.count)
+                bucket.counts.add(type=row.state_type, name=row.state_name, count=row.runs)
         if len(buckets) > BUCKETS_MAX:
             raise TooLarge(
                 f"{len(buckets)} buckets, at most {BUCKETS_MAX}: widen them",
@@ -219,7 +217,9 @@ class RunsService:
         return v1.CountRunsResponse(
             meta=self._meta(at),
             total=sum(totals.values()),
-            counts=[v1.StateCount(type=v1.StateType.ValueType(t), name=n, count=c) for (t, n), c in sorted(totals.items())],
+            counts=[
+                v1.StateCount(type=v1.StateType.ValueType(t), name=n, count=c) for (t, n), c in sorted(totals.items())
+            ],
             buckets=list(buckets.values()),
         )
 
@@ -227,7 +227,7 @@ class RunsService:
         self, view: Any, run_id: bytes, page: Page, clauses: list[Any]
     ) -> tuple[list[tuple[Record, v1.Event]], str]:
         rows = self._reads.history(view, run_id, page.revision, page.key, page.size + 1, clauses)
-        kept = _fitting([Record(*row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
+        kept = _fitting([record_of(row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
         token = page.next_token(kept[-1].revision) if len(kept) < len(rows) else ""
         return [(record, v1.Event.FromString(record.payload or b"")) for record in kept], token
 

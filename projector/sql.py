@@ -1,9 +1,9 @@
 """All SQL of the views: tables and the statements that fold events into them.
 
 A run has one row in a base table (what never changes) and one row per change in a versions table, valid in revisions
-[valid_from, valid_to); the open row ends at `OPEN`. `spec` and `status` are serialized `playhead.v1` messages; what filters ask
-for stands in columns of its own. `made_of(prefix)` gives the whole set of tables under a prefix, so that a rebuild can be written
-beside the live ones.
+[valid_from, valid_to); the open row ends at `OPEN`. `spec` and `status` are serialized `playhead.v1` messages; what
+filters ask for stands in columns of its own. `made_of(prefix)` gives the whole set of tables under a prefix, so that a
+rebuild can be written beside the live ones.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""From events to responses. A fresh answer and one found by its request id are made of the same event by the same functions, so
-the same request has the same answer for ever.
+"""From events to responses. A fresh answer and one found by its request id are made of the same event by the same
+functions, so the same request has the same answer for ever.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From requests to commands: everything a request holds is checked here, before anything is asked of the journal.
 
-A command is a checked request with its ids as bytes. The first field at fault is named in a BadRequest; the bounds are those
-that the .proto files document.
+A command is a checked request with its ids as bytes. The first field at fault is named in a BadRequest; the bounds are
+those that the .proto files document.
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ def update_run(request: v1.UpdateRunRequest, caller: Caller) -> UpdateRun:
         _check_tags(request.tags.tags, "tags.tags")
     if not (request.HasField("name") or request.HasField("tags")):
         raise MissingField("nothing to change: a name or tags are required", field="name")
-    return UpdateRun(request_id, caller, request, Subject.FLOW_RUN if which == "flow_run_id" else Subject.TASK_RUN, run_id)
+    return UpdateRun(
+        request_id, caller, request, Subject.FLOW_RUN if which == "flow_run_id" else Subject.TASK_RUN, run_id
+    )
 
 
 def pause(request: v1.PauseFlowRunRequest, caller: Caller, now: int) -> Propose:
@@ -265,7 +267,7 @@ def _check_details(state: v1.State, field: str) -> None:
     for name, value in details.ListFields():
         allowed = _DETAILS_OF.get(name.name)
         if allowed is not None and state.type not in allowed and value is not False:
-            types = " or ".join(sorted(v1.StateType.Name(kind) for kind in allowed))
+            types = " or ".join(sorted(name for name, kind in v1.StateType.items() if kind in allowed))
             raise BadRequest(
                 f"belongs to {types}, not to {v1.StateType.Name(state.type)}", field=f"{field}.{name.name}"
             )
@@ -397,4 +399,3 @@ _PROPOSED_RUN: dict[
     "create_flow_run": _new_flow_run_of,
     "create_task_run": _new_task_run_of,
 }
-

@@ -1,7 +1,7 @@
 """Commands into events: the decision inside the append transaction.
 
-For each command the facts its rules need are gathered, the decision made, the event numbered, appended and folded into the
-views. What a decision used is recorded with it.
+For each command the facts its rules need are gathered, the decision made, the event numbered, appended and folded into
+the views. What a decision used is recorded with it.
 """
 
 from __future__ import annotations
@@ -92,13 +92,8 @@ class Orchestrating:
         if run is None:
             run = self._imagine(append, command)
         request = command.request
-        if request.HasField("expected_version") and request.expected_version != (0 if created else run.status.version):
-            raise VersionMismatch(
-                f"{_kind(run)} {text_of(run.run_id)} is at version {0 if created else run.status.version}, "
-                f"not {request.expected_version}: read it, decide again.",
-                expected=request.expected_version,
-                actual=0 if created else run.status.version,
-            )
+        if request.HasField("expected_version"):
+            _expect(run, request.expected_version, 0 if created else run.status.version)
         if created and not request.validate_only:
             self._append_created(append, command, run)
         event = v1.Event()
@@ -190,14 +185,13 @@ class Orchestrating:
         """The run that a spec describes, as it will be once created."""
         spec = command.spec
         if spec is None:
-            field = "flow_run_id" if command.subject is Subject.FLOW_RUN else "task_run_id"
-            raise NotFound(
-                f"{field}: no {'flow' if command.subject is Subject.FLOW_RUN else 'task'} run {text_of(command.run_id)}.",
-                field=field,
-                id=text_of(command.run_id),
-            )
+            kind = "flow_run" if command.subject is Subject.FLOW_RUN else "task_run"
+            run_id = text_of(command.run_id)
+            raise NotFound(f"{kind}_id: no {kind.replace('_', ' ')} {run_id}.", field=f"{kind}_id", id=run_id)
         if append.version(command.run_id):
-            raise AlreadyExists(f"The id {text_of(command.run_id)} belongs to something else.", id=text_of(command.run_id))
+            raise AlreadyExists(
+                f"The id {text_of(command.run_id)} belongs to something else.", id=text_of(command.run_id)
+            )
         flow_run_id = None
         if isinstance(spec, v1.FlowRunSpec):
             self._flow_name(append, spec)
@@ -224,9 +218,7 @@ class Orchestrating:
             raise InternalDefect(f"The policy refuses a run's first state: {first.reason}")
         run.status = first.status
 
-    def _append_created(
-        self, append: Append, command: Propose | CreateRun, run: Run
-    ) -> tuple[Record, v1.Event]:
+    def _append_created(self, append: Append, command: Propose | CreateRun, run: Run) -> tuple[Record, v1.Event]:
         event = v1.Event()
         status = run.status
         status.version = 1
@@ -272,13 +264,8 @@ class Orchestrating:
     def _update(self, append: Append, command: UpdateRun) -> v1.UpdateRunResponse:
         request = command.request
         run = self._known.existing(append, command.subject, command.run_id, str(request.WhichOneof("run")))
-        if request.HasField("expected_version") and request.expected_version != run.status.version:
-            raise VersionMismatch(
-                f"{_kind(run)} {text_of(run.run_id)} is at version {run.status.version}, not {request.expected_version}: "
-                "read it, decide again.",
-                expected=request.expected_version,
-                actual=run.status.version,
-            )
+        if request.HasField("expected_version"):
+            _expect(run, request.expected_version, run.status.version)
         event = v1.Event()
         status = event.run_updated.status
         status.CopyFrom(run.status)
@@ -356,5 +343,12 @@ def _default_name(spec: Any, run_id: bytes) -> str:
     return f"run-{run_id.hex()[-12:]}"
 
 
-def _kind(run: Run) -> str:
-    return "Flow run" if run.subject is Subject.FLOW_RUN else "Task run"
+def _expect(run: Run, expected: int, actual: int) -> None:
+    """Refuse a command made for another version of the run."""
+    if expected != actual:
+        kind = "Flow run" if run.subject is Subject.FLOW_RUN else "Task run"
+        raise VersionMismatch(
+            f"{kind} {text_of(run.run_id)} is at version {actual}, not {expected}: read it, decide again.",
+            expected=expected,
+            actual=actual,
+        )

@@ -36,8 +36,8 @@ Answer = TypeVar("Answer")
 class Orchestrator:
     """A journal, its views and the decisions about it, in this process.
 
-    `orchestration`, `runs` and `events` are the services of the contract. Any number of processes may have the same database
-    open. Close it, or use it as a context manager.
+    `orchestration`, `runs` and `events` are the services of the contract. Any number of processes may have the same
+    database open. Close it, or use it as a context manager.
     """
 
     def __init__(self, journal: Journal, policy: Policy, status_of: StatusOf, timers: bool) -> None:
@@ -66,9 +66,9 @@ class Orchestrator:
     ) -> Orchestrator:
         """Open a database: a path, `sqlite:///path` or `postgresql://…`.
 
-        `policy` defaults to PLAYHEAD_POLICY ("module:attribute"), then to the core policy. `clock` gives microseconds since the
-        Unix epoch. `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due. Raises the errors of
-        `journal.errors`.
+        `policy` defaults to PLAYHEAD_POLICY ("module:attribute"), then to the core policy. `clock` gives microseconds
+        since the Unix epoch. `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due. Raises
+        the errors of `journal.errors`.
         """
         journal = Journal(Database.open(database), clock)
         try:
@@ -136,7 +136,9 @@ class Orchestrator:
 
 
 def chosen_policy() -> Policy:
-    """The policy that PLAYHEAD_POLICY names as "module:attribute" (a Policy, or a function that makes one); else the core's."""
+    """The policy that PLAYHEAD_POLICY names as "module:attribute" (a Policy, or a function that makes one); else the
+    core's.
+    """
     chosen = os.environ.get(POLICY_VARIABLE)
     if not chosen:
         return core_policy()
@@ -144,7 +146,9 @@ def chosen_policy() -> Policy:
     try:
         policy = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise BadRequest(f'{chosen!r} can not be loaded as "module:attribute": {error}', field=POLICY_VARIABLE) from error
+        raise BadRequest(
+            f'{chosen!r} can not be loaded as "module:attribute": {error}', field=POLICY_VARIABLE
+        ) from error
     policy = policy() if callable(policy) else policy
     if not isinstance(policy, Policy):
         raise BadRequest(f"{chosen!r} is {type(policy).__name__}, not a Policy", field=POLICY_VARIABLE)

@@ -1,7 +1,7 @@
 """The SQL of leases: until when each holder has said it is alive.
 
-Grants and expiries are events; renewals are not, so this table is the one thing beside the journal that is not a fold of it.
-Were it lost, each lease would lapse its length after it was granted.
+Grants and expiries are events; renewals are not, so this table is the one thing beside the journal that is not a fold
+of it. Were it lost, each lease would lapse its length after it was granted.
 """
 
 from __future__ import annotations

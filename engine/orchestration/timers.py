@@ -1,7 +1,7 @@
 """Time passes by itself: what falls due is found here and proposed like anything else.
 
-Every process that has the journal open looks, and a rule decides, so it does not matter how many of them propose the same. The
-request id follows from what fell due, so all of them make the same request, which is decided once.
+Every process that has the journal open looks, and a rule decides, so it does not matter how many of them propose the
+same. The request id follows from what fell due, so all of them make the same request, which is decided once.
 """
 
 from __future__ import annotations

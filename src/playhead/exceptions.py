@@ -13,8 +13,8 @@ PlayheadError
 ├── InternalDefect       a defect of the server
 └── JournalError         the database: see playhead.journal.errors
 
-Each has a `reason` (a value of `playhead.v1.Reason`), which is what travels over gRPC, and `facts`, the dynamic parts of the
-message as text. The same exception is raised by the embedded client and by the remote one.
+Each has a `reason` (a value of `playhead.v1.Reason`), which is what travels over gRPC, and `facts`, the dynamic parts
+of the message as text. The same exception is raised by the embedded client and by the remote one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from playhead import v1
 class PlayheadError(Exception):
     """Base of all errors of this package. `reason` says which, `facts` what about."""
 
-    reason: ClassVar[v1.Reason] = v1.INTERNAL_DEFECT
+    reason: ClassVar[v1.Reason.ValueType] = v1.INTERNAL_DEFECT
 
     def __init__(self, message: str, **facts: object) -> None:
         super().__init__(message)
@@ -35,7 +35,9 @@ class PlayheadError(Exception):
 
 
 class BadRequest(PlayheadError):
-    """A field of a request is at fault; `field` is its path, "state.details.scheduled_time". Mend it; do not repeat as is."""
+    """A field of a request is at fault; `field` is its path, "state.details.scheduled_time". Mend it; do not repeat as
+    is.
+    """
 
     reason = v1.INVALID_VALUE
 
@@ -139,3 +141,109 @@ class InternalDefect(PlayheadError):
     """A defect of the server. Nothing was recorded for the request."""
 
     reason = v1.INTERNAL_DEFECT
+
+
+class ExecutionError(Exception):
+    """Base of what flows and tasks raise in the process that runs them.
+
+    ExecutionError
+    ├── FailedRun, CrashedRun, CancelledRun   a run ended badly, and its own exception is not to be had
+    ├── PausedRun, UnfinishedRun              a run that has no result yet was asked for one
+    ├── MissingResult                         the run completed, but its result was not stored
+    ├── CorruptResult                         a stored result is missing, cut short or altered: run the task again
+    ├── SerializationError                    a result can not be stored, and storing it was asked for
+    ├── UpstreamTaskError                     an input comes from a task run that did not complete
+    ├── ParameterBindError                    the arguments do not fit the function's signature
+    ├── ParameterTypeError                    the arguments do not fit the function's annotations
+    ├── ReservedArgumentError                 a function has a parameter of a name that calls need themselves
+    ├── InvalidNameError                      a name has characters that names can not have
+    ├── MappingMissingIterable                `.map` was given nothing to map over
+    ├── MappingLengthMismatch                 `.map` was given iterables of different lengths
+    ├── MissingContextError                   something that needs a run was used outside of one
+    ├── MissingFlowError                      no flow is found where a run's entrypoint points
+    └── UnreadableException                   the exception of a stored state can not be made again: its text is here
+    """
+
+
+class FailedRun(ExecutionError):
+    """A run failed, and the exception it failed with is not known."""
+
+
+class CrashedRun(ExecutionError):
+    """A run crashed: its infrastructure failed, not its code."""
+
+
+class CancelledRun(ExecutionError):
+    """A run was cancelled."""
+
+
+class PausedRun(ExecutionError):
+    """A paused run was asked for its result. `state` is the run's state."""
+
+    def __init__(self, message: str, state: object = None) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class UnfinishedRun(ExecutionError):
+    """A run that is not final was asked for its result: wait for it."""
+
+
+class MissingResult(ExecutionError):
+    """The run completed, but its result was kept only in the memory of the process that made it."""
+
+
+class CorruptResult(ExecutionError):
+    """A stored result is missing, cut short or altered; it is never returned. Run the task again to make a new one."""
+
+
+class SerializationError(ExecutionError):
+    """A result can not be serialized although `persist_result=True` asks for it."""
+
+
+class UpstreamTaskError(ExecutionError):
+    """An input comes from a task run that did not complete. Wrap it in `allow_failure` to go on all the same."""
+
+
+class ParameterBindError(ExecutionError, TypeError):
+    """The arguments of a call do not fit the function's signature."""
+
+
+class ParameterTypeError(ExecutionError):
+    """The arguments of a call do not fit the function's annotations; the message lists every parameter at fault."""
+
+
+class ReservedArgumentError(ExecutionError, TypeError):
+    """A flow or task function has a parameter whose name calls need themselves: rename the parameter."""
+
+
+class InvalidNameError(ExecutionError, ValueError):
+    """A name has characters that names can not have."""
+
+
+class MappingMissingIterable(ExecutionError):
+    """`.map` needs at least one iterable argument that is not wrapped in `unmapped`."""
+
+
+class MappingLengthMismatch(ExecutionError):
+    """The iterables given to `.map` must have the same length."""
+
+
+class MissingContextError(ExecutionError, RuntimeError):
+    """Something that needs a flow or task run was used outside of one."""
+
+
+class MissingFlowError(ExecutionError):
+    """No flow is found where a run's entrypoint points, or the run has no entrypoint."""
+
+
+class UnreadableException(ExecutionError):
+    """The exception of a stored state can not be made again in this process.
+
+    `type_name` and `traceback_text` say what it was; the message is its own.
+    """
+
+    def __init__(self, message: str, type_name: str = "", traceback_text: str = "") -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.traceback_text = traceback_text

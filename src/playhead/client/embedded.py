@@ -1,4 +1,6 @@
-"""The client that is the service: the same service objects as the server's, called in this process, on a database of its own."""
+"""The client that is the service: the same service objects as the server's, called in this process, on a database of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ CLIENT_NAME = "playhead-python/0.1.0"
 
 
 class EmbeddedClient:
-    """A `Client` on a database: a path, `sqlite:///path` or `postgresql://…`. Raises the errors of `playhead.journal.errors`.
+    """A `Client` on a database: a path, `sqlite:///path` or `postgresql://…`. Raises the errors of
+    `playhead.journal.errors`.
 
     Not to be used in a process forked from the one that made it: make another there.
     """
@@ -33,10 +36,8 @@ class EmbeddedClient:
             "Journal": self.orchestrator.events,
         }
 
-    def unary(
-        self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
-    ) -> Response:
-        """Call and wait for the answer. Raises DeadlinePassed after `timeout_s`; a command may still be recorded then."""
+    def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
+        """Call and wait for the answer. Raises DeadlinePassed after `timeout_s`; a command may still be recorded."""
         call = getattr(self._services[method.service], method.call)
         if method.service != "Orchestration":
             return cast(Response, call(request))
