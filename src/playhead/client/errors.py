@@ -2,10 +2,10 @@
 
 An answer of the service says its reason in a google.rpc.ErrorInfo. What gRPC answers by itself has none:
 
-    UNAVAILABLE, DEADLINE_EXCEEDED   DeadlinePassed: nobody answered in time
-    RESOURCE_EXHAUSTED               TooLarge: the message is over the size that one side takes
-    UNIMPLEMENTED                    NotOffered: an older server, or something else behind the address
-    any other                        InternalDefect, with the code in `facts["code"]`
+    UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED   DeadlinePassed: nobody answered in time
+    RESOURCE_EXHAUSTED                          TooLarge: the message is over the size that one side takes
+    UNIMPLEMENTED                               NotOffered: an older server, or something else at the address
+    any other                                   InternalDefect, with the code in `facts["code"]`
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def error_of(status: Status) -> exceptions.PlayheadError:
 
 def error_of_call(failed: grpc.RpcError, asked: str) -> exceptions.PlayheadError:
     """The exception for a failed gRPC call. `asked` says what was asked of whom, for calls without an answer."""
-    assert isinstance(failed, grpc.Call)  # what a stub raises is the call itself
+    assert isinstance(failed, grpc.Call | grpc.aio.AioRpcError)  # all that stubs raise, blocking and asyncio
     for key, value in failed.trailing_metadata() or ():
         if key == STATUS_METADATA_KEY:
             assert isinstance(value, bytes)  # as all values of -bin keys
@@ -90,7 +90,7 @@ def error_of_call(failed: grpc.RpcError, asked: str) -> exceptions.PlayheadError
 
 
 def _error_of_code(code: grpc.StatusCode, message: str) -> exceptions.PlayheadError:
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED):
         return exceptions.DeadlinePassed(message)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         sizes = _SIZES.search(message)

@@ -36,7 +36,8 @@ _RETRY = {
     "initialBackoff": "0.1s",
     "backoffMultiplier": 3,
     "maxBackoff": "5s",
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # A server that stops without waiting for calls cancels them. A call that its own caller cancels is not repeated.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 _OPTIONS = [
     ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": _RETRY}]})),

@@ -1,0 +1,47 @@
+"""Batches on one stream: taken in while earlier ones are decided, answered in their order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+BATCHES_IN_FLIGHT_MAX = 8
+"""Batches of one stream that may wait for their answer. Further ones stay on the wire, which holds the sender back."""
+
+Batch = TypeVar("Batch")
+Answer = TypeVar("Answer")
+
+
+async def answered_in_order(
+    batches: AsyncIterator[Batch], submit: Callable[[Batch], asyncio.Task[Answer]]
+) -> AsyncIterator[Answer]:
+    """The answer to each batch. `submit` queues a batch at once and returns what will have its answer.
+
+    When the batches end with an error, what was submitted before is answered first, then the error is raised.
+    """
+    answers: asyncio.Queue[asyncio.Task[Answer] | None] = asyncio.Queue(BATCHES_IN_FLIGHT_MAX)
+    reading = asyncio.create_task(_read(batches, submit, answers))
+    try:
+        while (answer := await answers.get()) is not None:
+            yield await answer
+        await reading
+    finally:
+        reading.cancel()
+        while not answers.empty():
+            if (unwanted := answers.get_nowait()) is not None:
+                unwanted.cancel()
+
+
+async def _read(
+    batches: AsyncIterator[Batch],
+    submit: Callable[[Batch], asyncio.Task[Answer]],
+    answers: asyncio.Queue[asyncio.Task[Answer] | None],
+) -> None:
+    try:
+        async for batch in batches:
+            await answers.put(submit(batch))
+    except Exception:
+        await answers.put(None)
+        raise
+    await answers.put(None)

@@ -1,0 +1,52 @@
+"""Who calls, as the journal notes it.
+
+The actor is first what this side saw, the peer's address without its port ("ipv4:127.0.0.1", "unix"), then in
+parentheses what the caller says of itself in the metadata "playhead-actor", percent-encoded: "unix (ann@build-7)". The
+first part is evidence, the second a claim. The client is the metadata "playhead-client" or the first product of the
+user agent.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from playhead.journal.record import Caller
+
+if TYPE_CHECKING:
+    from grpc.aio import ServicerContext
+
+CALLERS_MAX = 1_000  # kept, so that the calls of one client share one object
+CLAIM_CHARS_MAX = 200
+CLIENT_CHARS_MAX = 100
+TRACEPARENT_CHARS_MAX = 55  # of version 00
+
+
+def caller_of(context: ServicerContext[Any, Any]) -> Caller:
+    """The caller behind a call."""
+    return _caller(context.peer(), context.invocation_metadata())
+
+
+@lru_cache(CALLERS_MAX)
+def _caller(peer: str, metadata: tuple[tuple[str, str | bytes], ...]) -> Caller:
+    said = {key: value for key, value in metadata if isinstance(value, str)}
+    claim = _printable(unquote(said.get("playhead-actor", "")), CLAIM_CHARS_MAX)
+    seen = _address(peer)
+    client = said.get("playhead-client") or said.get("user-agent", "").partition(" ")[0]
+    traceparent = said.get("traceparent", "")
+    return Caller(
+        actor=f"{seen} ({claim})" if claim else seen,
+        client=_printable(client, CLIENT_CHARS_MAX),
+        traceparent=traceparent if len(traceparent) <= TRACEPARENT_CHARS_MAX else "",
+    )
+
+
+def _address(peer: str) -> str:
+    """ "ipv4:127.0.0.1:50000" -> "ipv4:127.0.0.1", "ipv6:%5B::1%5D:50000" -> "ipv6:[::1]", "unix:…" -> "unix"."""
+    kind, _, rest = peer.partition(":")
+    return f"{kind}:{unquote(rest).rpartition(':')[0]}" if kind in ("ipv4", "ipv6") else kind.partition("-")[0]
+
+
+def _printable(text: str, chars_max: int) -> str:
+    return "".join(char for char in text[:chars_max] if char.isprintable())

@@ -1,0 +1,132 @@
+"""The server as a whole: what it is made of, where it listens, how it ends.
+
+How it ends, on SIGTERM or SIGINT (a second one ends the process at once):
+
+1. Health says NOT_SERVING, and the streams end with UNAVAILABLE, SHUTTING_DOWN.
+2. The orchestrator commits the commands it has. From now on new ones are answered UNAVAILABLE, SHUTTING_DOWN, for as
+   long as it takes those that were on the wire to arrive: gRPC would cancel them, and not say why.
+3. gRPC takes no more calls. Those in flight have `grace_s` to finish; the ones that have not are cancelled.
+4. The database is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from playhead.engine.orchestration.orchestrator import Orchestrator
+from playhead.grpc_server.health import Health
+from playhead.grpc_server.listen import listen
+from playhead.grpc_server.servicers import Journal, Orchestration, Runs
+from playhead.grpc_server.status import status_of
+from playhead.v1 import journal_pb2, orchestration_pb2, runs_pb2
+from playhead.v1.journal_pb2_grpc import add_JournalServicer_to_server
+from playhead.v1.orchestration_pb2_grpc import add_OrchestrationServicer_to_server
+from playhead.v1.runs_pb2_grpc import add_RunsServicer_to_server
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 4200
+GRACE_S = 10.0
+ARRIVING_S = 0.2  # how long calls may be on the wire
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # of a request; a larger one is answered RESOURCE_EXHAUSTED
+CALLS_PER_CONNECTION_MAX = 1_000  # further ones wait at the client
+
+SERVICES = tuple(
+    service.full_name
+    for file in (orchestration_pb2, runs_pb2, journal_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
+    ("grpc.so_reuseport", 0),  # a second server on a taken port must fail, not share it
+    # A client that vanished without a word is noticed; clients may look for us as often as every 10 s.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    host: str,
+    port: int,
+    uds: str | None,
+    database: str,
+    on_ready: Callable[[str], None] | None = None,
+    grace_s: float = GRACE_S,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then end in order. Call it from the main thread. Parameters: see `serve`."""
+    asyncio.run(_serve_until_signal(host, port, uds, database, on_ready, grace_s))
+
+
+async def serve(
+    host: str,
+    port: int,
+    uds: str | None,
+    database: str,
+    on_ready: Callable[[str], None] | None,
+    grace_s: float,
+    stop: asyncio.Event,
+) -> None:
+    """Serve until `stop` is set, then end in order.
+
+    Listens on `uds`, the path of a Unix socket that only this user can open, when it is given; else on `host` and
+    `port`, 0 for a free one. There is no authentication yet: a host other than loopback is warned of. `database` is a
+    path or URL as for the orchestrator. `on_ready` is called once calls are taken, with the address as clients write
+    it. Raises OSError when the address can not be had, and the errors of the journal.
+    """
+    orchestrator = Orchestrator.open(database, status_of=status_of)
+    try:
+        server = _server_of(orchestrator, stop)
+        address = listen(server, host, port, uds)
+        await server.start()
+        logger.info("Serving at %s", address)
+        if on_ready is not None:
+            on_ready(address)
+        await stop.wait()
+        logger.info("Shutting down: calls in flight have %g s", grace_s)
+        await asyncio.to_thread(orchestrator.drain)
+        await asyncio.sleep(ARRIVING_S)
+        await server.stop(grace_s)
+    finally:
+        await asyncio.to_thread(orchestrator.close)
+
+
+async def _serve_until_signal(
+    host: str,
+    port: int,
+    uds: str | None,
+    database: str,
+    on_ready: Callable[[str], None] | None,
+    grace_s: float,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop_on(signal_number: int) -> None:
+        stop.set()
+        loop.remove_signal_handler(signal_number)  # the next one has its usual effect
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_on, number)
+    await serve(host, port, uds, database, on_ready, grace_s, stop)
+
+
+def _server_of(orchestrator: Orchestrator, stopping: asyncio.Event) -> grpc.aio.Server:
+    server = grpc.aio.server(options=_OPTIONS)
+    add_OrchestrationServicer_to_server(Orchestration(orchestrator, stopping), server)
+    add_RunsServicer_to_server(Runs(orchestrator, stopping), server)
+    add_JournalServicer_to_server(Journal(orchestrator, stopping), server)
+    add_HealthServicer_to_server(Health(SERVICES, stopping), server)
+    reflection.enable_server_reflection((*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
+    return server

@@ -1,0 +1,169 @@
+"""RemoteClient: addresses, errors, lost answers, forks; and which client `connect` selects."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from playhead import v1
+from playhead.client import interface
+from playhead.client.connect import connect
+from playhead.client.interface import CREATE_FLOW_RUN, GET_FLOW_RUN, GET_HEAD, PROPOSE_STATE, READ_EVENTS, REGISTER_FLOW
+from playhead.client.remote import RemoteClient
+from playhead.exceptions import BadRequest, DeadlinePassed, MalformedId, NotFound, TooLarge
+from tests.grpc_server.conftest import ServerProcess, ThreadedServer
+from tests.grpc_server.requests import create_flow_run, new_id, propose, register_flow
+
+
+def new_flow_run(client: RemoteClient) -> str:
+    """The id of a fresh PENDING flow run."""
+    flow = client.unary(REGISTER_FLOW, register_flow()).flow
+    return client.unary(CREATE_FLOW_RUN, create_flow_run(flow.id)).flow_run.spec.id
+
+
+def test_it_is_a_client(client: RemoteClient) -> None:
+    as_protocol: interface.Client = client
+    assert as_protocol.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision >= 1
+
+
+def test_a_future_has_the_answer(client: RemoteClient) -> None:
+    run_id = new_flow_run(client)
+    futures = [client.submit(PROPOSE_STATE, propose(run_id, message=str(n))) for n in range(20)]
+    assert len({future.result().meta.revision for future in futures}) == 20
+
+
+def test_a_cancelled_future_drops_the_answer_and_not_the_command(client: RemoteClient) -> None:
+    request = propose(new_flow_run(client))
+    future = client.submit(PROPOSE_STATE, request)
+    future.cancel()
+    head = client.unary(PROPOSE_STATE, request).meta.revision
+    assert client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision == head
+
+
+def test_a_stream_ends_and_can_be_ended_early(client: RemoteClient) -> None:
+    new_flow_run(client)
+    request = v1.ReadEventsRequest()
+    events = [event for page in client.stream(READ_EVENTS, request) for event in page.events]
+    assert [event.revision for event in events] == list(range(1, len(events) + 1))
+    watch = client.stream(interface.WATCH_EVENTS, v1.WatchEventsRequest())
+    assert next(watch).meta.journal_id
+    watch.close()  # type: ignore[attr-defined] # a generator, as the interface says
+    assert client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision == len(events)
+
+
+def test_errors_are_those_of_the_package(client: RemoteClient) -> None:
+    with pytest.raises(MalformedId) as caught:
+        client.unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id="17"))
+    assert caught.value.field == "flow_run_id"
+    with pytest.raises(NotFound):
+        client.submit(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=new_id())).result()
+    with pytest.raises(NotFound):
+        next(client.stream(interface.WATCH_RUN, v1.WatchRunRequest(flow_run_id=new_id())))
+
+
+def test_a_message_over_the_servers_bound_is_too_large(client: RemoteClient) -> None:
+    with pytest.raises(TooLarge) as caught:
+        client.unary(PROPOSE_STATE, propose(new_id(), message="x" * 5_000_000))
+    assert caught.value.facts["limit"] == "4194304"
+
+
+def test_nobody_at_the_address_is_told_with_the_address() -> None:
+    client = RemoteClient("grpc://127.0.0.1:1", timeout_s=0.3)
+    with pytest.raises(DeadlinePassed, match=r"GetHead at grpc://127\.0\.0\.1:1"):
+        client.unary(GET_HEAD, v1.GetHeadRequest())
+    client.close()
+    client.close()
+
+
+def test_the_journal_notes_the_peer_and_what_it_says_of_itself(client: RemoteClient) -> None:
+    new_flow_run(client)
+    (page,) = client.stream(READ_EVENTS, v1.ReadEventsRequest(backwards=True, limit=1))
+    (event,) = page.events
+    assert event.actor == "ipv4:127.0.0.1 (ann@build-7)"
+    assert event.event.client.startswith("playhead-python/")
+
+
+def test_a_claim_can_not_pass_for_evidence(tmp_path: Path) -> None:
+    running = ThreadedServer(str(tmp_path / "journal.db"), uds=str(tmp_path / "playhead.sock"))
+    client = RemoteClient(running.address, actor="unix\n(root) é" + "x" * 500)
+    try:
+        client.unary(REGISTER_FLOW, register_flow())
+        (page,) = client.stream(READ_EVENTS, v1.ReadEventsRequest(backwards=True, limit=1))
+        (event,) = page.events
+        assert event.actor.startswith("unix (unix(root) éxxx")
+        assert len(event.actor) < 250
+    finally:
+        client.close()
+        running.close()
+
+
+def test_a_call_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+    first = ServerProcess(tmp_path / "journal.db")
+    client = RemoteClient(first.address)
+    run_id = new_flow_run(client)
+    requests = [propose(run_id, message=str(n)) for n in range(100)]
+    futures = [client.submit(PROPOSE_STATE, request) for request in requests]
+    futures[0].result()
+    first.close()
+    second = ServerProcess(tmp_path / "journal.db", port=first.port)
+    try:
+        answers = [future.result() for future in futures]
+        assert len({answer.meta.revision for answer in answers}) == 100
+        assert [client.unary(PROPOSE_STATE, request) for request in requests] == answers
+    finally:
+        client.close()
+        second.close()
+
+
+def test_a_client_is_usable_in_a_forked_child(server_process: ServerProcess) -> None:
+    client = RemoteClient(server_process.address)
+    head = client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision
+    child = os.fork()
+    if child == 0:
+        try:
+            same = client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision == head
+        except BaseException:
+            same = False
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision == head
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:4200", "grpc://", "grpc://host", "grpc://:80", "unix:", "host:1"]
+)
+def test_an_address_of_another_form_is_refused(address: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        RemoteClient(address)
+    assert caught.value.field == "api_url"
+
+
+def test_the_environment_selects_the_server(server: ThreadedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_API_URL", server.address)
+    client = connect()
+    assert isinstance(client, RemoteClient)
+    assert client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision >= 1
+    client.close()
+
+
+def test_a_server_and_a_database_are_one_too_many() -> None:
+    with pytest.raises(BadRequest, match="api_url"):
+        connect("grpc://127.0.0.1:4200", database="journal.db")
+
+
+def test_grpc_is_loaded_for_a_server_alone(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from playhead.client.connect import connect\n"
+        f"connect(database={str(tmp_path / 'journal.db')!r}).close()\n"
+        "assert 'grpc' not in sys.modules\n"
+        "connect('grpc://127.0.0.1:1').close()\n"
+        "assert 'grpc' in sys.modules\n"
+        "assert 'playhead.grpc_server' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
