@@ -11,7 +11,9 @@ from playhead.journal import sql
 from playhead.journal.database import Database, Row
 from playhead.journal.lru import Lru
 from playhead.journal.merkle import Node, Tree
-from playhead.journal.record import NO_LEAF, Caller, Record, commitment_of, leaf_hash
+from playhead.journal.record import NO_LEAF, Caller, Record, commitment_of, leaf_hash, row_of
+
+SALTS_AT_ONCE = 64
 
 StreamHead = tuple[int, bytes]
 """Version and leaf of a stream's last event."""
@@ -44,7 +46,7 @@ class Append:
         self._cursor = cursor
         self._tree = tree
         self._heads = heads
-        self._salts = b""
+        self._salts: list[bytes] = []
 
     def append(
         self,
@@ -116,22 +118,7 @@ class Append:
         """Write what was appended: the events and the nodes they completed."""
         self.write(
             sql.INSERT_EVENT,
-            [
-                (
-                    r.revision,
-                    r.stream,
-                    r.stream_version,
-                    r.kind,
-                    r.recorded_at,
-                    r.actor,
-                    r.request_id,
-                    r.request_seq,
-                    r.payload,
-                    r.salt,
-                    r.leaf,
-                )
-                for r in self.records
-            ],
+            [row_of(record) for record in self.records],
         )
         self.write(sql.INSERT_NODE, self.nodes)
 
@@ -145,6 +132,6 @@ class Append:
 
     def _salt(self) -> bytes:
         if not self._salts:
-            self._salts = os.urandom(4096)
-        salt, self._salts = self._salts[:16], self._salts[16:]
-        return salt
+            chance = os.urandom(SALTS_AT_ONCE * 16)
+            self._salts = [chance[start : start + 16] for start in range(0, len(chance), 16)]
+        return self._salts.pop()

@@ -27,6 +27,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 LEAF_FORMAT = 1
@@ -56,6 +57,10 @@ class Record:
     payload: bytes | None
     salt: bytes | None
     leaf: bytes
+
+
+row_of = attrgetter(*Record.__slots__)
+"""The row of the events table for a record."""
 
 
 def record_of(row: Sequence[Any]) -> Record:

@@ -36,15 +36,22 @@ DECISIONS = {
 }
 
 
-def decide(subject: Subject, facts: v1.Facts, command: v1.ProposeStateRequest, policy: Policy) -> v1.StateProposed:
+def decide(
+    subject: Subject,
+    facts: v1.Facts,
+    command: v1.ProposeStateRequest,
+    policy: Policy,
+    into: v1.StateProposed | None = None,
+) -> v1.StateProposed:
     """Answer one proposal. Pure: what there is to know is in `facts`, the time and the chance included.
 
     The answer has everything but the command and the facts, which are the caller's to fill in. Its `status` is set
     when, and only when, the run's state changed; then the caller stamps its version, its state's revision, and the
-    token and holder of a lease whose token is 0. Neither argument is changed. The proposed state must have one of the
-    nine types.
+    token and holder of a lease whose token is 0. Neither facts nor command are changed. The proposed state must have
+    one of the nine types. `into` is an empty message to write the answer to, which may be the one that holds the facts.
     """
-    answer = v1.StateProposed(decision=v1.ACCEPT, policy_id=policy.id)
+    answer = v1.StateProposed() if into is None else into
+    answer.decision, answer.policy_id = v1.ACCEPT, policy.id
     status = answer.status
     status.CopyFrom(facts.status)
     status.state.CopyFrom(command.state)

@@ -97,18 +97,15 @@ class Orchestrating:
         if created and not request.validate_only:
             self._append_created(append, command, run)
         event = v1.Event()
-        proposed = self._decided(append, command, run)
+        self._decide(append, command, run, event.state_proposed)
         if request.validate_only:
-            return answers.validated(self._journal_id, append.revision, run.run_id, proposed)
-        event.state_proposed.CopyFrom(proposed)
+            return answers.validated(self._journal_id, append.revision, run.run_id, event.state_proposed)
         return self._append_proposed(append, command, run, event, 1 if created else 0)
 
-    def _decided(self, append: Append, command: Propose, run: Run) -> v1.StateProposed:
-        facts = self._facts(append, command, run)
-        proposed = decide(command.subject, facts, command.request, self._policy)
-        proposed.facts.CopyFrom(facts)
-        answers.normalize(command, proposed.command)
-        return proposed
+    def _decide(self, append: Append, command: Propose, run: Run, into: v1.StateProposed) -> None:
+        self._facts(append, command, run, into.facts)
+        decide(command.subject, into.facts, command.request, self._policy, into)
+        answers.normalize(command, into.command)
 
     def _append_proposed(
         self, append: Append, command: Propose | Resume, run: Run, event: v1.Event, seq: int
@@ -132,9 +129,12 @@ class Orchestrating:
         record = self._append(append, run.run_id, "state_proposed", event, command, seq)
         return answers.proposed(self._journal_id, record, proposed)
 
-    def _facts(self, append: Append, command: Propose, run: Run) -> v1.Facts:
+    def _facts(self, append: Append, command: Propose, run: Run, facts: v1.Facts) -> None:
+        """Gather what the rules are told."""
         request = command.request
-        facts = v1.Facts(status=run.status, retry=run.spec.retry if run.spec.HasField("retry") else None)
+        facts.status.CopyFrom(run.status)
+        if run.spec.HasField("retry"):
+            facts.retry.CopyFrom(run.spec.retry)
         facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
         if command.subject is Subject.TASK_RUN:
             if run.flow_run_id is not None:
@@ -160,7 +160,6 @@ class Orchestrating:
                 )
         if facts.retry.jitter_factor and command.request_id is not None:
             facts.entropy = int.from_bytes(sha256(command.request_id).digest()[:8], "big")
-        return facts
 
     def _create(self, append: Append, command: CreateRun) -> object:
         run = self._known.run(append, command.subject, command.run_id)
@@ -290,12 +289,12 @@ class Orchestrating:
         propose = Propose(command.request_id, command.caller, request, Subject.FLOW_RUN, run.run_id, None)
         event = v1.Event()
         if before.type == v1.PAUSED:
-            event.state_proposed.CopyFrom(self._decided(append, propose, run))
+            self._decide(append, propose, run, event.state_proposed)
         else:
             reason = "The flow run is not paused."
             refused = event.state_proposed
             refused.command.CopyFrom(request)
-            refused.facts.CopyFrom(self._facts(append, propose, run))
+            self._facts(append, propose, run, refused.facts)
             refused.decision, refused.rule, refused.reason = v1.ABORT, RESUME_NEEDS_PAUSE, reason
             refused.rules.add(rule=RESUME_NEEDS_PAUSE, effect=v1.RULE_ABORTED, reason=reason)
             refused.policy_id = self._policy.id
