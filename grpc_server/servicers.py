@@ -181,7 +181,7 @@ class Journal(JournalServicer):
 
 
 async def _read(
-    orchestrator: Orchestrator, read: Callable[[Request], Response], request: Request, context: Context
+    orchestrator: Orchestrator, read: Callable[[Any], Response], request: object, context: Context
 ) -> Response:
     try:
         async with asyncio.timeout(READ_S_MAX):

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,23 +27,31 @@ run("127.0.0.1", int(port), uds or None, database, on_ready=lambda address: prin
 """
 
 
+@cache
+def serving_loop() -> asyncio.AbstractEventLoop:
+    """An event loop that runs in a thread for as long as this process.
+
+    All servers of a test process share it: grpc.aio has one completion queue for all loops, and would call into a loop
+    that was closed after its test.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="serving", daemon=True).start()
+    return loop
+
+
 class ThreadedServer:
-    """A server in an event loop of its own thread."""
+    """A server in this process."""
 
     def __init__(self, database: str, uds: str | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._ready: Future[str] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(host, port, uds, database)))
-        self._thread.start()
-        self.address = self._ready.result()
-
-    async def _serve(self, host: str, port: int, uds: str | None, database: str) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            await serve(host, port, uds, database, self._ready.set_result, 10.0, self._stop)
-        except BaseException as error:
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
+        ready: Future[Any] = Future()
+        self._loop = serving_loop()
+        self._stop = asyncio.Event()
+        serving = serve(host, port, uds, database, ready.set_result, 10.0, self._stop)
+        self._ended: Future[Any] = asyncio.run_coroutine_threadsafe(serving, self._loop)
+        wait([ready, self._ended], return_when=FIRST_COMPLETED)
+        if not ready.done():
+            self._ended.result()
+        self.address = ready.result()
 
     def stop(self) -> None:
         """Tell it to end; returns at once."""
@@ -49,9 +59,8 @@ class ThreadedServer:
 
     def close(self) -> None:
         """End it and wait until it has."""
-        if self._thread.is_alive():
-            self.stop()
-            self._thread.join()
+        self.stop()
+        self._ended.result()
 
 
 class ServerProcess:
@@ -83,12 +92,6 @@ class ServerProcess:
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """grpc.aio runs on asyncio alone."""
-    return "asyncio"
 
 
 @pytest.fixture

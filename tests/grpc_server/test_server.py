@@ -43,7 +43,7 @@ def details(failed: grpc.RpcError) -> tuple[ErrorInfo, BadRequest]:
     """The ErrorInfo and the BadRequest of an error; empty where there is none."""
     assert isinstance(failed, grpc.Call)
     trailers = dict(failed.trailing_metadata() or ())
-    status = Status.FromString(trailers["grpc-status-details-bin"])  # type: ignore[arg-type] # -bin values are bytes
+    status = Status.FromString(trailers["grpc-status-details-bin"])
     info, at_fault = ErrorInfo(), BadRequest()
     for packed in status.details:
         packed.Unpack(info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from pathlib import Path
@@ -15,8 +16,7 @@ from playhead.exceptions import BadRequest, PlayheadError
 from playhead.grpc_server import status_of
 from playhead.grpc_server.status import CODE_OF, refuse
 from playhead.journal.errors import JournalError
-
-pytestmark = pytest.mark.anyio
+from tests.grpc_server.conftest import serving_loop
 
 META_PROTO = Path(__file__).parents[2] / "proto" / "playhead" / "v1" / "meta.proto"
 
@@ -88,7 +88,7 @@ class Refusing(grpc.GenericRpcHandler):
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             await refuse(context, self.error)
 
-        return grpc.unary_unary_rpc_method_handler(answer)  # type: ignore[arg-type] # the types know blocking ones only
+        return grpc.unary_unary_rpc_method_handler(answer)
 
 
 async def refused(error: Exception) -> grpc.aio.AioRpcError:
@@ -100,16 +100,16 @@ async def refused(error: Exception) -> grpc.aio.AioRpcError:
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/any/Thing")(b"")
+                await channel.unary_unary("/any/Thing", bytes, bytes)(b"")
             return caught.value
     finally:
         await server.stop(None)
 
 
-async def test_the_longest_errors_fit_into_the_trailing_metadata() -> None:
+def test_the_longest_errors_fit_into_the_trailing_metadata() -> None:
     long = "ä" * 100_000
     error = BadRequest(long, field=long, **{f"fact_{n}": long for n in range(100)})
-    failed = await refused(error)
+    failed = asyncio.run_coroutine_threadsafe(refused(error), serving_loop()).result()
     assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
     received = error_of_call(failed, "Thing")
     assert isinstance(received, BadRequest)
@@ -119,9 +119,9 @@ async def test_the_longest_errors_fit_into_the_trailing_metadata() -> None:
 
 
 @pytest.mark.parametrize("cls", EXCEPTION_OF.values())
-async def test_every_error_arrives_with_its_code_and_details(cls: type[PlayheadError]) -> None:
+def test_every_error_arrives_with_its_code_and_details(cls: type[PlayheadError]) -> None:
     sent = example(cls)
-    failed = await refused(sent)
+    failed = asyncio.run_coroutine_threadsafe(refused(sent), serving_loop()).result()
     assert failed.code() is CODE_OF[cls.reason]
     assert failed.details() == str(sent)
     received = error_of_call(failed, "Thing")

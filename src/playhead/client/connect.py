@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from playhead.settings import home
+
 if TYPE_CHECKING:
     from playhead.client.interface import Client
 
@@ -28,4 +30,4 @@ def connect(api_url: str | None = None, database: str | None = None) -> Client:
         return RemoteClient(api_url)
     from playhead.client.embedded import EmbeddedClient  # loads SQLAlchemy
 
-    return EmbeddedClient(database)
+    return EmbeddedClient(database or str(home() / "journal.db"))

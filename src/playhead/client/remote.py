@@ -12,6 +12,7 @@ running in another thread at the moment of the fork; start worker processes with
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import socket
@@ -60,15 +61,15 @@ class RemoteClient:
     """Talks to the server at `api_url`: "grpc://host:port", or "unix:/path" for a socket on this machine.
 
     `timeout_s` bounds each call with all its attempts. `actor` is who the journal shall note as asking, beside what the
-    server itself sees of the peer; default: this user on this host. Connects when first used. Safe to use from many
-    threads. Raises BadRequest for an address of another form.
+    server itself sees of the peer; default: this user, host and process. Connects when first used. Safe to use from
+    many threads. Raises BadRequest for an address of another form.
     """
 
     def __init__(self, api_url: str, *, timeout_s: float = TIMEOUT_S, actor: str | None = None) -> None:
         self.api_url = api_url
         self._target = _target(api_url)
         self._timeout_s = timeout_s
-        self._metadata = (("playhead-actor", quote(actor or _user_and_host(), safe="@ ")),)
+        self._actor = actor
         self._open()
 
     def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
@@ -108,6 +109,7 @@ class RemoteClient:
 
     def _open(self) -> None:
         self._pid = os.getpid()
+        self._metadata = (("playhead-actor", quote(self._actor or _this_process(), safe="@ ")),)
         self._channel = grpc.insecure_channel(self._target, options=_OPTIONS)
         self._callables: dict[tuple[str, str], Any] = {}
 
@@ -155,6 +157,9 @@ def _target(api_url: str) -> str:
     return f"{host}:{port}"
 
 
-def _user_and_host() -> str:
-    user = os.environ.get("USER") or os.environ.get("USERNAME") or f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+def _this_process() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"  # it has no name, as in many containers
+    return f"{user}@{socket.gethostname()} pid {os.getpid()}"
