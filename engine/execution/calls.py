@@ -1,0 +1,91 @@
+"""Calls of tasks, as they stand when they are made: which call it is, in which flow run, with which arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from playhead import v1
+from playhead.client.interface import Client
+from playhead.context import FlowRunContext, TaskRunContext, current_tags
+from playhead.engine.execution.connection import get_client
+from playhead.engine.execution.definitions import Recorded
+from playhead.engine.execution.ids import new_id, task_run_id
+from playhead.runs import TaskRun
+
+Lineage = Mapping[str, list[v1.TaskInput]]
+
+
+@dataclass(slots=True)
+class TaskCall:
+    """One call of a task. Made in the thread that calls, so that calls are counted in the order they are written.
+
+    `task` is a TaskDefinition, or, for a subflow, only Recorded.
+    """
+
+    task: Any
+    task_run: TaskRun
+    parameters: dict[str, Any]
+    client: Client
+    flow: FlowRunContext | None
+    wait_for: Iterable[Any] | None = None
+    inputs: Lineage | None = None
+
+
+def make_call(
+    task: Recorded,
+    parameters: dict[str, Any],
+    wait_for: Iterable[Any] | None = None,
+    inputs: Lineage | None = None,
+) -> TaskCall:
+    """The next call of a task from the run that the code is in. Raises `Abort` when that flow run is to stop."""
+    flow = FlowRunContext.get()
+    if flow is None:
+        task_run = TaskRun(new_id(), f"{task.name}-{new_id()[-4:]}", _tags_of(task), task.name, task.task_key, "", "")
+        return TaskCall(task, task_run, parameters, get_client(), None, wait_for, inputs)
+    if flow.progress is not None:
+        flow.progress.check()
+    key = _dynamic_key(task, flow)
+    flow_run_id = flow.flow_run.run_id
+    run_id = task_run_id(flow_run_id, task.task_key, key)
+    task_run = TaskRun(run_id, f"{task.name}-{key}", _tags_of(task), task.name, task.task_key, key, flow_run_id)
+    return TaskCall(task, task_run, parameters, flow.client or get_client(), flow, wait_for, inputs)
+
+
+def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:
+    """What is recorded of the call."""
+    run = call.task_run
+    spec = v1.TaskRunSpec(
+        id=run.run_id,
+        flow_run_id=run.parent_run_id,
+        task_key=run.task_key,
+        dynamic_key=run.dynamic_key,
+        name=run.name,
+        tags=run.tags,
+        task_version=call.task.version or "",
+        state=_PENDING,
+    )
+    if call.task.retry.retries:
+        spec.retry.CopyFrom(call.task.retry)
+    for name, inputs in lineage.items():
+        spec.inputs[name].inputs.extend(inputs)
+    return spec
+
+
+def _dynamic_key(task: Recorded, flow: FlowRunContext) -> str:
+    """The call's number among those of the same task from the same run; a task's own calls are counted by its run."""
+    parent = TaskRunContext.get()
+    if parent is None or parent.task_run.parent_run_id != flow.flow_run.run_id:
+        return str(flow.next_call(task.task_key))
+    return f"{parent.task_run.run_id}.{parent.next_call(task.task_key)}"
+
+
+def _tags_of(task: Recorded) -> list[str]:
+    around = current_tags()
+    if not around:
+        return sorted(task.tags) if task.tags else []
+    return sorted(task.tags | around)
+
+
+_PENDING = v1.State(type=v1.PENDING)

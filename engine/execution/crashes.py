@@ -1,0 +1,81 @@
+"""Crash reports: a run whose process is interrupted ends CRASHED, with the reason, before the interruption goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from playhead import v1
+from playhead.engine.execution.definitions import Definition
+from playhead.engine.execution.effects import Loop
+from playhead.engine.execution.hooks import run_hooks
+from playhead.engine.execution.outcomes import stored
+from playhead.engine.execution.proposals import propose_shielded
+from playhead.engine.signals import TerminationSignal
+from playhead.logging.loggers import RunLogger
+from playhead.runs import Run
+from playhead.states import State, exception_to_crashed_state
+
+
+def report_crash(
+    definition: Definition, run: Run, error: BaseException, logger: RunLogger, request: v1.ProposeStateRequest
+) -> Loop[State[Any]]:
+    """Propose CRASHED with `request`.
+
+    A report that can not be made is logged: the error that caused it matters more.
+    """
+    state, message = stored(exception_to_crashed_state(error), definition, logger)
+    logger.error("Crash detected! %s", state.message)
+    logger.debug("Crash details:", exc_info=error)
+    request.state.CopyFrom(message)
+    try:
+        response = yield from propose_shielded(request)
+    except Exception:
+        logger.exception("The crash could not be reported")
+        return state
+    if response.decision == v1.ACCEPT:
+        run.state = state
+        yield from run_hooks(definition, run, state, logger)
+    else:
+        logger.debug("Reported crashed run, but the state stays %s: %s", response.state.name, response.reason)
+    return state
+
+
+class Termination:
+    """Whether SIGTERM was received."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def cause(self, error: BaseException) -> BaseException:
+        """What really ended the run: an event loop passes a signal on as a cancellation."""
+        return error if self.signal is None else TerminationSignal(self.signal)
+
+
+@contextmanager
+def capture_sigterm() -> Iterator[Termination]:
+    """SIGTERM raises `TerminationSignal` inside; once that was reported, the signal takes the way it would have taken.
+
+    Only the main thread receives signals: elsewhere, nothing changes.
+    """
+    termination = Termination()
+    if threading.current_thread() is not threading.main_thread():
+        yield termination
+        return
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        termination.signal = number
+        raise TerminationSignal(number)
+
+    before = signal.signal(signal.SIGTERM, terminate) or signal.SIG_DFL
+    try:
+        yield termination
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if termination.signal is not None:
+            os.kill(os.getpid(), termination.signal)

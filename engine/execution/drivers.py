@@ -1,0 +1,137 @@
+"""Drivers: what performs the effects of an orchestration loop, one after the other.
+
+`drive_sync` works in the caller's thread, `drive_async` in the caller's event loop. Neither starts a thread or a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from playhead.client.interface import Client
+from playhead.engine.execution.effects import Ask, CallUser, Effect, Loop, RunTimedOut, Sleep, WaitFor
+from playhead.engine.execution.timeouts import time_limit
+
+Result = TypeVar("Result")
+
+
+def drive_sync(loop: Loop[Result], client: Client) -> Result:
+    """Run a loop to its end in this thread. Raises what the loop raises."""
+    try:
+        effect = loop.send(None)
+        while True:
+            try:
+                outcome = perform(effect, client)
+            except BaseException as error:
+                effect = loop.throw(error)
+            else:
+                effect = loop.send(outcome)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+async def drive_async(loop: Loop[Result], client: Client) -> Result:
+    """Run a loop to its end in this event loop. Raises what the loop raises."""
+    try:
+        effect = loop.send(None)
+        while True:
+            try:
+                outcome = await perform_async(effect, client)
+            except BaseException as error:
+                effect = loop.throw(error)
+            else:
+                effect = loop.send(outcome)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def perform(effect: Effect, client: Client) -> Any:
+    """Perform one effect, blocking this thread."""
+    if type(effect) is Ask:
+        return client.unary(effect.method, effect.request)
+    if type(effect) is CallUser:
+        return call_user(effect)
+    if type(effect) is Sleep:
+        return time.sleep(effect.seconds)
+    assert isinstance(effect, WaitFor)
+    concurrent.futures.wait([future._final for future in effect.futures])
+    return None
+
+
+async def perform_async(effect: Effect, client: Client) -> Any:
+    """Perform one effect; other tasks of the event loop go on meanwhile.
+
+    A shielded request is the exception: it blocks the event loop until it is answered, so that nothing can cancel it.
+    """
+    if type(effect) is Ask:
+        if effect.shielded:
+            return client.unary(effect.method, effect.request)
+        return await asyncio.shield(asyncio.wrap_future(client.submit(effect.method, effect.request)))
+    if type(effect) is CallUser:
+        return await _call_user_async(effect)
+    if type(effect) is Sleep:
+        return await asyncio.sleep(effect.seconds)
+    assert isinstance(effect, WaitFor)
+    await asyncio.wait([asyncio.wrap_future(future._final) for future in effect.futures])
+    return None
+
+
+def call_user(effect: CallUser) -> Any:
+    """Call the user's function in this thread. A coroutine function gets an event loop of its own."""
+    if effect.timeout_s is None:
+        outcome = effect.function(*effect.args, **effect.kwargs)
+        return run_coroutine(outcome) if inspect.iscoroutine(outcome) else outcome
+    if inspect.iscoroutinefunction(effect.function):
+        return run_coroutine(_call_user_async(effect))
+    with time_limit(effect.timeout_s, effect):
+        outcome = effect.function(*effect.args, **effect.kwargs)
+    return run_coroutine(outcome) if inspect.iscoroutine(outcome) else outcome
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end from code that can not await.
+
+    In a thread of its own where an event loop is running.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    box: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            box.append(asyncio.run(coroutine))
+        except BaseException as error:  # handed to the thread that asked
+            errors.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="playhead-coroutine")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return box[0]
+
+
+async def _call_user_async(effect: CallUser) -> Any:
+    if effect.timeout_s is None:
+        outcome = effect.function(*effect.args, **effect.kwargs)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+    limit = asyncio.timeout(effect.timeout_s)
+    try:
+        async with limit:
+            outcome = effect.function(*effect.args, **effect.kwargs)
+            return await outcome if inspect.isawaitable(outcome) else outcome
+    except TimeoutError:
+        if limit.expired():
+            raise RunTimedOut(effect) from None
+        raise

@@ -1,0 +1,65 @@
+"""Effects: what the orchestration loops ask of their driver, and get the outcome of, or its exception, back.
+
+Ask         a request of the service         its response
+CallUser    a call of the user's function    what it returned; RunTimedOut when it took too long
+Sleep       seconds to pass                  None
+WaitFor     futures to be done               None
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from playhead.client.interface import Unary
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Ask:
+    """Call the service. `shielded`: see it through even when the run is being torn down."""
+
+    method: Unary[Any, Any]
+    request: Any
+    shielded: bool = False
+
+
+@dataclass(slots=True)
+class CallUser:
+    """Call a function of the user's, awaiting it when it is a coroutine function."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    timeout_s: float | None = None
+
+
+@dataclass(slots=True)
+class Sleep:
+    """Let time pass."""
+
+    seconds: float
+
+
+@dataclass(slots=True)
+class WaitFor:
+    """Wait until all of these are done; how they ended is not looked at."""
+
+    futures: Iterable[Any]
+
+
+Effect = Ask | CallUser | Sleep | WaitFor
+Loop = Generator[Effect, Any, Result]
+
+
+class RunTimedOut(BaseException):
+    """The user's function took longer than it may. Not an Exception, so that its own handlers do not swallow it.
+
+    `owner` is the effect whose limit it was: a function may run inside another one that is out of time.
+    """
+
+    def __init__(self, owner: object = None) -> None:
+        super().__init__()
+        self.owner = owner

@@ -1,0 +1,296 @@
+"""A flow run, from the first proposal to the last.
+
+parameters validated      -> propose RUNNING with a lease, creating the run in the same commit
+  they do not fit            the run is created FAILED, and the function is not called
+  REJECT, COMPLETED          done before: its stored result is the result
+  ACCEPT                  -> call the function, wait for what it submitted -> propose what came of it
+    REJECT, SCHEDULED        to be retried: propose RUNNING again, WAIT says until when
+    REJECT, CANCELLING       propose CANCELLED
+the service says stop     -> CANCELLED when it was asked for; else the state the run is in
+anything else goes wrong  -> CRASHED, and the error goes on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+
+from playhead import settings, v1
+from playhead.client.interface import GET_FLOW_RUN, Client
+from playhead.context import FlowRunContext, TaskRunContext, current_tags
+from playhead.engine.execution.calls import TaskCall
+from playhead.engine.execution.connection import register_flow
+from playhead.engine.execution.crashes import Termination, capture_sigterm, report_crash
+from playhead.engine.execution.definitions import FlowDefinition
+from playhead.engine.execution.effects import Ask, CallUser, Loop, RunTimedOut
+from playhead.engine.execution.hooks import run_hooks
+from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.inputs import resolve_to_states, wait_for
+from playhead.engine.execution.leases import LeaseKeeper
+from playhead.engine.execution.names import random_name, resolve_name
+from playhead.engine.execution.outcomes import stored, timed_out
+from playhead.engine.execution.parameters import parameters_to_json
+from playhead.engine.execution.progress import FlowProgress
+from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.translation import TYPE_OF, datetime_of, message_of, state_of
+from playhead.engine.signals import Abort, Pause
+from playhead.exceptions import ParameterTypeError
+from playhead.logging.loggers import RunLogger, flow_run_logger
+from playhead.logging.prints import patch_print, should_log_prints
+from playhead.runs import FlowRun
+from playhead.states import Cancelled, Running, State, StateType, exception_to_failed_state, return_value_to_state
+
+
+@dataclass(slots=True)
+class FlowCall:
+    """One call of a flow. `tracking`: the task run that stands for a subflow in its parent.
+
+    `existing`: a run to go on with.
+    """
+
+    flow: FlowDefinition
+    parameters: dict[str, Any]
+    client: Client
+    parent: FlowRunContext | None = None
+    tracking: TaskCall | None = None
+    wait_for: Iterable[Any] | None = None
+    existing: FlowRun | None = None
+
+
+def flow_loop(call: FlowCall) -> Loop[State[Any]]:
+    """Run one call of a flow. Answers the state it ended in. Raises what the run crashed with."""
+    run = call.existing or _new_run(call)
+    logger = flow_run_logger(run)
+    context = _context_for(call, run)
+    try:
+        if call.flow.should_validate_parameters:
+            context.parameters = run.parameters = call.flow.validate_parameters(call.parameters)
+    except ParameterTypeError as error:
+        return (yield from _refuse(call, run, error, logger))
+    if call.flow.flow_run_name is not None and call.existing is None:
+        with context:
+            run.name = resolve_name(call.flow.flow_run_name, run.parameters, "flow_run_name")
+    with nullcontext(Termination()) if call.parent else capture_sigterm() as termination:
+        return (yield from _orchestrate(call, context, termination))
+
+
+def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Termination) -> Loop[State[Any]]:
+    run = context.flow_run
+    ttl_s = max(settings.lease_ttl_s(), 1.0)
+    response = yield from propose((yield from _first_request(call, run, ttl_s)))
+    run.run_id = response.run_id or run.run_id
+    run.name = response.run_name or run.name
+    logger = flow_run_logger(run)
+    if response.state.type == v1.RUNNING:
+        kind = "subflow" if call.parent else "flow"
+        logger.info("Beginning %s run %r for flow %r", kind, run.name, call.flow.name)
+    try:
+        while response.state.type == v1.RUNNING:
+            run.lease_token, run.run_count = response.lease_token, response.run_count
+            run.state = Running(name=response.state.name)
+            keeper = LeaseKeeper(call.client, run.run_id, run.lease_token, ttl_s, context.progress)
+            try:
+                state, response = yield from _run_once(call, context, logger)
+            finally:
+                keeper.release()
+            if response.decision == v1.ACCEPT:
+                return (yield from _finish(call, run, state, response, logger))
+            if response.state.type == v1.SCHEDULED:
+                _log_retry(response, state, logger)
+                context = _context_for(call, run)
+                response = yield from propose(_running(run, ttl_s))
+        if response.state.type == v1.CANCELLING:
+            return (yield from _cancel(call, run, logger))
+    except Abort as abort:
+        return (yield from _stop(call, run, abort, logger))
+    except Pause as pause:
+        logger.info("Currently paused and suspending execution.")
+        return _paused(pause, run)
+    except BaseException as error:
+        context.task_runner.abandon()
+        request = v1.ProposeStateRequest(flow_run_id=run.run_id, lease_token=run.lease_token)
+        yield from report_crash(call.flow, run, termination.cause(error), logger, request)
+        raise
+    run.state = state_of(response.state, flow_run_id=run.run_id)
+    _log_end(run.state, logger)
+    return run.state
+
+
+def _run_once(
+    call: FlowCall, context: FlowRunContext, logger: RunLogger
+) -> Loop[tuple[State[Any], v1.ProposeStateResponse]]:
+    """Call the function once and propose what came of it."""
+    run = context.flow_run
+    if call.flow.on_running_hooks:
+        yield from run_hooks(call.flow, run, run.state, logger)
+    state = yield from _attempt(call, context, logger)
+    state, message = stored(state, call.flow, logger)
+    request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)
+    return state, (yield from propose(request))
+
+
+def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop[State[Any]]:
+    """Call the function, and wait for the calls it submitted. Answers the state it asks for."""
+    flow, progress = call.flow, context.progress
+    args, kwargs = flow.signature.arguments(context.flow_run.parameters)
+    effect = CallUser(flow.fn, args, kwargs, flow.timeout_seconds)
+    outer_task = TaskRunContext.hide()
+    try:
+        with context:
+            value = yield effect
+        state = None
+    except RunTimedOut as limit:
+        if limit.owner is not effect or flow.timeout_seconds is None:
+            raise
+        logger.exception("Encountered exception during execution:")
+        context.task_runner.abandon()
+        return timed_out(flow.timeout_seconds, "Flow")
+    except Exception as error:
+        logger.exception("Encountered exception during execution:")
+        state = exception_to_failed_state(error, "Flow run encountered an exception.")
+    finally:
+        TaskRunContext.show(outer_task)
+    yield from wait_for(progress.outstanding())
+    context.task_runner.close()
+    progress.check()
+    if state is not None:
+        return state
+    if value is None:
+        return progress.verdict()  # type: ignore[no-any-return]  # the context does not know its type
+    return return_value_to_state((yield from resolve_to_states(value)))
+
+
+def _new_run(call: FlowCall) -> FlowRun:
+    tags = sorted(current_tags() or ())
+    run = FlowRun(new_id(), random_name(), tags, call.flow.name, call.parameters)
+    run.flow_version = call.flow.version
+    run.parent_task_run_id = call.tracking.task_run.run_id if call.tracking else None
+    return run
+
+
+def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
+    log_prints = should_log_prints(call.flow.log_prints, call.parent)
+    if log_prints:
+        patch_print()
+    runner = call.flow.task_runner.duplicate()
+    context = FlowRunContext(call.flow, run, run.parameters, call.client, runner, log_prints)
+    context.progress = FlowProgress()
+    return context
+
+
+def _first_request(call: FlowCall, run: FlowRun, ttl_s: float) -> Loop[v1.ProposeStateRequest]:
+    if call.existing is not None:
+        return _running(run, ttl_s)
+    spec = yield from _spec(call, run)
+    return v1.ProposeStateRequest(create_flow_run=spec, state=v1.State(type=v1.RUNNING), lease_ttl=_duration(ttl_s))
+
+
+def _running(run: FlowRun, ttl_s: float) -> v1.ProposeStateRequest:
+    return v1.ProposeStateRequest(
+        flow_run_id=run.run_id,
+        state=v1.State(type=v1.RUNNING),
+        lease_ttl=_duration(ttl_s),
+        lease_token=run.lease_token,
+    )
+
+
+def _spec(call: FlowCall, run: FlowRun) -> Loop[v1.FlowRunSpec]:
+    flow = call.flow
+    run.flow_id = yield from register_flow(call.client, flow.name)
+    spec = v1.FlowRunSpec(
+        id=run.run_id,
+        flow_id=run.flow_id,
+        name=run.name,
+        parameters=parameters_to_json(run.parameters, flow.signature),
+        tags=run.tags,
+        entrypoint=flow.entrypoint,
+        flow_version=flow.version or "",
+        parent_task_run_id=run.parent_task_run_id or "",
+        state=v1.State(type=v1.PENDING),
+    )
+    if call.tracking is not None:
+        spec.idempotency_key = f"subflow:{run.parent_task_run_id}"
+    if flow.retry.retries:
+        spec.retry.CopyFrom(flow.retry)
+    return spec
+
+
+def _refuse(call: FlowCall, run: FlowRun, error: ParameterTypeError, logger: RunLogger) -> Loop[State[Any]]:
+    """The parameters do not fit: the run is there, and FAILED."""
+    logger.error("Validation of flow parameters failed with error: %s", error)
+    state = exception_to_failed_state(error, "Validation of flow parameters failed with error:")
+    state, message = stored(state, call.flow, logger)
+    if call.existing is not None:
+        request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message)
+    else:
+        request = v1.ProposeStateRequest(create_flow_run=(yield from _spec(call, run)), state=message)
+    response = yield from propose(request)
+    return (yield from _finish(call, run, state, response, logger))
+
+
+def _finish(
+    call: FlowCall, run: FlowRun, state: State[Any], response: v1.ProposeStateResponse, logger: RunLogger
+) -> Loop[State[Any]]:
+    """A state was accepted: it is the run's."""
+    state.name, state.type = response.state.name or state.name, TYPE_OF[response.state.type]
+    state.timestamp = datetime_of(response.state.timestamp)
+    state.state_details.flow_run_id = UUID(run.run_id)
+    run.state = state
+    yield from run_hooks(call.flow, run, state, logger)
+    _log_end(state, logger)
+    return state
+
+
+def _stop(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop[State[Any]]:
+    """The service refused to let the run go on: end it as was asked for, or take the state it is in."""
+    answer: v1.GetFlowRunResponse = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run.run_id))
+    if answer.flow_run.status.state.type == v1.CANCELLING:
+        return (yield from _cancel(call, run, logger))
+    state = state_of(answer.flow_run.status.state, flow_run_id=run.run_id)
+    if not state.is_final():
+        raise abort
+    logger.warning("The flow run has ended meanwhile, in state %s: %s", state, abort)
+    run.state = state
+    return state
+
+
+def _cancel(call: FlowCall, run: FlowRun, logger: RunLogger) -> Loop[State[Any]]:
+    state = Cancelled()
+    message = message_of(state)
+    request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)
+    response = yield from propose(request)
+    return (yield from _finish(call, run, state, response, logger))
+
+
+def _paused(pause: Pause, run: FlowRun) -> State[Any]:
+    state = pause.state
+    assert isinstance(state, State)
+    state.state_details.flow_run_id = UUID(run.run_id)
+    run.state = state
+    return state
+
+
+def _log_end(state: State[Any], logger: RunLogger) -> None:
+    if state.type == StateType.COMPLETED:
+        logger.info("Finished in state %s", state)
+    else:
+        logger.error("Finished in state %s", state)
+
+
+def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: RunLogger) -> None:
+    logger.info(
+        "Received non-final state %r when proposing final state %r and will attempt to run again...",
+        response.state.name,
+        state.name,
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMilliseconds(round(seconds * 1_000))
+    return duration

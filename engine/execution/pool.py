@@ -1,0 +1,229 @@
+"""The pool: many task runs at once on few threads.
+
+Threads run user functions and the short steps of the loops between them, and wait for nothing else: a run whose
+proposal is on its way, whose retry is not due or whose inputs are not there holds no thread. Proposals of all runs are
+on their way at the same time, so that the journal commits many of them together.
+
+    backlog -> (a slot is free) -> ready -> a thread advances it -> proposal, delay, inputs -> ready -> … -> its future
+
+A slot is held from a run's start until its function has returned, so that what is recorded as running, runs. A thread
+whose function waits for other runs gives its slot and its place away meanwhile: tasks that wait for tasks can not block
+the pool.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+from playhead.client.interface import Client
+from playhead.engine.execution.drivers import call_user
+from playhead.engine.execution.effects import Ask, CallUser, Effect, Loop, Sleep, WaitFor
+from playhead.engine.execution.timer import call_later
+from playhead.engine.signals import Abort, Pause
+from playhead.futures import PlayheadFuture
+from playhead.states import State, exception_to_crashed_state
+
+_here = threading.local()
+
+
+class PooledRun:
+    """A task run in the pool: its loop, the context variables it was submitted with, and its future."""
+
+    __slots__ = ("client", "context", "future", "holds_slot", "loop")
+
+    def __init__(self, loop: Loop[State[Any]], client: Client, future: PlayheadFuture[Any]) -> None:
+        self.loop = loop
+        self.client = client
+        self.future = future
+        self.context = contextvars.copy_context()
+        self.holds_slot = False
+
+
+Step = tuple[PooledRun, Any, BaseException | None]
+
+
+class Pool:
+    """Runs loops on at most `threads_max` threads, which start as they are needed and end with `close()`."""
+
+    def __init__(self, threads_max: int) -> None:
+        self._slots = threads_max
+        self._threads_max = threads_max
+        self._threads = 0
+        self._idle = 0
+        self._ready: SimpleQueue[Step | None] = SimpleQueue()
+        self._backlog: deque[PooledRun] = deque()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, run: PooledRun) -> None:
+        """Start a run when a slot is free; those submitted first start first."""
+        with self._lock:
+            if self._slots <= 0:
+                self._backlog.append(run)
+                return
+            self._slots -= 1
+            run.holds_slot = True
+        self._enqueue(run, None, None)
+
+    def close(self) -> None:
+        """End the threads when they have nothing left to do."""
+        with self._lock:
+            self._closed = True
+            threads = self._threads
+        for _ in range(threads):
+            self._ready.put(None)
+
+    def abandon(self) -> None:
+        """Start no more runs; those that have not started are given up."""
+        with self._lock:
+            given_up, self._backlog = self._backlog, deque()
+        for run in given_up:
+            run.loop.close()
+            run.future.fail(Abort("The flow run ended before the task run was started."))
+        self.close()
+
+    def _enqueue(self, run: PooledRun, outcome: Any, error: BaseException | None) -> None:
+        self._ready.put((run, outcome, error))
+        if not self._idle:
+            self._grow()
+
+    def _grow(self) -> None:
+        with self._lock:
+            if self._threads >= self._threads_max:
+                return
+            self._threads += 1
+        threading.Thread(target=self._work, name="playhead-worker", daemon=True).start()
+
+    def _work(self) -> None:
+        _here.pool = self
+        while True:
+            with self._lock:
+                self._idle += 1
+            step = self._ready.get()
+            with self._lock:
+                self._idle -= 1
+            if step is None:
+                break
+            self._advance(*step)
+            if self._closed and self._ready.empty():
+                break
+        with self._lock:
+            self._threads -= 1
+
+    def _advance(self, run: PooledRun, outcome: Any, error: BaseException | None) -> None:
+        """Take a run as far as it goes without waiting."""
+        while True:
+            try:
+                if error is None:
+                    effect = run.context.run(run.loop.send, outcome)
+                else:
+                    effect = run.context.run(run.loop.throw, error)
+            except StopIteration as end:
+                return self._finish(run, end.value, None)
+            except BaseException as raised:  # what ends the run ends its future, not this thread
+                return self._finish(run, None, raised)
+            if type(effect) is not CallUser:
+                return self._perform(run, effect)
+            outcome, error = self._call(run, effect)
+
+    def _call(self, run: PooledRun, effect: CallUser) -> tuple[Any, BaseException | None]:
+        if not self._idle and not self._ready.empty():
+            self._grow()
+        try:
+            return run.context.run(call_user, effect), None
+        except BaseException as error:  # the loop decides what it means
+            return None, error
+        finally:
+            self._give_slot_back(run)
+
+    def _perform(self, run: PooledRun, effect: Effect) -> None:
+        if type(effect) is Ask:
+            try:
+                answer = run.client.submit(effect.method, effect.request)
+            except BaseException as error:  # the loop decides what it means
+                return self._enqueue(run, None, error)
+            return answer.add_done_callback(lambda future: self._answered(run, future))
+        self._give_slot_back(run)
+        if type(effect) is Sleep:
+            call_later(effect.seconds, lambda: self._enqueue(run, None, None))
+            return None
+        assert isinstance(effect, WaitFor)
+        return self._await(run, list(effect.futures))
+
+    def _answered(self, run: PooledRun, future: Future[Any]) -> None:
+        error = future.exception()
+        self._enqueue(run, None if error else future.result(), error)
+
+    def _await(self, run: PooledRun, futures: list[PlayheadFuture[Any]]) -> None:
+        left = len(futures)
+        lock = threading.Lock()
+
+        def one_is_done(_: object) -> None:
+            nonlocal left
+            with lock:
+                left -= 1
+                last = left == 0
+            if last:
+                self._enqueue(run, None, None)
+
+        for future in futures:
+            future.add_done_callback(one_is_done)
+
+    def _finish(self, run: PooledRun, state: State[Any] | None, error: BaseException | None) -> None:
+        self._give_slot_back(run)
+        if state is not None:
+            run.future.complete(state)
+        elif isinstance(error, Pause) and isinstance(error.state, State):
+            run.future.complete(error.state)
+        elif isinstance(error, Abort):
+            run.future.fail(error)
+        else:
+            assert error is not None
+            run.future.complete(exception_to_crashed_state(error))
+
+    def _give_slot_back(self, run: PooledRun) -> None:
+        if run.holds_slot:
+            run.holds_slot = False
+            self._free_slot()
+
+    def _free_slot(self) -> None:
+        with self._lock:
+            if self._slots < 0 or not self._backlog:
+                self._slots += 1
+                return
+            following = self._backlog.popleft()
+            following.holds_slot = True
+        self._enqueue(following, None, None)
+
+    @contextmanager
+    def _away(self) -> Iterator[None]:
+        """This thread waits: another may do its work."""
+        with self._lock:
+            self._threads_max += 1
+        if not self._ready.empty() and not self._idle:
+            self._grow()
+        self._free_slot()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._threads_max -= 1
+                self._slots -= 1
+
+
+@contextmanager
+def waiting_in_worker() -> Iterator[None]:
+    """While the function of a pooled run waits for other runs, its pool may use another thread in its place."""
+    pool: Pool | None = getattr(_here, "pool", None)
+    if pool is None:
+        yield
+    else:
+        with pool._away():
+            yield

@@ -1,0 +1,105 @@
+"""Subflows: a flow called in a flow run is a run of its own, and a task run in its parent stands for it.
+
+The tracking task run is identified like any other call, and names the subflow run (through its idempotency key): in a
+later attempt of the parent, the same call finds the same run, goes on with it, or has its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from playhead import v1
+from playhead.context import FlowRunContext
+from playhead.engine.execution.calls import make_call, spec_of
+from playhead.engine.execution.connection import get_client
+from playhead.engine.execution.definitions import FlowDefinition
+from playhead.engine.execution.effects import Loop
+from playhead.engine.execution.flow_loop import FlowCall, flow_loop
+from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
+from playhead.engine.execution.outcomes import stored
+from playhead.engine.execution.proposals import propose, propose_shielded
+from playhead.engine.execution.translation import state_of
+from playhead.engine.signals import Signal
+from playhead.exceptions import UpstreamTaskError
+from playhead.logging.loggers import RunLogger, flow_run_logger
+from playhead.states import Pending, State, exception_to_crashed_state
+
+
+class TrackingTask:
+    """What the task run that stands for a subflow is a run of. It has no function: the subflow is run in its place."""
+
+    def __init__(self, flow_name: str, version: str | None) -> None:
+        self.name = flow_name
+        self.task_key = f"flow:{flow_name}"
+        self.version = version
+        self.tags: frozenset[str] = frozenset()
+        self.retry = v1.RetryPolicy()
+
+
+def make_flow_call(flow: FlowDefinition, parameters: dict[str, Any], wait_for: Iterable[Any] | None) -> FlowCall:
+    """The call of a flow from where the code is: a subflow inside of a flow run.
+
+    Raises ValueError when a flow that is not a subflow is to wait for something.
+    """
+    parent = FlowRunContext.get()
+    if parent is None:
+        if wait_for is not None:
+            raise ValueError("Only flows run as subflows can wait for dependencies.")
+        return FlowCall(flow, parameters, get_client())
+    tracking = make_call(flow.tracking, parameters, wait_for)
+    return FlowCall(flow, parameters, tracking.client, parent, tracking, wait_for)
+
+
+def call_loop(call: FlowCall) -> Loop[State[Any]]:
+    """Run a call of a flow, tracked in the parent when it has one."""
+    if call.tracking is None:
+        return (yield from flow_loop(call))
+    tracked = call.tracking
+    parent = call.parent
+    assert parent is not None
+    logger = flow_run_logger(parent.flow_run)
+    sources = {n: found for n, v in call.parameters.items() if (found := lineage(v, parent.progress.maker_of))}
+    spec = spec_of(tracked, sources)
+    try:
+        if call.wait_for:
+            yield from resolve(list(call.wait_for))
+        call.parameters = unwrap_annotations((yield from resolve(call.parameters)))
+    except UpstreamTaskError as error:
+        message = v1.State(type=v1.PENDING, name="NotReady", message=str(error))
+        yield from propose(v1.ProposeStateRequest(create_task_run=spec, state=message))
+        return Pending(name="NotReady", message=str(error))
+    request = v1.ProposeStateRequest(create_task_run=spec, state=v1.State(type=v1.RUNNING))
+    response = yield from propose(request)
+    if response.state.type != v1.RUNNING:
+        logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
+        return state_of(response.state, tracked.task_run.run_id)
+    return (yield from _tracked(call, logger))
+
+
+def _tracked(call: FlowCall, logger: RunLogger) -> Loop[State[Any]]:
+    """Run the subflow; its state becomes that of the task run that tracks it."""
+    assert call.tracking is not None
+    try:
+        state = yield from flow_loop(call)
+    except Signal:
+        raise
+    except BaseException as error:
+        request = _mirror(call, exception_to_crashed_state(error), logger)
+        request.force = True
+        try:
+            yield from propose_shielded(request)
+        except Exception:
+            logger.exception("The crash of a subflow could not be reported to its parent")
+        raise
+    if state.is_final():
+        yield from propose(_mirror(call, state, logger))
+    return state
+
+
+def _mirror(call: FlowCall, state: State[Any], logger: RunLogger) -> v1.ProposeStateRequest:
+    assert call.tracking is not None
+    _, message = stored(state, call.flow, logger)
+    if flow_run_id := state.state_details.flow_run_id:
+        message.details.child_flow_run_id = str(flow_run_id)
+    return v1.ProposeStateRequest(task_run_id=call.tracking.task_run.run_id, state=message)

@@ -1,0 +1,212 @@
+"""A task run, from the first proposal to the last.
+
+inputs ready            -> propose RUNNING, creating the run in the same commit
+  REJECT, COMPLETED        done before, or cached: its stored result is the result, the function is not called
+  ACCEPT                -> call the function -> propose what came of it, with the result
+    REJECT, SCHEDULED      to be retried: propose RUNNING again, WAIT says until when
+an input did not complete -> PENDING "NotReady"
+anything else goes wrong  -> CRASHED, and the error goes on
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from playhead import settings, v1
+from playhead.context import TaskRunContext
+from playhead.engine.execution.calls import Lineage, TaskCall, spec_of
+from playhead.engine.execution.crashes import report_crash
+from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut
+from playhead.engine.execution.hooks import run_hooks
+from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
+from playhead.engine.execution.names import resolve_name
+from playhead.engine.execution.outcomes import stored, timed_out
+from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.translation import TYPE_OF, datetime_of, state_of, timestamp_of
+from playhead.engine.signals import Signal
+from playhead.exceptions import UpstreamTaskError
+from playhead.futures import PlayheadFuture
+from playhead.logging.loggers import RunLogger, task_run_logger
+from playhead.logging.prints import patch_print, should_log_prints
+from playhead.states import (
+    Pending,
+    Running,
+    State,
+    StateDetails,
+    StateType,
+    exception_to_failed_state,
+    return_value_to_state,
+)
+
+
+def task_loop(call: TaskCall) -> Loop[State[Any]]:
+    """Run one call of a task. Answers the state it ended in. Raises `Abort` and `Pause`, and what it crashed with."""
+    logger = task_run_logger(call.task_run, call.flow.flow_run if call.flow else None)
+    sources = _lineage_of(call)
+    try:
+        if call.wait_for:
+            yield from resolve(list(call.wait_for))
+        resolved = yield from resolve(call.parameters)
+    except UpstreamTaskError as error:
+        return (yield from _not_ready(call, sources, error, logger))
+    parameters = unwrap_annotations(resolved)
+    log_prints = should_log_prints(call.task.log_prints, call.flow)
+    if log_prints:
+        patch_print()
+    with TaskRunContext(call.task, call.task_run, parameters, call.client, log_prints) as context:
+        try:
+            state = yield from _orchestrate(call, context, sources, logger)
+        except Signal:
+            raise
+        except BaseException as error:
+            yield from report_crash(call.task, call.task_run, error, logger, _crash_request(call))
+            raise
+    if state.type == StateType.COMPLETED:
+        logger.info("Finished in state %s", state)
+    else:
+        logger.error("Finished in state %s", state)
+    return state
+
+
+def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logger: RunLogger) -> Loop[State[Any]]:
+    task, run = call.task, call.task_run
+    if task.task_run_name is not None:
+        run.name = resolve_name(task.task_run_name, context.parameters, "task_run_name")
+        logger.extra = {**(logger.extra or {}), "task_run_name": run.name}
+    running = v1.State(type=v1.RUNNING)
+    cache_key = _cache_key(call, context, running, logger)
+    response = yield from propose(v1.ProposeStateRequest(create_task_run=spec_of(call, sources), state=running))
+    while response.state.type == v1.RUNNING:
+        run.run_count = response.run_count
+        run.state = Running(name=response.state.name)
+        if task.on_running_hooks:
+            yield from run_hooks(task, run, run.state, logger)
+        state = yield from _attempt(call, context, logger)
+        state, message = stored(state, task, logger)
+        if cache_key and state.type == StateType.COMPLETED:
+            _insert_into_cache(call, message, cache_key)
+        response = yield from propose(v1.ProposeStateRequest(task_run_id=run.run_id, state=message))
+        if response.decision == v1.ACCEPT:
+            run.state = _recorded(state, response, call)
+            if run.state.is_final():
+                yield from run_hooks(task, run, run.state, logger)
+            return run.state
+        if response.state.type == v1.SCHEDULED:
+            _log_retry(response, state, logger)
+            response = yield from propose(v1.ProposeStateRequest(task_run_id=run.run_id, state=running))
+    run.state = state_of(response.state, run.run_id, run.parent_run_id)
+    return run.state
+
+
+def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop[State[Any]]:
+    """Call the function once. Answers the state it asks for."""
+    task = call.task
+    context.calls.clear()
+    args, kwargs = task.signature.arguments(context.parameters)
+    effect = CallUser(task.fn, args, kwargs, task.timeout_seconds)
+    try:
+        value = yield effect
+        if _may_hold_futures(value):
+            value = yield from resolve_to_states(value)
+    except RunTimedOut as limit:
+        if limit.owner is not effect or task.timeout_seconds is None:
+            raise
+        logger.exception("Encountered exception during execution:")
+        state = timed_out(task.timeout_seconds, "Task")
+    except Exception as error:
+        logger.exception("Encountered exception during execution:")
+        state = exception_to_failed_state(error, "Task run encountered an exception")
+    else:
+        state = return_value_to_state(value)
+    if state.type == StateType.FAILED and task.retry_condition_fn is not None:
+        state.state_details.retriable = yield from _may_retry(call, state, logger)
+    return state
+
+
+def _may_retry(call: TaskCall, state: State[Any], logger: RunLogger) -> Loop[bool]:
+    try:
+        verdict = yield CallUser(call.task.retry_condition_fn, (call.task, call.task_run, state), {})
+    except Exception:
+        logger.exception("An error was encountered while running `retry_condition_fn`: the run is not retried.")
+        return False
+    return bool(verdict)
+
+
+def _not_ready(call: TaskCall, sources: Lineage, error: UpstreamTaskError, logger: RunLogger) -> Loop[State[Any]]:
+    message = v1.State(type=v1.PENDING, name="NotReady", message=str(error))
+    request = v1.ProposeStateRequest(create_task_run=spec_of(call, sources), state=message)
+    response = yield from propose(request)
+    if response.state.type in {v1.COMPLETED, v1.FAILED}:
+        state = state_of(response.state, call.task_run.run_id, call.task_run.parent_run_id)
+    else:
+        details = StateDetails(task_run_id=UUID(call.task_run.run_id))
+        state = Pending(name="NotReady", message=str(error), state_details=details)
+    logger.error("Finished in state %s", state)
+    return state
+
+
+def _lineage_of(call: TaskCall) -> Lineage:
+    known = call.flow.progress.maker_of if call.flow and call.flow.progress else _nobody
+    sources = dict(call.inputs) if call.inputs else {}
+    for name, value in call.parameters.items():
+        if found := lineage(value, known):
+            sources[name] = [*sources.get(name, ()), *found]
+    if call.wait_for:
+        call.wait_for = list(call.wait_for)
+        if found := lineage(call.wait_for, _nobody):
+            sources["wait_for"] = found
+    return sources
+
+
+def _nobody(_: object) -> None:
+    return None
+
+
+def _cache_key(call: TaskCall, context: TaskRunContext, running: v1.State, logger: RunLogger) -> str:
+    if call.task.cache_key_fn is None:
+        return ""
+    key = call.task.cache_key_fn(context, context.parameters)
+    if key is None:
+        return ""
+    running.details.cache_key = str(key)
+    refresh = call.task.refresh_cache
+    running.details.refresh_cache = settings.flag("PLAYHEAD_TASKS_REFRESH_CACHE") if refresh is None else refresh
+    return str(key)
+
+
+def _insert_into_cache(call: TaskCall, message: v1.State, cache_key: str) -> None:
+    message.details.cache_key = cache_key
+    lifetime: timedelta | None = call.task.cache_expiration
+    if lifetime is not None:
+        message.details.cache_expiration.CopyFrom(timestamp_of(datetime.now(UTC) + lifetime))
+
+
+def _recorded(state: State[Any], response: v1.ProposeStateResponse, call: TaskCall) -> State[Any]:
+    """The state as it was recorded, with its value at hand."""
+    state.name = response.state.name or state.name
+    state.type = TYPE_OF[response.state.type]
+    state.timestamp = datetime_of(response.state.timestamp)
+    details = state.state_details
+    details.task_run_id = UUID(call.task_run.run_id)
+    details.flow_run_id = call.task_run.flow_run_id
+    return state
+
+
+def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: RunLogger) -> None:
+    logger.info(
+        "Received non-final state %r when proposing final state %r and will attempt to run again...",
+        response.state.name,
+        state.name,
+    )
+
+
+def _crash_request(call: TaskCall) -> v1.ProposeStateRequest:
+    return v1.ProposeStateRequest(task_run_id=call.task_run.run_id, force=True)
+
+
+def _may_hold_futures(value: object) -> bool:
+    if isinstance(value, (list, tuple, set)):
+        return any(isinstance(item, PlayheadFuture) for item in value)
+    return isinstance(value, PlayheadFuture)

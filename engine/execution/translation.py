@@ -1,0 +1,83 @@
+"""States between the two representations: `playhead.v1` on the wire, `playhead.states` in the user's hands.
+
+No rules here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from playhead import v1
+from playhead.results import StoredResult
+from playhead.states import State, StateDetails, StateType
+
+NUMBER_OF = {kind: v1.StateType.Value(kind.value) for kind in StateType}
+TYPE_OF: dict[int, StateType] = {number: kind for kind, number in NUMBER_OF.items()}
+
+
+def state_of(message: v1.State, task_run_id: str | None = None, flow_run_id: str | None = None) -> State[object]:
+    """A state as users see it. The ids say whose state it is."""
+    details = _details_of(message.details)
+    details.task_run_id = UUID(task_run_id) if task_run_id else None
+    details.flow_run_id = UUID(flow_run_id) if flow_run_id else None
+    return State(
+        type=TYPE_OF[message.type],
+        name=message.name,
+        message=message.message or None,
+        data=StoredResult(message.result) if message.HasField("result") else None,
+        timestamp=datetime_of(message.timestamp),
+        state_details=details,
+    )
+
+
+def message_of(state: State[object], result: v1.Result | None = None) -> v1.State:
+    """A state as it is proposed. `result` is the stored form of its data."""
+    message = v1.State(type=NUMBER_OF[state.type], name=state.name, message=state.message or "")
+    if result is not None:
+        message.result.CopyFrom(result)
+    details = state.state_details
+    for name in ("cache_key", "pause_key", "run_input_key", "refresh_cache", "untrackable_result", "pause_reschedule"):
+        if value := getattr(details, name):
+            setattr(message.details, name, value)
+    for name in ("scheduled_time", "cache_expiration", "pause_timeout"):
+        if moment := getattr(details, name):
+            getattr(message.details, name).CopyFrom(timestamp_of(moment))
+    if details.child_flow_run_id:
+        message.details.child_flow_run_id = str(details.child_flow_run_id)
+    if details.retriable is not None:
+        message.details.retriable = details.retriable
+    return message
+
+
+def datetime_of(timestamp: Timestamp) -> datetime:
+    """A time with its zone, UTC."""
+    return timestamp.ToDatetime(UTC)
+
+
+def timestamp_of(moment: datetime) -> Timestamp:
+    """The message for a time; one without a zone is local time."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment.astimezone(UTC))
+    return timestamp
+
+
+def _details_of(message: v1.StateDetails) -> StateDetails:
+    def moment(field: str) -> datetime | None:
+        return datetime_of(getattr(message, field)) if message.HasField(field) else None  # type: ignore[arg-type]  # a field's name
+
+    return StateDetails(
+        child_flow_run_id=UUID(message.child_flow_run_id) if message.child_flow_run_id else None,
+        scheduled_time=moment("scheduled_time"),
+        cache_key=message.cache_key or None,
+        cache_expiration=moment("cache_expiration"),
+        refresh_cache=message.refresh_cache,
+        untrackable_result=message.untrackable_result,
+        pause_timeout=moment("pause_timeout"),
+        pause_reschedule=message.pause_reschedule,
+        pause_key=message.pause_key or None,
+        run_input_key=message.run_input_key or None,
+        retriable=message.retriable if message.HasField("retriable") else None,
+    )

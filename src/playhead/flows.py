@@ -1,0 +1,263 @@
+"""Flows: functions whose every call is a recorded run, with the runs of the tasks called in it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from playhead import v1
+from playhead.client.interface import GET_FLOW_RUN
+from playhead.engine.execution.connection import get_client
+from playhead.engine.execution.definitions import Hook, NameSource, Recorded
+from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
+from playhead.engine.execution.entrypoints import entrypoint_of, load_object, source_hash
+from playhead.engine.execution.flow_loop import FlowCall
+from playhead.engine.execution.options import retry_policy
+from playhead.engine.execution.parameters import Signature, parameters_from_json
+from playhead.engine.execution.subflows import TrackingTask, call_loop, make_flow_call
+from playhead.exceptions import InvalidNameError, MissingFlowError
+from playhead.runs import FlowRun
+from playhead.states import State
+from playhead.task_runners import TaskRunner, ThreadPoolTaskRunner
+from playhead.utilities.annotations import NotSet
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_FORBIDDEN = set('/%&><{}[]\\"|')
+
+
+class Flow(Generic[P, R]):
+    """A function whose calls are recorded: made by `@flow`, which describes the options.
+
+    Calling it runs it and gives its result. `fn` is the function, `entrypoint` where another process finds it.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        name: str | None = None,
+        version: str | None = None,
+        flow_run_name: NameSource = None,
+        retries: int | None = None,
+        retry_delay_seconds: float | list[float] | None = None,
+        task_runner: type[TaskRunner] | TaskRunner | None = None,
+        description: str | None = None,
+        timeout_seconds: float | None = None,
+        validate_parameters: bool = True,
+        persist_result: bool | None = None,
+        result_storage: str | None = None,
+        log_prints: bool | None = None,
+        on_completion: list[Hook] | None = None,
+        on_failure: list[Hook] | None = None,
+        on_cancellation: list[Hook] | None = None,
+        on_crashed: list[Hook] | None = None,
+        on_running: list[Hook] | None = None,
+    ) -> None:
+        if not callable(fn):
+            raise TypeError("'fn' must be callable")
+        if flow_run_name is not None and not isinstance(flow_run_name, str) and not callable(flow_run_name):
+            raise TypeError(f"Expected string or callable for 'flow_run_name'; got {type(flow_run_name).__name__}.")
+        self.fn = fn
+        self.name: str = name or getattr(fn, "__name__", type(fn).__name__).replace("_", "-")
+        if _FORBIDDEN & set(self.name):
+            raise InvalidNameError(f"Name {self.name!r} contains an invalid character: none of {sorted(_FORBIDDEN)}.")
+        self.version = version if version is not None else source_hash(fn)
+        self.flow_run_name = flow_run_name
+        self.retry = retry_policy(retries, retry_delay_seconds, None, "FLOWS")
+        runner = task_runner if task_runner is not None else ThreadPoolTaskRunner()
+        self.task_runner: TaskRunner = runner() if isinstance(runner, type) else runner
+        self.description = description or inspect.getdoc(fn)
+        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.should_validate_parameters = validate_parameters
+        self.persist_result = persist_result
+        self.result_storage = result_storage
+        self.log_prints = log_prints
+        self.on_completion_hooks = list(on_completion or ())
+        self.on_failure_hooks = list(on_failure or ())
+        self.on_cancellation_hooks = list(on_cancellation or ())
+        self.on_crashed_hooks = list(on_crashed or ())
+        self.on_running_hooks = list(on_running or ())
+        self.isasync = inspect.iscoroutinefunction(fn)
+        self.signature = Signature(fn, "flow")
+        self.entrypoint = entrypoint_of(fn)
+        self.tracking: Recorded = TrackingTask(self.name, self.version)
+        self.__doc__ = getattr(fn, "__doc__", None)
+        self.__name__ = getattr(fn, "__name__", self.name)
+        self.__module__ = getattr(fn, "__module__", "")
+        self.__qualname__ = getattr(fn, "__qualname__", self.name)
+        self.__wrapped__ = fn
+
+    @property
+    def retries(self) -> int:
+        """How often a failed run is tried again."""
+        return self.retry.retries
+
+    @property
+    def retry_delay_seconds(self) -> list[float]:
+        """Seconds before each retry; the last holds for all further ones."""
+        return list(self.retry.delays_s)
+
+    def __call__(
+        self, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> Any:
+        """Run the flow here and give its result; awaitable when its function is async.
+
+        Called in a flow, it is a subflow. `return_state=True` gives the final state instead, whatever it is;
+        `wait_for`, for subflows only, names futures and states that must have completed before. Raises what the
+        function raised, `ParameterBindError` and `ParameterTypeError` for arguments that do not fit.
+        """
+        call = make_flow_call(self, self.signature.bind(args, kwargs), wait_for)
+        if self.isasync:
+            return _call_async(call, return_state)
+        return _outcome(call, drive_sync(call_loop(call), call.client), return_state)
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters as the annotations want them. Raises `ParameterTypeError`."""
+        return self.signature.validate(parameters)
+
+    def with_options(self, **options: Any) -> Flow[P, R]:
+        """The same flow with other options: those of `@flow`."""
+        current = {
+            "name": self.name,
+            "version": self.version,
+            "flow_run_name": self.flow_run_name,
+            "retries": self.retry.retries,
+            "retry_delay_seconds": list(self.retry.delays_s),
+            "task_runner": self.task_runner,
+            "description": self.description,
+            "timeout_seconds": self.timeout_seconds,
+            "validate_parameters": self.should_validate_parameters,
+            "persist_result": self.persist_result,
+            "result_storage": self.result_storage,
+            "log_prints": self.log_prints,
+            "on_completion": self.on_completion_hooks,
+            "on_failure": self.on_failure_hooks,
+            "on_cancellation": self.on_cancellation_hooks,
+            "on_crashed": self.on_crashed_hooks,
+            "on_running": self.on_running_hooks,
+        }
+        chosen = {name: value for name, value in options.items() if value is not NotSet}
+        return Flow(self.fn, **{**current, **chosen})
+
+    def on_completion(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(flow, flow_run, state)` when a run has completed."""
+        self.on_completion_hooks.append(fn)
+        return fn
+
+    def on_failure(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(flow, flow_run, state)` when a run has failed for good."""
+        self.on_failure_hooks.append(fn)
+        return fn
+
+    def on_cancellation(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(flow, flow_run, state)` when a run was cancelled."""
+        self.on_cancellation_hooks.append(fn)
+        return fn
+
+    def on_crashed(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(flow, flow_run, state)` when a run has crashed."""
+        self.on_crashed_hooks.append(fn)
+        return fn
+
+    def on_running(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(flow, flow_run, state)` whenever a run starts."""
+        self.on_running_hooks.append(fn)
+        return fn
+
+    def __repr__(self) -> str:
+        return f"Flow(name={self.name!r})"
+
+
+@overload
+def flow(__fn: Callable[P, R]) -> Flow[P, R]: ...
+
+
+@overload
+def flow(
+    __fn: None = None,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    flow_run_name: NameSource = None,
+    retries: int | None = None,
+    retry_delay_seconds: float | list[float] | None = None,
+    task_runner: type[TaskRunner] | TaskRunner | None = None,
+    description: str | None = None,
+    timeout_seconds: float | None = None,
+    validate_parameters: bool = True,
+    persist_result: bool | None = None,
+    result_storage: str | None = None,
+    log_prints: bool | None = None,
+    on_completion: list[Hook] | None = None,
+    on_failure: list[Hook] | None = None,
+    on_cancellation: list[Hook] | None = None,
+    on_crashed: list[Hook] | None = None,
+    on_running: list[Hook] | None = None,
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+
+
+def flow(__fn: Callable[P, R] | None = None, **options: Any) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
+    """Make a function a flow.
+
+    name                  by default the function's name, with - for _
+    version               by default a hash of the source file
+    flow_run_name         a template over the parameters, "{day:%A}", or a function that returns the name
+    retries               how often a failed run is tried again
+    retry_delay_seconds   seconds before a retry: a number or a list (the last holds on)
+    task_runner           where submitted tasks run: a class or an object; by default `ThreadPoolTaskRunner`
+    description           by default the function's docstring
+    timeout_seconds       a run that takes longer fails as "TimedOut"
+    validate_parameters   coerce arguments to their annotations, with pydantic
+    persist_result        None: store the result if possible; True: fail if it can not be stored; False: do not store it
+    result_storage        folder or fsspec URL for results above 16 KiB
+    log_prints            print() in the flow becomes log records
+    on_completion, on_failure, on_cancellation, on_crashed, on_running   functions of (flow, flow_run, state)
+    """
+    if __fn is not None:
+        if isinstance(__fn, (classmethod, staticmethod)):
+            raise TypeError(f"@{type(__fn).__name__} should be applied on top of @flow")
+        return Flow(__fn, **options)
+    return cast("Callable[[Callable[P, R]], Flow[P, R]]", lambda fn: Flow(fn, **options))
+
+
+def load_flow_from_entrypoint(entrypoint: str) -> Flow[Any, Any]:
+    """The flow at "path/to/file.py:function" or "module:function". Raises `MissingFlowError`."""
+    found = load_object(entrypoint)
+    if not isinstance(found, Flow):
+        raise MissingFlowError(f"What {entrypoint!r} names is not a flow but {type(found).__name__}.")
+    return found
+
+
+def run_existing_flow_run(flow_run_id: str) -> State[Any]:
+    """Execute a recorded flow run again, under its own id. Waits while another process holds its lease.
+
+    Raises `NotFound` for an unknown run, `MissingFlowError` when its code is not found, and what the run crashed with.
+    """
+    client = get_client()
+    recorded = client.unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=flow_run_id)).flow_run
+    if not recorded.spec.entrypoint:
+        raise MissingFlowError(f"Flow run {flow_run_id} was recorded without an entrypoint: run its flow where it is.")
+    found = load_flow_from_entrypoint(recorded.spec.entrypoint)
+    parameters = parameters_from_json(recorded.spec.parameters)
+    run = FlowRun(flow_run_id, recorded.status.name, list(recorded.status.tags), found.name, parameters)
+    run.flow_id, run.flow_version = recorded.spec.flow_id, recorded.spec.flow_version or None
+    run.parent_task_run_id = recorded.spec.parent_task_run_id or None
+    call = FlowCall(found, parameters, client, existing=run)
+    if found.isasync:
+        return run_coroutine(drive_async(call_loop(call), client))
+    return drive_sync(call_loop(call), client)
+
+
+async def _call_async(call: FlowCall, return_state: bool) -> Any:
+    return _outcome(call, await drive_async(call_loop(call), call.client), return_state)
+
+
+def _outcome(call: FlowCall, state: State[Any], return_state: bool) -> Any:
+    if call.tracking is not None and call.parent is not None and call.parent.progress is not None:
+        call.parent.progress.called(state, call.tracking.task_run.run_id)
+    if return_state:
+        return state
+    result = state.result()
+    return result.result() if isinstance(result, State) else result

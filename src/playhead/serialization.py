@@ -1,0 +1,120 @@
+"""Values to bytes and back.
+
+application/json             values that JSON gives back exactly: None, str, bool, int, finite float, lists and dicts of
+                             these
+application/x-cloudpickle    everything else
+application/vnd.playhead.exception+json   an exception: its type, message and traceback as text, and its pickle
+
+The media type is stored with the bytes, so that reading needs no guess.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import traceback
+from typing import Any
+
+from playhead.exceptions import CorruptResult, SerializationError, UnreadableException
+
+JSON = "application/json"
+PICKLE = "application/x-cloudpickle"
+EXCEPTION = "application/vnd.playhead.exception+json"
+JSON_ITEMS_MAX = 10_000
+JSON_DEPTH_MAX = 50
+TRACEBACK_CHARACTERS_MAX = 20_000
+
+_CONSTANTS: dict[object, bytes] = {None: b"null", True: b"true", False: b"false"}
+_encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def dumps(value: object) -> tuple[bytes, str]:
+    """The bytes of a value, and their media type. Raises `SerializationError` when it can not be pickled."""
+    if value is None or value is True or value is False:
+        return _CONSTANTS[value], JSON
+    if isinstance(value, BaseException):
+        return _dump_exception(value), EXCEPTION
+    if is_json_exact(value):
+        return _encode_json(value).encode(), JSON
+    return pickle_dumps(value), PICKLE
+
+
+def loads(data: bytes, media_type: str) -> Any:
+    """The value of bytes that `dumps` made. Raises `CorruptResult` when they can not be read."""
+    try:
+        if media_type == JSON:
+            return json.loads(data)
+        if media_type == PICKLE:
+            import cloudpickle
+
+            return cloudpickle.loads(data)
+        if media_type == EXCEPTION:
+            return _load_exception(json.loads(data))
+    except Exception as error:
+        raise CorruptResult(f"A stored {media_type} result of {len(data)} bytes can not be read: {error!r}") from error
+    raise CorruptResult(f"A stored result has the media type {media_type!r}, which this version can not read.")
+
+
+def is_json_exact(value: object) -> bool:
+    """Whether JSON gives the value back exactly. Very large or deep values are not examined and answer False."""
+    return _count_json(value, JSON_ITEMS_MAX, 0) > 0
+
+
+def _count_json(value: object, budget: int, depth: int) -> int:
+    """The budget of items that is left, or 0 when the value is not exact or the budget is spent."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return budget - 1
+    if kind is float:
+        return budget - 1 if math.isfinite(value) else 0  # type: ignore[arg-type]  # its type is float
+    if depth >= JSON_DEPTH_MAX:
+        return 0
+    if kind is dict:
+        if not all(type(key) is str for key in value):  # type: ignore[attr-defined]  # its type is dict
+            return 0
+        items = value.values()  # type: ignore[attr-defined]  # its type is dict
+    elif kind is list:
+        items = value
+    else:
+        return 0
+    budget -= 1
+    for item in items:
+        budget = _count_json(item, budget, depth + 1)
+        if budget <= 0:
+            return 0
+    return budget
+
+
+def pickle_dumps(value: object) -> bytes:
+    """The pickle of a value. Raises `SerializationError`."""
+    import cloudpickle
+
+    try:
+        data: bytes = cloudpickle.dumps(value)
+    except Exception as error:
+        raise SerializationError(f"A value of type {type(value).__name__} can not be pickled: {error}") from error
+    return data
+
+
+def _dump_exception(error: BaseException) -> bytes:
+    text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS_MAX:]
+    fields = {"type": type(error).__name__, "message": str(error), "traceback": text}
+    try:
+        fields["pickle"] = base64.b64encode(pickle_dumps(error)).decode()
+    except SerializationError as refusal:
+        fields["not_pickled"] = str(refusal)
+    return json.dumps(fields).encode()
+
+
+def _load_exception(fields: dict[str, str]) -> BaseException:
+    if "pickle" in fields:
+        import cloudpickle
+
+        try:
+            error = cloudpickle.loads(base64.b64decode(fields["pickle"]))
+        except Exception:  # its class is gone or takes other arguments now: the text still tells what it was
+            error = None
+        if isinstance(error, BaseException):
+            return error
+    return UnreadableException(f"{fields['type']}: {fields['message']}", fields["type"], fields["traceback"])

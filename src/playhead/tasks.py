@@ -1,0 +1,294 @@
+"""Tasks: functions whose every call is a recorded run."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from copy import copy
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from playhead.context import FlowRunContext
+from playhead.engine.execution.calls import TaskCall, make_call
+from playhead.engine.execution.definitions import Hook, NameSource
+from playhead.engine.execution.drivers import drive_async, drive_sync
+from playhead.engine.execution.mapping import expand
+from playhead.engine.execution.options import RETRY_DELAYS_MAX, RetryDelay, retry_policy, task_key_of
+from playhead.engine.execution.parameters import Signature
+from playhead.engine.execution.task_loop import task_loop
+from playhead.futures import PlayheadFuture, PlayheadFutureList
+from playhead.serialization import is_json_exact, pickle_dumps
+from playhead.states import State
+from playhead.utilities.annotations import NotSet
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Task(Generic[P, R]):
+    """A function whose calls are recorded: made by `@task`, which describes the options.
+
+    Calling it runs it and gives its result; `submit` and `map` hand it to the flow's task runner. `fn` is the function.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        name: str | None = None,
+        description: str | None = None,
+        tags: Iterable[str] | None = None,
+        version: str | None = None,
+        task_run_name: NameSource = None,
+        cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
+        cache_expiration: timedelta | None = None,
+        refresh_cache: bool | None = None,
+        retries: int | None = None,
+        retry_delay_seconds: RetryDelay = None,
+        retry_jitter_factor: float | None = None,
+        retry_condition_fn: Callable[..., Any] | None = None,
+        persist_result: bool | None = None,
+        result_storage: str | None = None,
+        timeout_seconds: float | None = None,
+        log_prints: bool | None = None,
+        on_running: list[Hook] | None = None,
+        on_completion: list[Hook] | None = None,
+        on_failure: list[Hook] | None = None,
+        task_key: str | None = None,
+    ) -> None:
+        if not callable(fn):
+            raise TypeError("'fn' must be callable")
+        if task_run_name is not None and not isinstance(task_run_name, str) and not callable(task_run_name):
+            raise TypeError(f"Expected string or callable for 'task_run_name'; got {type(task_run_name).__name__}.")
+        if retry_condition_fn is not None and not callable(retry_condition_fn):
+            raise TypeError(f"Expected `retry_condition_fn` to be callable, got {type(retry_condition_fn).__name__}.")
+        self.fn = fn
+        self.name = str(name or getattr(fn, "__name__", type(fn).__name__))
+        self.description = description or inspect.getdoc(fn)
+        self.tags = frozenset([tags] if isinstance(tags, str) else tags or ())
+        self.version = version
+        self.task_run_name = task_run_name
+        self.cache_key_fn = cache_key_fn
+        self.cache_expiration = cache_expiration
+        self.refresh_cache = refresh_cache
+        self.retry = retry_policy(retries, retry_delay_seconds, retry_jitter_factor, "TASKS")
+        self.retry_condition_fn = retry_condition_fn
+        self.persist_result = persist_result
+        self.result_storage = result_storage
+        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.log_prints = log_prints
+        self.on_running_hooks = list(on_running or ())
+        self.on_completion_hooks = list(on_completion or ())
+        self.on_failure_hooks = list(on_failure or ())
+        self.on_crashed_hooks: list[Hook] = []
+        self.on_cancellation_hooks: list[Hook] = []
+        self.isasync = inspect.iscoroutinefunction(fn)
+        self.signature = Signature(fn, "task")
+        self.task_key = task_key or task_key_of(fn)
+        self.__doc__ = getattr(fn, "__doc__", None)
+        self.__name__ = getattr(fn, "__name__", self.name)
+        self.__module__ = getattr(fn, "__module__", "")
+        self.__qualname__ = getattr(fn, "__qualname__", self.name)
+        self.__wrapped__ = fn
+
+    @property
+    def retries(self) -> int:
+        """How often a failed run is tried again."""
+        return self.retry.retries
+
+    @property
+    def retry_delay_seconds(self) -> list[float]:
+        """Seconds before each retry; the last holds for all further ones."""
+        return list(self.retry.delays_s)
+
+    def __call__(
+        self, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> Any:
+        """Run the task here and give its result; awaitable when its function is async.
+
+        `return_state=True` gives the final state instead, whatever it is. `wait_for`: futures and states that must have
+        completed before. Raises what the function raised, and `ParameterBindError` for arguments that do not fit.
+        """
+        call = make_call(self, self.signature.bind(args, kwargs), wait_for)
+        if self.isasync:
+            return _call_async(call, return_state)
+        return _outcome(call, drive_sync(task_loop(call), call.client), return_state)
+
+    def submit(
+        self, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any
+    ) -> Any:
+        """Hand the task to the flow's task runner and give a `PlayheadFuture` at once.
+
+        `return_state=True` waits and gives the final state. Raises RuntimeError outside of a flow.
+        """
+        future = _runner().submit(self, self.signature.bind(args, kwargs), wait_for)
+        return _state_of(future) if return_state else future
+
+    def map(self, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any) -> Any:
+        """Submit the task once for each element of its iterable arguments, and give a list of futures.
+
+        Wrap an argument in `unmapped` to pass it whole. Raises `MappingMissingIterable` and `MappingLengthMismatch`.
+        """
+        runner = _runner()
+        calls, inputs = expand(self.signature, args, kwargs)
+        futures: PlayheadFutureList[Any] = runner.map(self, calls, wait_for, inputs)
+        return [_state_of(future) for future in futures] if return_state else futures
+
+    def with_options(self, **options: Any) -> Task[P, R]:
+        """The same task with other options: those of `@task`."""
+        current = {
+            "name": self.name,
+            "description": self.description,
+            "tags": self.tags,
+            "version": self.version,
+            "task_run_name": self.task_run_name,
+            "cache_key_fn": self.cache_key_fn,
+            "cache_expiration": self.cache_expiration,
+            "refresh_cache": self.refresh_cache,
+            "retries": self.retry.retries,
+            "retry_delay_seconds": list(self.retry.delays_s),
+            "retry_jitter_factor": self.retry.jitter_factor or None,
+            "retry_condition_fn": self.retry_condition_fn,
+            "persist_result": self.persist_result,
+            "result_storage": self.result_storage,
+            "timeout_seconds": self.timeout_seconds,
+            "log_prints": self.log_prints,
+            "on_running": self.on_running_hooks,
+            "on_completion": self.on_completion_hooks,
+            "on_failure": self.on_failure_hooks,
+        }
+        chosen = {name: value for name, value in options.items() if value is not NotSet}
+        return Task(self.fn, **{**current, **chosen})
+
+    def on_running(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(task, task_run, state)` whenever a run starts."""
+        self.on_running_hooks.append(fn)
+        return fn
+
+    def on_completion(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(task, task_run, state)` when a run has completed."""
+        self.on_completion_hooks.append(fn)
+        return fn
+
+    def on_failure(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(task, task_run, state)` when a run has failed for good."""
+        self.on_failure_hooks.append(fn)
+        return fn
+
+    def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
+        """A task that is a method: bound to its instance, as functions are."""
+        function = self.fn
+        if not hasattr(function, "__get__") or (instance is None and inspect.isfunction(function)):
+            return self
+        bound = copy(self)
+        bound.fn = function.__get__(instance, owner)
+        bound.signature = Signature(bound.fn, "task")
+        return bound
+
+    def __repr__(self) -> str:
+        return f"Task(name={self.name!r})"
+
+
+@overload
+def task(__fn: Callable[P, R]) -> Task[P, R]: ...
+
+
+@overload
+def task(
+    __fn: None = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] | None = None,
+    version: str | None = None,
+    task_run_name: NameSource = None,
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
+    cache_expiration: timedelta | None = None,
+    refresh_cache: bool | None = None,
+    retries: int | None = None,
+    retry_delay_seconds: RetryDelay = None,
+    retry_jitter_factor: float | None = None,
+    retry_condition_fn: Callable[..., Any] | None = None,
+    persist_result: bool | None = None,
+    result_storage: str | None = None,
+    timeout_seconds: float | None = None,
+    log_prints: bool | None = None,
+    on_running: list[Hook] | None = None,
+    on_completion: list[Hook] | None = None,
+    on_failure: list[Hook] | None = None,
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task.
+
+    name                  by default the function's name
+    description           by default the function's docstring
+    tags                  added to those of `tags(...)` around the call
+    version               for people
+    task_run_name         a template over the parameters, "{day:%A}", or a function that returns the name
+    cache_key_fn          function of (context, parameters): runs with the same key share one result
+    cache_expiration      how long a result is shared; by default for ever
+    refresh_cache         True: run even if there is a shared result, and share the new one
+    retries               how often a failed run is tried again
+    retry_delay_seconds   seconds before a retry: a number, a list (the last holds on), or a function of `retries`
+    retry_jitter_factor   spreads each delay at random, by at most this factor
+    retry_condition_fn    function of (task, task_run, state): False means do not retry
+    persist_result        None: store the result if possible; True: fail if it can not be stored; False: do not store it
+    result_storage        folder or fsspec URL for results above 16 KiB
+    timeout_seconds       a run that takes longer fails as "TimedOut"
+    log_prints            print() in the task becomes log records
+    on_running, on_completion, on_failure   functions of (task, task_run, state)
+    """
+    if __fn is not None:
+        if isinstance(__fn, (classmethod, staticmethod)):
+            raise TypeError(f"@{type(__fn).__name__} should be applied on top of @task")
+        return Task(__fn, **options)
+    return cast("Callable[[Callable[P, R]], Task[P, R]]", lambda fn: Task(fn, **options))
+
+
+def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
+    """A cache key of the task, its code and its arguments.
+
+    None, which means no caching, for arguments that have no hash.
+    """
+    code = getattr(context.task.fn, "__code__", None)
+    digest = hashlib.sha256(f"{context.task.task_key}\0{code.co_code.hex() if code else ''}\0".encode())
+    try:
+        plain = is_json_exact(arguments)
+        digest.update(json.dumps(arguments, sort_keys=True).encode() if plain else pickle_dumps(arguments))
+    except Exception:  # arguments without a stable form are not cached
+        return None
+    return digest.hexdigest()
+
+
+def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
+    """Delays for `retry_delay_seconds`: the factor times 1, 2, 4, … seconds."""
+
+    def delays(retries: int) -> list[float]:
+        return [backoff_factor * max(0, 2**attempt) for attempt in range(min(retries, RETRY_DELAYS_MAX))]
+
+    return delays
+
+
+async def _call_async(call: TaskCall, return_state: bool) -> Any:
+    return _outcome(call, await drive_async(task_loop(call), call.client), return_state)
+
+
+def _outcome(call: TaskCall, state: State[Any], return_state: bool) -> Any:
+    if call.flow is not None and call.flow.progress is not None:
+        call.flow.progress.called(state, call.task_run.run_id)
+    return state if return_state else state.result()
+
+
+def _runner() -> Any:
+    context = FlowRunContext.get()
+    if context is None:
+        raise RuntimeError("Tasks can only be submitted to a task runner inside of a flow; call the task instead.")
+    return context.task_runner
+
+
+def _state_of(future: PlayheadFuture[Any]) -> State[Any] | None:
+    future.failure_seen = True
+    return future.wait()

@@ -1,0 +1,1 @@
+"""Small things that authors of flows use: annotations of arguments."""
