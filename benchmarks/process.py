@@ -57,4 +57,8 @@ def _hello(folder: str) -> tuple[float, float]:
 
 
 def _output(command: list[str], folder: str) -> str:
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=home(folder)).stdout
+    """What a process printed; its log lines are shown only if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, env=home(folder))
+    if done.returncode:
+        raise RuntimeError(f"{command!r} failed:\n{done.stderr}")
+    return done.stdout
