@@ -179,7 +179,7 @@ def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
         patch_print()
     runner = call.flow.task_runner.duplicate()
     context = FlowRunContext(call.flow, run, run.parameters, call.client, runner, log_prints)
-    context.progress = FlowProgress()
+    context.parent, context.progress = call.parent, FlowProgress()
     return context
 
 

@@ -85,6 +85,7 @@ class FlowRunContext(RunContext):
         self.task_runner = task_runner
         self.background_tasks: set[Any] = set()
         self.persist_result: bool | None = getattr(flow, "persist_result", None)
+        self.parent: FlowRunContext | None = None
         self.progress: Any = None
 
 

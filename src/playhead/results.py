@@ -29,7 +29,12 @@ class ResultStore:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        self.url = url or settings.results_url()
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        """Where large values go."""
+        return self._url or settings.results_url()
 
     def store(self, value: object) -> v1.Result:
         """Store a value durably. Raises `SerializationError`, or OSError when the place refuses it."""
@@ -41,14 +46,15 @@ class ResultStore:
         return v1.Result(reference=reference, media_type=media_type, size_bytes=len(data))
 
     def _write(self, data: bytes, name: str) -> str:
-        folder = local_folder(self.url)
+        place = self.url
+        folder = local_folder(place)
         if folder is not None:
             path = folder / name[:2] / name
             _write_atomically(path, data)
             return path.as_uri()
         import fsspec
 
-        url = f"{self.url.rstrip('/')}/{name[:2]}/{name}"
+        url = f"{place.rstrip('/')}/{name[:2]}/{name}"
         with fsspec.open(url, "wb") as file:
             file.write(data)
         return url

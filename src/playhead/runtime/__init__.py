@@ -1,0 +1,5 @@
+"""Facts about the run that the code is in: `from playhead.runtime import flow_run, task_run`."""
+
+from playhead.runtime import flow_run, task_run
+
+__all__ = ["flow_run", "task_run"]

@@ -1,0 +1,87 @@
+"""Facts about the current flow run.
+
+id, name, flow_name, flow_version, tags, parameters, run_count, scheduled_start_time, parent_flow_run_id,
+root_flow_run_id, parent_deployment_id. Outside of flow runs: None, [] or {}; scheduled_start_time is then now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from playhead.context import FlowRunContext
+from playhead.runtime.overrides import attribute
+
+if TYPE_CHECKING:
+    from playhead.runs import FlowRun
+
+__all__ = [
+    "flow_name",
+    "flow_version",
+    "id",
+    "name",
+    "parameters",
+    "parent_deployment_id",
+    "parent_flow_run_id",
+    "root_flow_run_id",
+    "run_count",
+    "scheduled_start_time",
+    "tags",
+]
+
+
+def __getattr__(name: str) -> Any:
+    return attribute("FLOW_RUN", name, _SOURCES)
+
+
+def _run() -> FlowRun | None:
+    context = FlowRunContext.get()
+    return context.flow_run if context else None
+
+
+def _of_run(read: Callable[[FlowRun], Any], default: Callable[[], Any]) -> Callable[[], Any]:
+    def source() -> Any:
+        run = _run()
+        return default() if run is None else read(run)
+
+    return source
+
+
+def _nothing() -> None:
+    return None
+
+
+def _ancestors() -> list[str]:
+    """The flow runs around this one, nearest first."""
+    context = FlowRunContext.get()
+    found = []
+    while context is not None and context.parent is not None:
+        context = context.parent
+        found.append(context.flow_run.run_id)
+    return found
+
+
+def _parent() -> str | None:
+    around = _ancestors()
+    return around[0] if around else None
+
+
+def _root() -> str | None:
+    run = _run()
+    return [run.run_id, *_ancestors()][-1] if run else None
+
+
+_SOURCES: dict[str, Callable[[], Any]] = {
+    "id": _of_run(lambda run: run.run_id, _nothing),
+    "name": _of_run(lambda run: run.name, _nothing),
+    "flow_name": _of_run(lambda run: run.flow_name, _nothing),
+    "flow_version": _of_run(lambda run: run.flow_version, _nothing),
+    "tags": _of_run(lambda run: list(run.tags), list),
+    "parameters": _of_run(lambda run: dict(run.parameters), dict),
+    "run_count": _of_run(lambda run: run.run_count, lambda: 0),
+    "scheduled_start_time": _of_run(lambda run: run.created, lambda: datetime.now(UTC)),
+    "parent_flow_run_id": _parent,
+    "root_flow_run_id": _root,
+    "parent_deployment_id": _nothing,
+}
