@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from playhead import v1
 from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.commands import AnyCommand
 from playhead.engine.orchestration.handler import Orchestrating
-from playhead.engine.orchestration.policy import Policy, core_policy
+from playhead.engine.orchestration.policy import Policy, core_policy, load_policy
 from playhead.engine.orchestration.service import OrchestrationService, StatusOf
 from playhead.engine.orchestration.timers import Timers
 from playhead.exceptions import BadRequest, PlayheadError
@@ -136,23 +135,14 @@ class Orchestrator:
 
 
 def chosen_policy() -> Policy:
-    """The policy that PLAYHEAD_POLICY names as "module:attribute" (a Policy, or a function that makes one); else the
-    core's.
-    """
+    """The policy that PLAYHEAD_POLICY names as "module:attribute"; else the core policy. Raises BadRequest."""
     chosen = os.environ.get(POLICY_VARIABLE)
     if not chosen:
         return core_policy()
-    module, _, attribute = chosen.partition(":")
     try:
-        policy = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadRequest(
-            f'{chosen!r} can not be loaded as "module:attribute": {error}', field=POLICY_VARIABLE
-        ) from error
-    policy = policy() if callable(policy) else policy
-    if not isinstance(policy, Policy):
-        raise BadRequest(f"{chosen!r} is {type(policy).__name__}, not a Policy", field=POLICY_VARIABLE)
-    return policy
+        return load_policy(chosen)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise BadRequest(f"{chosen!r} can not be loaded: {error}", field=POLICY_VARIABLE) from error
 
 
 def plain_status(error: PlayheadError) -> Status:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from playhead.projector.sql import OPEN
+
 metadata = sa.MetaData()
 
 leases = sa.Table(
@@ -25,4 +27,8 @@ SAVE_LEASE = """
 """
 END_LEASE = "DELETE FROM leases WHERE run_id = ?"
 SELECT_LEASE = "SELECT token, expires_at FROM leases WHERE run_id = ?"
-SELECT_LAPSED = "SELECT run_id, token, expires_at FROM leases WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
+SELECT_LAPSED = f"""
+    SELECT l.run_id, l.token, l.expires_at, v.state_type FROM leases AS l
+    JOIN flow_run_versions AS v ON v.run_id = l.run_id AND v.valid_to = {OPEN}
+    WHERE l.expires_at <= ? ORDER BY l.expires_at LIMIT ?
+"""

@@ -48,13 +48,16 @@ class Timers:
             self._thread.join()
 
     def tick(self) -> int:
-        """Propose CRASHED for runs whose lease has lapsed, a bounded number at a time; how many were proposed."""
+        """Give up runs whose lease has lapsed, a bounded number at a time; how many were proposed.
+
+        CRASHED is proposed, and CANCELLED for a run that was being cancelled: nothing else may follow CANCELLING.
+        """
         with self._journal.database.reading() as connection:
             statement = self._journal.database.statement(sql.SELECT_LAPSED)
             rows = connection.exec_driver_sql(statement, (self._journal.clock(), BATCH_MAX)).fetchall()
         futures = [
-            self._orchestration.propose_state(_lapsed(bytes(run_id), token, expires_at), TIMERS)
-            for run_id, token, expires_at in rows
+            self._orchestration.propose_state(_lapsed(bytes(run_id), token, expires_at, state_type), TIMERS)
+            for run_id, token, expires_at, state_type in rows
         ]
         for future in futures:
             future.result()
@@ -69,13 +72,14 @@ class Timers:
                     logger.warning("What is due could not be proposed, trying again: %s", error)
 
 
-def _lapsed(run_id: bytes, token: int, expires_at: int) -> v1.ProposeStateRequest:
-    digest = sha256(b"lease lapsed" + run_id + token.to_bytes(8, "big") + expires_at.to_bytes(8, "big")).digest()
+def _lapsed(run_id: bytes, token: int, expires_at: int, state_type: int) -> v1.ProposeStateRequest:
+    to_type = v1.CANCELLED if state_type == v1.CANCELLING else v1.CRASHED
+    parts = (b"lease lapsed", run_id, *(number.to_bytes(8, "big") for number in (token, expires_at, to_type)))
     return v1.ProposeStateRequest(
-        request_id=str(uuid.UUID(bytes=digest[:16], version=8)),
+        request_id=str(uuid.UUID(bytes=sha256(b"".join(parts)).digest()[:16], version=8)),
         flow_run_id=text_of(run_id),
         state=v1.State(
-            type=v1.CRASHED,
+            type=to_type,
             message="The process that ran it stopped renewing its lease: it died, or was cut off for too long.",
         ),
         lease_token=token,
