@@ -60,7 +60,8 @@ class Append:
         """Add an event to a stream; it gets the next revision and the stream's next version."""
         version, previous_leaf = self._head(stream)
         salt = self._salt()
-        payload = event.SerializeToString()
+        # Maps in the order of their keys: whoever reads the event can make the same bytes, and so the leaf, again.
+        payload = event.SerializeToString(deterministic=True)
         self.revision += 1
         record = Record(
             self.revision,
