@@ -10,10 +10,10 @@ def double(x: int) -> int:
 
 
 @flow
-def hello(x: int = 21) -> int:
+def hello(x: int = 21) -> None:
     """A flow calls tasks as functions."""
-    return double(x)
+    print(double(x))
 
 
 if __name__ == "__main__":
-    print(hello())
+    hello()

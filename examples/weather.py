@@ -65,7 +65,8 @@ def seattle_weather(output: Path, source: Path = DATA, source_latency_s: float =
         )
         for year in sorted({month[:4] for month in months})
     ]
-    return write_result(output, summaries, years)
+    days_summed: int = write_result(output, summaries, years)
+    return days_summed
 
 
 @task
