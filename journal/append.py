@@ -13,8 +13,6 @@ from playhead.journal.lru import Lru
 from playhead.journal.merkle import Node, Tree
 from playhead.journal.record import NO_LEAF, Caller, Record, commitment_of, leaf_hash, row_of
 
-SALTS_AT_ONCE = 64
-
 StreamHead = tuple[int, bytes]
 """Version and leaf of a stream's last event."""
 
@@ -46,7 +44,6 @@ class Append:
         self._cursor = cursor
         self._tree = tree
         self._heads = heads
-        self._salts: list[bytes] = []
 
     def append(
         self,
@@ -59,7 +56,7 @@ class Append:
     ) -> Record:
         """Add an event to a stream; it gets the next revision and the stream's next version."""
         version, previous_leaf = self._head(stream)
-        salt = self._salt()
+        salt = os.urandom(16)
         # Maps in the order of their keys: whoever reads the event can make the same bytes, and so the leaf, again.
         payload = event.SerializeToString(deterministic=True)
         self.revision += 1
@@ -130,9 +127,3 @@ class Append:
             head = self._heads.get(stream)
             assert head is not None
         return head
-
-    def _salt(self) -> bytes:
-        if not self._salts:
-            chance = os.urandom(SALTS_AT_ONCE * 16)
-            self._salts = [chance[start : start + 16] for start in range(0, len(chance), 16)]
-        return self._salts.pop()
