@@ -128,6 +128,7 @@ class _RealRuns:
 
     @classmethod
     async def of(cls, channel: grpc.aio.Channel) -> _RealRuns:
+        """Start the flow run that they belong to."""
         flow = await _call(
             channel, "RegisterFlow", v1.RegisterFlowRequest(request_id=_id(), flow_id=_id(), name="load")
         )
