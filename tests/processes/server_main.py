@@ -1,0 +1,39 @@
+"""A server as tests start it: `python -m tests.processes.server_main DATABASE [ROOM]`.
+
+Prints its address once it takes calls. `ROOM` is a file that holds how many pages the SQLite database may have: a disk
+whose size the test decides, felt by each new connection of the writer.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+from pathlib import Path
+
+from playhead.grpc_server import run
+from playhead.journal.database import SqliteDatabase
+
+
+def confine(room: Path) -> None:
+    """Let SQLite itself refuse what does not fit."""
+    connect = SqliteDatabase.connect_writer
+
+    def connect_confined(self: SqliteDatabase) -> sqlite3.Connection:
+        connection = connect(self)
+        connection.execute(f"PRAGMA max_page_count={int(room.read_text())}")
+        return connection
+
+    SqliteDatabase.connect_writer = connect_confined  # type: ignore[method-assign] # this process serves one test
+
+
+def main(database: str, room: str = "") -> None:
+    """Serve until told to end."""
+    logging.basicConfig(level=logging.INFO)
+    if room:
+        confine(Path(room))
+    run("127.0.0.1", 0, None, database, on_ready=lambda address: print(address, flush=True))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,57 @@
+"""Server processes that a test can kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """A server process on a database; its log goes to `log`, if that is given."""
+
+    def __init__(self, database: str, *options: str, log: Path | None = None, user: int | None = None) -> None:
+        command = [sys.executable, "-m", "tests.processes.server_main", database, *options]
+        with open(log or os.devnull, "ab") as errors:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, user=user
+            )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+        if not self.address:
+            raise RuntimeError(f"the server ended before it was ready: exit code {self.process.wait()}")
+
+    @property
+    def target(self) -> str:
+        """The address as gRPC takes it."""
+        return self.address.removeprefix("grpc://")
+
+    def kill(self) -> None:
+        """End it as a power cut would, as far as this process is concerned."""
+        self.process.kill()
+
+    def gone(self) -> None:
+        """Wait until it has ended."""
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def stop(self) -> int:
+        """Let it drain and end; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        self.gone()
+        return self.process.returncode
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
+        self.gone()
