@@ -1,0 +1,76 @@
+"""The SQL of going back: comparing views with their rebuilt twins, and what the tree has too much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from playhead.journal.database import Database
+from playhead.projector.sql import OPEN
+
+# One statement, so that events and nodes are of the same moment. A node (level, position) is complete, and kept, as
+# soon as the journal has (position + 1) x 2^level events.
+SELECT_STRAY_NODE = """
+    SELECT level, position FROM tree_nodes
+    WHERE level < 1 OR position < 0 OR position >= (SELECT max(revision) FROM events) >> level
+    ORDER BY level, position LIMIT 1
+"""
+
+REVISION_COLUMNS = ("valid_from", "created_revision", "revision")
+
+
+def stray_node(database: Database) -> tuple[int, int] | None:
+    """A node of the tree over events that the journal does not have; None when there is none."""
+    with database.reading() as connection:
+        row = connection.exec_driver_sql(SELECT_STRAY_NODE).first()
+    return None if row is None else (row[0], row[1])
+
+
+def missing_in(present: sa.Table, absent: sa.Table, at: int, limit: int) -> sa.Select[Any]:
+    """Rows of `present`, of revisions up to `at`, of whose key `absent` has none."""
+    on = _same_key(present, absent)
+    return (
+        _ordered(present)
+        .select_from(present.outerjoin(absent, on))
+        .where(absent.c[_keys(absent)[0]].is_(None), revision_of(present) <= at)
+        .limit(limit)
+    )
+
+
+def differing(live: sa.Table, rebuilt: sa.Table, at: int, limit: int) -> sa.Select[Any]:
+    """Rows of both that have the same key and differ in anything else: first the live columns, then the rebuilt."""
+    pairs = [(as_of(column, at), rebuilt.c[column.name]) for column in live.columns if column.name not in _keys(live)]
+    columns = [*(as_of(column, at) for column in live.columns), *rebuilt.columns]
+    return (
+        sa.select(*(column.label(f"c{index}") for index, column in enumerate(columns)))
+        .select_from(live.join(rebuilt, _same_key(live, rebuilt)))
+        .where(sa.or_(*(mine.is_distinct_from(theirs) for mine, theirs in pairs)))
+        .order_by(*(live.c[key] for key in _keys(live)))
+        .limit(limit)
+    )
+
+
+def as_of(column: sa.Column[Any], at: int) -> sa.ColumnElement[Any]:
+    """A column as it was at a revision: what was closed later was open then."""
+    if column.name != "valid_to":
+        return column
+    return sa.case((column > at, OPEN), else_=column)
+
+
+def revision_of(table: sa.Table) -> sa.Column[Any]:
+    """The column that says which event made a row."""
+    return table.c[next(name for name in REVISION_COLUMNS if name in table.c)]
+
+
+def _ordered(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(table).order_by(*(table.c[key] for key in _keys(table)))
+
+
+def _same_key(one: sa.Table, other: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.and_(*(one.c[key] == other.c[key] for key in _keys(one)))
+
+
+def _keys(table: sa.Table) -> Sequence[str]:
+    return [column.name for column in table.primary_key.columns]
