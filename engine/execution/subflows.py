@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from playhead import v1
+from playhead.client.interface import LIST_FLOW_RUNS
 from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import make_call, spec_of
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import FlowDefinition
-from playhead.engine.execution.effects import Loop
+from playhead.engine.execution.effects import Ask, Loop
 from playhead.engine.execution.flow_loop import FlowCall, flow_loop
 from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
 from playhead.engine.execution.outcomes import stored
@@ -23,7 +24,11 @@ from playhead.engine.execution.translation import state_of
 from playhead.engine.signals import Signal
 from playhead.exceptions import UpstreamTaskError
 from playhead.logging.loggers import RunLogger, flow_run_logger
-from playhead.states import Pending, State, exception_to_crashed_state
+from playhead.runs import FlowRun
+from playhead.states import Pending, State, StateDetails, exception_to_crashed_state
+
+# A run that the proposal itself created has two events: its creation and the decision.
+_VERSION_WHEN_NEW = 2
 
 
 class TrackingTask:
@@ -68,13 +73,30 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     except UpstreamTaskError as error:
         message = v1.State(type=v1.PENDING, name="NotReady", message=str(error))
         yield from propose(v1.ProposeStateRequest(create_task_run=spec, state=message))
-        return Pending(name="NotReady", message=str(error))
+        details = StateDetails(task_run_id=tracked.task_run.id)
+        return Pending(name="NotReady", message=str(error), state_details=details)
     request = v1.ProposeStateRequest(create_task_run=spec, state=v1.State(type=v1.RUNNING))
     response = yield from propose(request)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
         return state_of(response.state, tracked.task_run.run_id)
+    if response.version > _VERSION_WHEN_NEW:
+        call.existing = yield from _earlier_run(call)
     return (yield from _tracked(call, logger))
+
+
+def _earlier_run(call: FlowCall) -> Loop[FlowRun | None]:
+    """The subflow run that an earlier attempt of the parent made for this call."""
+    assert call.tracking is not None
+    filter_ = v1.FlowRunFilter(parent_task_run_ids=[call.tracking.task_run.run_id])
+    answer: v1.ListFlowRunsResponse = yield Ask(LIST_FLOW_RUNS, v1.ListFlowRunsRequest(filter=filter_, page_size=1))
+    for recorded in answer.flow_runs:
+        run = FlowRun(
+            recorded.spec.id, recorded.status.name, list(recorded.status.tags), call.flow.name, call.parameters
+        )
+        run.flow_id, run.parent_task_run_id = recorded.spec.flow_id, recorded.spec.parent_task_run_id
+        return run
+    return None
 
 
 def _tracked(call: FlowCall, logger: RunLogger) -> Loop[State[Any]]:
