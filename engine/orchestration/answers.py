@@ -90,15 +90,15 @@ def updated(journal_id: str, record: Record, event: v1.Event) -> v1.UpdateRunRes
     return v1.UpdateRunResponse(meta=meta(journal_id, record.revision), status=event.run_updated.status)
 
 
-def normalize(command: Propose, into: v1.ProposeStateRequest) -> None:
+def normalize(command: Propose, run_id: bytes, into: v1.ProposeStateRequest) -> None:
     """The command as its event holds it: the run by its id, the request id left to the event's row."""
     into.CopyFrom(command.request)
     into.ClearField("request_id")
     if command.spec is not None:
         if command.subject is Subject.FLOW_RUN:
-            into.flow_run_id = text_of(command.run_id)
+            into.flow_run_id = text_of(run_id)
         else:
-            into.task_run_id = text_of(command.run_id)
+            into.task_run_id = text_of(run_id)
 
 
 def recorded(journal_id: str, command: AnyCommand, records: list[Record]) -> object:
@@ -120,8 +120,10 @@ def recorded(journal_id: str, command: AnyCommand, records: list[Record]) -> obj
 
 def _recorded_proposal(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
     if isinstance(command, Propose):
+        # An idempotency key may have led to another run than the one the command would have made.
+        keyed = isinstance(command.spec, v1.FlowRunSpec) and bool(command.spec.idempotency_key)
         same = v1.ProposeStateRequest()
-        normalize(command, same)
+        normalize(command, record.stream if keyed else command.run_id, same)
         if same != event.state_proposed.command:
             return None
     elif getattr(command, "run_id", None) != record.stream or isinstance(command, (CreateRun, UpdateRun)):

@@ -87,7 +87,7 @@ class Orchestrating:
         self._leases.clear()
 
     def _propose(self, append: Append, command: Propose) -> v1.ProposeStateResponse:
-        run = self._known.run(append, command.subject, command.run_id)
+        run = self._found(append, command)
         created = run is None
         if run is None:
             run = self._imagine(append, command)
@@ -105,7 +105,7 @@ class Orchestrating:
     def _decide(self, append: Append, command: Propose, run: Run, into: v1.StateProposed) -> None:
         self._facts(append, command, run, into.facts)
         decide(command.subject, into.facts, command.request, self._policy, into)
-        answers.normalize(command, into.command)
+        answers.normalize(command, run.run_id, into.command)
 
     def _append_proposed(
         self, append: Append, command: Propose | Resume, run: Run, event: v1.Event, seq: int
@@ -162,9 +162,7 @@ class Orchestrating:
             facts.entropy = int.from_bytes(sha256(command.request_id).digest()[:8], "big")
 
     def _create(self, append: Append, command: CreateRun) -> object:
-        run = self._known.run(append, command.subject, command.run_id)
-        if run is None:
-            run = self._by_key(append, command.spec)
+        run = self._found(append, command)
         if run is not None:
             if isinstance(run.spec, v1.FlowRunSpec) and run.run_id == command.run_id:
                 raise AlreadyExists(
@@ -175,10 +173,13 @@ class Orchestrating:
         record, event = self._append_created(append, command, run)
         return answers.created(self._journal_id, record, event)
 
-    def _by_key(self, append: Append, spec: v1.FlowRunSpec | v1.TaskRunSpec) -> Run | None:
-        if isinstance(spec, v1.FlowRunSpec) and spec.idempotency_key:
-            return self._known.run_by_key(append, bytes_of(spec.flow_id), spec.idempotency_key)
-        return None
+    def _found(self, append: Append, command: Propose | CreateRun) -> Run | None:
+        """The run of a command, by its id or its idempotency key, if it exists."""
+        run = self._known.run(append, command.subject, command.run_id)
+        spec = command.spec
+        if run is None and isinstance(spec, v1.FlowRunSpec) and spec.idempotency_key:
+            run = self._known.run_by_key(append, bytes_of(spec.flow_id), spec.idempotency_key)
+        return run
 
     def _imagine(self, append: Append, command: Propose | CreateRun) -> Run:
         """The run that a spec describes, as it will be once created."""
