@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from playhead.journal import sql
 from playhead.journal.errors import (
+    CorruptRecord,
     JournalError,
     JournalFull,
     JournalReadOnly,
@@ -35,6 +36,9 @@ READ_CONNECTIONS_MAX = 8
 """Reads at the same time in one process; further ones wait."""
 
 IDS_IN_STATEMENT_MAX = 256
+
+# What the database refuses in a statement is a defect of ours, not its state: sending it again will not help.
+DEFECTS_SQLITE = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 Row = Sequence[Any]
 
@@ -81,8 +85,19 @@ class Database(ABC):
         """Yield whenever another process may have appended, until `stop` is set. Blocks between."""
 
     @abstractmethod
-    def create_tables(self, metadata: sa.MetaData, connection: sa.Connection) -> None:
-        """Make those of the tables that do not exist yet."""
+    def triggers(self) -> Sequence[str]:
+        """Statements that make the journal's tables append-only."""
+
+    def create_tables(self, metadata: sa.MetaData) -> None:
+        """Make those of the tables that do not exist yet, all or none, one process at a time."""
+        with self.reading() as connection:
+            if metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
+                return
+            self.begin_append(connection.connection.cursor())
+            metadata.create_all(connection)
+            for trigger in self.triggers() if metadata is sql.metadata else ():
+                connection.exec_driver_sql(trigger)
+            connection.exec_driver_sql("COMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -97,6 +112,10 @@ class Database(ABC):
 
     def translated(self, error: BaseException) -> BaseException:
         """The error to raise for a driver's error: itself if it is not the database's."""
+        if isinstance(error, sa.exc.TimeoutError):
+            return JournalUnavailable(
+                f"{READ_CONNECTIONS_MAX} reads of {self.address} have gone on for {LOCK_TIMEOUT_S:.0f} s: try again."
+            )
         original = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error
         return self.translate(original) or error
 
@@ -113,6 +132,8 @@ class SqliteDatabase(Database):
     def __init__(self, address: str) -> None:
         self.path = Path(address.removeprefix("sqlite:///")).expanduser()
         self.address = str(self.path)
+        if self.address == ":memory:" or self.path.is_dir():
+            raise NotAJournal(f"{self.address} is not a file: give the path of one.", path=self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -141,9 +162,10 @@ class SqliteDatabase(Database):
         try:
             connection = self._connect()
             try:
+                # Tables first: another process may be making the journal, and it makes its tables last.
+                tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
-                tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
                 if application == 0 and tables == 0:
                     connection.execute("PRAGMA journal_mode=WAL")
                     connection.execute(f"PRAGMA application_id={sql.APPLICATION_ID}")
@@ -198,19 +220,18 @@ class SqliteDatabase(Database):
         finally:
             connection.close()
 
-    def create_tables(self, metadata: sa.MetaData, connection: sa.Connection) -> None:
-        metadata.create_all(connection)
-        if metadata is sql.metadata:
-            for trigger in sql.SQLITE_TRIGGERS:
-                connection.exec_driver_sql(trigger)
+    def triggers(self) -> Sequence[str]:
+        return sql.SQLITE_TRIGGERS
 
     def translate(self, error: BaseException) -> JournalError | None:
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, sqlite3.Error) or isinstance(error, DEFECTS_SQLITE):
             return None
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         where = {"path": self.path, "sqlite": getattr(error, "sqlite_errorname", "")}
         if code == sqlite3.SQLITE_NOTADB:
             return NotAJournal(f"{self.path} is not an SQLite database: choose another path.", **where)
+        if code == sqlite3.SQLITE_CORRUPT:
+            return CorruptRecord(f"{self.path} is damaged: {error}. Stop and look.", **where)
         if code == sqlite3.SQLITE_FULL:
             return JournalFull(f"No space left for {self.path}: nothing was recorded; free space, send again.", **where)
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) or (
@@ -229,7 +250,8 @@ class SqliteDatabase(Database):
 class PostgresDatabase(Database):
     """A journal in a PostgreSQL database: synchronous_commit=on, one writer at a time by an advisory lock."""
 
-    WATCH_TIMEOUT_S = 1.0
+    WATCH_TIMEOUT_S = 0.1
+    """How long a watch takes to see that it should stop; notifications wake it at once."""
 
     def __init__(self, address: str) -> None:
         url = sa.make_url(address).set(drivername="postgresql+psycopg")
@@ -281,16 +303,16 @@ class PostgresDatabase(Database):
                 for _ in connection.notifies(timeout=self.WATCH_TIMEOUT_S, stop_after=1):
                     yield
 
-    def create_tables(self, metadata: sa.MetaData, connection: sa.Connection) -> None:
-        metadata.create_all(connection)
-        if metadata is sql.metadata:
-            for trigger in sql.POSTGRES_TRIGGERS:
-                connection.exec_driver_sql(trigger)
+    def triggers(self) -> Sequence[str]:
+        return sql.POSTGRES_TRIGGERS
 
     def translate(self, error: BaseException) -> JournalError | None:
         import psycopg
 
-        if not isinstance(error, psycopg.Error):
+        # As for SQLite: defects of ours.
+        defects = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
+        denied = psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidCatalogName
+        if not isinstance(error, psycopg.Error) or (isinstance(error, defects) and not isinstance(error, denied)):
             return None
         where = {"database": self.address, "sqlstate": error.sqlstate or ""}
         text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

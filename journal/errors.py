@@ -4,7 +4,8 @@ JournalError
 ├── JournalFull         the disk refused the write: nothing was recorded; free space, send the same request again
 ├── JournalReadOnly     the database can not be written: make it writable, send the same request again
 ├── JournalUnavailable  the database did not answer in time, or another holds it: send the same request again
-├── CorruptRecord       a stored record does not match its leaf: stop and look; `revision` is the first bad one
+├── CorruptRecord       a stored record does not match its leaf, or the file is damaged: stop and look; `revision` is
+│                       the first bad one, where it is known
 ├── NewerDatabase       made by a newer version of Playhead: upgrade this process
 └── NotAJournal         the file or database is something else: check the address
 """
@@ -40,7 +41,9 @@ class JournalUnavailable(JournalError):
 
 
 class CorruptRecord(JournalError):
-    """A stored record does not match its leaf. `facts["revision"]` is the first bad one: stop and look."""
+    """A stored record does not match its leaf, or the file is damaged: stop and look. `facts["revision"]` is the first
+    bad one, where it is known.
+    """
 
     reason = v1.CORRUPT_RECORD
 

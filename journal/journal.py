@@ -131,11 +131,7 @@ class Journal:
             known = self._known(cursor)
             if known is not None:
                 return known
-            with database.engine.connect() as tables:
-                if tables.dialect.name == "sqlite":
-                    tables.exec_driver_sql("BEGIN IMMEDIATE")
-                database.create_tables(sql.metadata, tables)
-                tables.commit()
+            database.create_tables(sql.metadata)
             database.begin_append(cursor)
             known = self._known(cursor)
             if known is None:
@@ -155,19 +151,24 @@ class Journal:
 
     def _known(self, cursor: Any) -> bytes | None:
         """The id in the journal's own table; None when there is no such table or no row yet."""
-        with self.database.reading() as connection:
-            inspector = sa.inspect(connection)
-            names = set(inspector.get_table_names())
-        if "journal" not in names:
-            if names & {"events", "tree_nodes"}:
-                raise NotAJournal(f"{self.database.address} holds other tables under a journal's names.")
+        found = self._columns()
+        if not found:
             return None
+        if found != {name: set(table.columns.keys()) for name, table in sql.metadata.tables.items()}:
+            raise NotAJournal(f"{self.database.address} holds other tables under a journal's names.")
         row = cursor.execute(sql.SELECT_JOURNAL).fetchone()
         if row is None:
             return None
         if row[1] > sql.JOURNAL_FORMAT:
             raise newer(self.database.address, row[1])
         return bytes(row[0])
+
+    def _columns(self) -> dict[str, set[str]]:
+        """What tables there are under a journal's names, and their columns."""
+        with self.database.reading() as connection:
+            inspector = sa.inspect(connection)
+            names = sql.metadata.tables.keys() & set(inspector.get_table_names())
+            return {name: {column["name"] for column in inspector.get_columns(name)} for name in names}
 
     def _watch(self) -> None:
         """Follow what other processes append, from the first wait on."""

