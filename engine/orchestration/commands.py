@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 
 from playhead import v1
 from playhead.engine.orchestration.decide import Subject
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
 from playhead.journal.checks import bounded_bytes, bounded_list, bounded_text, id_bytes, optional_id
-from playhead.journal.encoding import SECOND_US, micros_of, text_of
+from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
 from playhead.journal.record import Caller
 
 NAME_BYTES_MAX = 500
@@ -205,9 +204,8 @@ def renew_lease(request: v1.RenewLeaseRequest, caller: Caller) -> RenewLease:
 
 
 def task_run_id(flow_run_id: bytes, task_key: str, dynamic_key: str) -> bytes:
-    """The id of a task run inside a flow run: UUID version 8 from a digest of what identifies the call."""
-    digest = sha256(b"\x00".join((flow_run_id, task_key.encode(), dynamic_key.encode()))).digest()
-    return digest[:6] + bytes((0x80 | digest[6] & 0x0F, digest[7], 0x80 | digest[8] & 0x3F)) + digest[9:16]
+    """The id of a task run inside a flow run: it follows from what identifies the call."""
+    return id_from(flow_run_id, task_key.encode(), dynamic_key.encode())
 
 
 def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:

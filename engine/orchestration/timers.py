@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
-from hashlib import sha256
 
 from playhead import v1
 from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.service import OrchestrationService
 from playhead.exceptions import PlayheadError
-from playhead.journal.encoding import text_of
+from playhead.journal.encoding import id_from, text_of
 from playhead.journal.journal import Journal
 from playhead.journal.record import Caller
 
@@ -74,9 +72,9 @@ class Timers:
 
 def _lapsed(run_id: bytes, token: int, expires_at: int, state_type: int) -> v1.ProposeStateRequest:
     to_type = v1.CANCELLED if state_type == v1.CANCELLING else v1.CRASHED
-    parts = (b"lease lapsed", run_id, *(number.to_bytes(8, "big") for number in (token, expires_at, to_type)))
+    numbers = (number.to_bytes(8, "big") for number in (token, expires_at, to_type))
     return v1.ProposeStateRequest(
-        request_id=str(uuid.UUID(bytes=sha256(b"".join(parts)).digest()[:16], version=8)),
+        request_id=text_of(id_from(b"lease lapsed", run_id, *numbers)),
         flow_run_id=text_of(run_id),
         state=v1.State(
             type=to_type,

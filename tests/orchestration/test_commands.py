@@ -1,0 +1,272 @@
+"""Commands on a real database: what each appends, answers, and answers again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from playhead import v1
+from playhead.engine.orchestration.commands import task_run_id
+from playhead.engine.orchestration.orchestrator import Orchestrator, chosen_policy
+from playhead.engine.orchestration.policy import Policy, core_policy
+from playhead.exceptions import (
+    AlreadyExists,
+    BadRequest,
+    NotFound,
+    NotOffered,
+    RequestIdReused,
+    TooLarge,
+    VersionMismatch,
+)
+from playhead.journal.encoding import bytes_of, text_of
+from tests.orchestration.commanding import ALICE, BOB, SECOND_US, Commanding, commanding, new_id
+
+
+@pytest.fixture
+def command(store: str) -> Iterator[Commanding]:
+    with commanding(store) as ready:
+        yield ready
+
+
+def test_a_flow_is_registered_once_however_often_it_is_asked_for(command: Commanding) -> None:
+    head = command.head()
+    again = v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="etl")
+    answer = command.orchestration.register_flow(again, BOB).result()
+    assert answer.flow.id == command.flow_id
+    assert command.head() == head
+
+
+def test_a_run_created_and_proposed_for_in_one_command_has_two_events_of_one_request(command: Commanding) -> None:
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, state=v1.State(type=v1.PENDING))
+    answer = command.propose(v1.RUNNING, create_flow_run=spec)
+    events = command.orchestrator.journal.read(1, answer.meta.revision, stream=bytes_of(spec.id))
+    assert [(e.kind, e.request_seq) for e in events] == [("flow_run_created", 0), ("state_proposed", 1)]
+    assert len({e.request_id for e in events}) == 1
+    states = command.orchestrator.runs.list_states(v1.ListStatesRequest(flow_run_id=spec.id)).states
+    assert [state.name for state in states] == ["Pending", "Running"]
+
+
+def test_a_task_run_in_a_flow_run_has_the_id_that_follows_from_its_keys(command: Commanding) -> None:
+    flow_run = command.flow_run(v1.RUNNING)
+    spec = v1.TaskRunSpec(flow_run_id=flow_run, task_key="extract", dynamic_key="0")
+    first = command.propose(v1.RUNNING, create_task_run=spec)
+    assert first.run_id == text_of(task_run_id(bytes_of(flow_run), "extract", "0"))
+    done = v1.State(type=v1.COMPLETED, result=v1.Result(inline=b"1", media_type="application/json"))
+    command.propose(done, task_run_id=first.run_id)
+    again = command.propose(v1.RUNNING, create_task_run=spec)
+    assert (again.decision, again.run_id) == (v1.REJECT, first.run_id)
+    assert again.state.result.inline == b"1"
+
+
+def test_another_id_for_a_task_run_in_a_flow_run_is_refused(command: Commanding) -> None:
+    spec = v1.TaskRunSpec(id=new_id(), flow_run_id=command.flow_run(), task_key="extract", dynamic_key="0")
+    with pytest.raises(BadRequest, match=r"create_task_run\.id"):
+        command.propose(v1.RUNNING, create_task_run=spec)
+
+
+def test_an_idempotency_key_finds_the_first_run(command: Commanding) -> None:
+    first = command.flow_run(idempotency_key="today")
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, idempotency_key="today")
+    created = command.orchestration.create_flow_run(v1.CreateFlowRunRequest(request_id=new_id(), spec=spec), BOB)
+    assert (created.result().created, created.result().flow_run.spec.id) == (False, first)
+    request_id = new_id()
+    proposed = command.propose(v1.RUNNING, request_id=request_id, create_flow_run=spec)
+    assert (proposed.decision, proposed.run_id) == (v1.ACCEPT, first)
+    assert command.propose(v1.RUNNING, request_id=request_id, create_flow_run=spec) == proposed
+
+
+def test_two_runs_of_one_key_in_one_batch_are_one_run(command: Commanding) -> None:
+    items = [
+        v1.ProposeStatesItem(
+            correlation_id=number,
+            request=v1.ProposeStateRequest(
+                request_id=new_id(),
+                create_flow_run=v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, idempotency_key="k"),
+                state=v1.State(type=v1.RUNNING),
+            ),
+        )
+        for number in range(2)
+    ]
+    answers = command.orchestration.propose_states(v1.ProposeStatesRequest(items=items), ALICE).result().answers
+    assert answers[0].response.run_id == answers[1].response.run_id
+    assert [answer.correlation_id for answer in answers] == [0, 1]
+
+
+def test_an_id_that_is_taken_is_refused(command: Commanding) -> None:
+    run = command.flow_run()
+    spec = v1.FlowRunSpec(id=run, flow_id=command.flow_id)
+    with pytest.raises(AlreadyExists):
+        command.orchestration.create_flow_run(v1.CreateFlowRunRequest(request_id=new_id(), spec=spec), ALICE).result()
+    with pytest.raises(AlreadyExists):
+        command.propose(v1.RUNNING, create_flow_run=v1.FlowRunSpec(id=command.flow_id, flow_id=command.flow_id))
+    with pytest.raises(NotFound):
+        command.propose(v1.RUNNING, task_run_id=run)
+
+
+@pytest.mark.parametrize("field", ["flow_id", "parent_task_run_id"])
+def test_a_run_needs_what_it_refers_to(command: Commanding, field: str) -> None:
+    head = command.head()
+    with pytest.raises(NotFound, match=field):
+        command.flow_run(**{field: new_id()})
+    assert command.head() == head
+
+
+def test_a_task_run_needs_its_flow_run(command: Commanding) -> None:
+    spec = v1.TaskRunSpec(flow_run_id=new_id(), task_key="t", dynamic_key="0")
+    with pytest.raises(NotFound, match="flow_run_id"):
+        command.propose(v1.RUNNING, create_task_run=spec)
+
+
+def test_a_version_that_moved_on_is_refused_and_nothing_recorded(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING)
+    version = command.status(run).version
+    command.propose(v1.COMPLETED, flow_run_id=run, expected_version=version)
+    head = command.head()
+    with pytest.raises(VersionMismatch) as refused:
+        command.propose(v1.RUNNING, flow_run_id=run, expected_version=version)
+    assert refused.value.facts == {"expected": str(version), "actual": str(version + 1)}
+    assert command.head() == head
+
+
+def test_a_refusal_does_not_change_the_version(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING)
+    version = command.status(run).version
+    refused = command.propose(v1.PENDING, flow_run_id=run)
+    assert (refused.decision, refused.version) == (v1.ABORT, version)
+    assert command.propose(v1.COMPLETED, flow_run_id=run, expected_version=version).decision == v1.ACCEPT
+
+
+def test_validate_only_says_what_would_happen_and_records_nothing(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING)
+    head = command.head()
+    imagined = command.propose(v1.PENDING, flow_run_id=run, validate_only=True, request_id="")
+    assert (imagined.decision, imagined.rule) == (v1.ABORT, "PreventPendingTransitions")
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id)
+    assert command.propose(v1.RUNNING, create_flow_run=spec, validate_only=True).decision == v1.ACCEPT
+    assert command.head() == head
+    with pytest.raises(NotFound):
+        command.status(spec.id)
+
+
+def test_a_request_id_answers_one_command_only(command: Commanding) -> None:
+    run, request_id = command.flow_run(), new_id()
+    command.propose(v1.RUNNING, flow_run_id=run, request_id=request_id)
+    with pytest.raises(RequestIdReused):
+        command.propose(v1.COMPLETED, flow_run_id=run, request_id=request_id)
+    rename = v1.UpdateRunRequest(request_id=request_id, flow_run_id=run, name="x")
+    with pytest.raises(RequestIdReused):
+        command.orchestration.update_run(rename, ALICE).result()
+
+
+def test_a_run_is_renamed_and_tagged(command: Commanding) -> None:
+    run = command.flow_run()
+    request = v1.UpdateRunRequest(request_id=new_id(), flow_run_id=run, name="blue", tags=v1.TagList(tags=["a", "b"]))
+    answer = command.orchestration.update_run(request, ALICE).result()
+    assert (answer.status.name, list(answer.status.tags)) == ("blue", ["a", "b"])
+    assert command.status(run) == answer.status
+    assert command.orchestration.update_run(request, ALICE).result() == answer
+
+
+def test_pause_and_resume(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING)
+    pause = v1.PauseFlowRunRequest(request_id=new_id(), flow_run_id=run, timeout=Duration(seconds=60), pause_key="1")
+    paused = command.orchestration.pause_flow_run(pause, ALICE).result()
+    assert (paused.decision, paused.state.name) == (v1.ACCEPT, "Paused")
+    assert paused.state.details.pause_timeout.seconds == command.clock.now_us // SECOND_US + 60
+    resume = v1.ResumeFlowRunRequest(request_id=new_id(), flow_run_id=run)
+    resumed = command.orchestration.resume_flow_run(resume, BOB).result()
+    assert (resumed.decision, resumed.state.type) == (v1.ACCEPT, v1.RUNNING)
+    assert command.orchestration.resume_flow_run(resume, BOB).result() == resumed
+
+
+def test_a_suspended_run_resumes_by_being_scheduled(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING, deployment_id=new_id())
+    pause = v1.PauseFlowRunRequest(request_id=new_id(), flow_run_id=run, reschedule=True)
+    assert command.orchestration.pause_flow_run(pause, ALICE).result().state.name == "Suspended"
+    resume = v1.ResumeFlowRunRequest(request_id=new_id(), flow_run_id=run)
+    assert command.orchestration.resume_flow_run(resume, BOB).result().state.name == "Resuming"
+
+
+def test_resuming_what_is_not_paused_is_refused_on_record(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING)
+    resume = v1.ResumeFlowRunRequest(request_id=new_id(), flow_run_id=run)
+    assert command.orchestration.resume_flow_run(resume, BOB).result().decision == v1.ABORT
+    record = command.decisions(run)[-1]
+    assert (record.rule, record.actor) == ("ResumeNeedsPause", BOB.actor)
+
+
+def test_a_run_that_nobody_works_on_is_cancelled_at_once(command: Commanding) -> None:
+    scheduled = command.flow_run(v1.SCHEDULED)
+    cancel = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=scheduled)
+    assert command.orchestration.cancel_flow_run(cancel, ALICE).result().state.type == v1.CANCELLED
+    running = command.flow_run(v1.RUNNING)
+    cancel = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=running)
+    assert command.orchestration.cancel_flow_run(cancel, ALICE).result().state.type == v1.CANCELLING
+
+
+def test_concurrency_limits_are_not_offered_rather_than_pretended(command: Commanding) -> None:
+    with pytest.raises(NotOffered):
+        command.orchestration.set_concurrency_limit(v1.SetConcurrencyLimitRequest(), ALICE)
+
+
+def test_a_batch_over_its_bound_is_refused_whole(command: Commanding) -> None:
+    request = v1.ProposeStatesRequest(items=[v1.ProposeStatesItem()] * 1_001)
+    with pytest.raises(TooLarge, match="items"):
+        command.orchestration.propose_states(request, ALICE)
+
+
+def test_items_of_a_batch_fail_alone(command: Commanding) -> None:
+    run = command.flow_run()
+    good = v1.ProposeStateRequest(request_id=new_id(), flow_run_id=run, state=v1.State(type=v1.RUNNING))
+    malformed = v1.ProposeStateRequest(request_id=new_id(), flow_run_id="?", state=v1.State(type=v1.RUNNING))
+    unknown = v1.ProposeStateRequest(request_id=new_id(), flow_run_id=new_id(), state=v1.State(type=v1.RUNNING))
+    items = [v1.ProposeStatesItem(correlation_id=i, request=r) for i, r in enumerate((malformed, good, unknown))]
+    answers = command.orchestration.propose_states(v1.ProposeStatesRequest(items=items), ALICE).result().answers
+    assert [answer.WhichOneof("answer") for answer in answers] == ["error", "response", "error"]
+    assert [answer.error.code for answer in answers] == [v1.MALFORMED_ID, 0, v1.NOT_FOUND]
+
+
+def test_who_asked_is_recorded(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING)
+    record = command.decisions(run)[-1]
+    assert (record.actor, record.client) == (ALICE.actor, ALICE.client)
+    event = v1.Event.FromString(command.orchestrator.journal.read(record.revision, record.revision)[0].payload or b"")
+    assert event.traceparent == ALICE.traceparent
+
+
+def fleeting_policy() -> Policy:
+    """A policy for PLAYHEAD_POLICY to name."""
+    core = core_policy()
+    return Policy(
+        core_flow=core.core_flow[:1],
+        core_task=core.core_task,
+        minimal_flow=core.minimal_flow,
+        minimal_task=core.minimal_task,
+        flow_bookkeeping=core.flow_bookkeeping,
+        task_bookkeeping=core.task_bookkeeping,
+    )
+
+
+def test_the_policy_is_the_one_that_the_environment_names(sqlite_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_POLICY", f"{__name__}:fleeting_policy")
+    with Orchestrator.open(sqlite_store, timers=False) as orchestrator:
+        request = v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="etl")
+        flow_id = orchestrator.orchestration.register_flow(request, ALICE).result().flow.id
+        answer = orchestrator.orchestration.propose_state(
+            v1.ProposeStateRequest(
+                request_id=new_id(),
+                create_flow_run=v1.FlowRunSpec(id=new_id(), flow_id=flow_id),
+                state=v1.State(type=v1.RUNNING),
+            ),
+            ALICE,
+        ).result()
+    assert answer.policy_id == fleeting_policy().id != core_policy().id
+
+
+@pytest.mark.parametrize("name", ["nowhere:policy", "playhead.settings:nothing", "nocolon", "os:path"])
+def test_a_policy_that_can_not_be_loaded_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_POLICY", name)
+    with pytest.raises(BadRequest, match="PLAYHEAD_POLICY"):
+        chosen_policy()
