@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from playhead import v1
-from playhead.client.interface import CREATE_FLOW_RUN, PROPOSE_STATE, REGISTER_FLOW, UPDATE_RUN, Client, Unary
+from playhead.client.interface import CREATE_FLOW_RUN, PROPOSE_STATE, REGISTER_FLOW, UPDATE_RUN, Unary
 
 Asked = tuple[Unary[Any, Any], Any]
 """A command: the method and its request."""
@@ -22,7 +22,8 @@ STATES = (v1.PENDING, v1.RUNNING, v1.RUNNING, v1.COMPLETED, v1.FAILED, v1.CANCEL
 class Load:
     """An endless supply of commands about the runs of one flow, the same for the same seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, runs: int = FLOW_RUNS) -> None:
+        self._runs = runs
         self._random = random.Random(seed)
         self.flow_id = self.new_id()
         self.flow_runs: list[str] = []
@@ -34,7 +35,7 @@ class Load:
     def opening(self) -> list[Asked]:
         """What has to be there before the rest makes sense."""
         flow = v1.RegisterFlowRequest(request_id=self.new_id(), flow_id=self.flow_id, name=f"flow {self.flow_id[:8]}")
-        return [(REGISTER_FLOW, flow), *(self._flow_run() for _ in range(FLOW_RUNS))]
+        return [(REGISTER_FLOW, flow), *(self._flow_run() for _ in range(self._runs))]
 
     def commands(self) -> Iterator[Asked]:
         """Commands without end."""
@@ -50,7 +51,7 @@ class Load:
             retry=v1.RetryPolicy(retries=2),
             tags=["load"],
         )
-        self.flow_runs = [*self.flow_runs[1 - FLOW_RUNS :], spec.id]
+        self.flow_runs = [*self.flow_runs, spec.id][-self._runs :]
         return CREATE_FLOW_RUN, v1.CreateFlowRunRequest(request_id=self.new_id(), spec=spec)
 
     def _propose(self) -> Asked:
@@ -79,9 +80,3 @@ class Load:
             tags=v1.TagList(tags=["load", f"tag {self._random.randrange(5)}"]),
         )
         return UPDATE_RUN, request
-
-
-def begin(client: Client, load: Load) -> None:
-    """Do what has to be there first."""
-    for method, request in load.opening():
-        client.unary(method, request)

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.checking import check_journal
-from tests.processes.databases import postgres, postgres_server
 from tests.processes.killing import Clients, killed_under_load
-
-__all__ = ["postgres", "postgres_server"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -20,8 +17,8 @@ def test_what_was_answered_survives_26_kills_of_the_server(tmp_path: Path, seed:
     check_answers(database, killed_under_load(database, seed, kills=26))
 
 
-def test_what_was_answered_survives_8_kills_of_a_server_on_postgresql(postgres: str) -> None:
-    check_answers(postgres, killed_under_load(postgres, seed=3, kills=8))
+def test_what_was_answered_survives_8_kills_of_a_server_on_postgresql(postgres_store: str) -> None:
+    check_answers(postgres_store, killed_under_load(postgres_store, seed=3, kills=8))
 
 
 @pytest.mark.soak
