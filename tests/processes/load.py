@@ -20,10 +20,14 @@ STATES = (v1.PENDING, v1.RUNNING, v1.RUNNING, v1.COMPLETED, v1.FAILED, v1.CANCEL
 
 
 class Load:
-    """An endless supply of commands about the runs of one flow, the same for the same seed."""
+    """An endless supply of commands about the runs of one flow, the same for the same seed.
 
-    def __init__(self, seed: int, runs: int = FLOW_RUNS) -> None:
+    They are about the newest `runs` runs; `growth` of them make a new one.
+    """
+
+    def __init__(self, seed: int, runs: int = FLOW_RUNS, growth: float = 0.03) -> None:
         self._runs = runs
+        self._growth = growth
         self._random = random.Random(seed)
         self.flow_id = self.new_id()
         self.flow_runs: list[str] = []
@@ -41,7 +45,7 @@ class Load:
         """Commands without end."""
         kinds = (self._propose, self._task, self._task, self._rename)
         while True:
-            yield self._random.choice(kinds)() if self._random.random() > 0.03 else self._flow_run()
+            yield self._random.choice(kinds)() if self._random.random() >= self._growth else self._flow_run()
 
     def _flow_run(self) -> Asked:
         spec = v1.FlowRunSpec(

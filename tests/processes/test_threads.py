@@ -1,0 +1,83 @@
+"""One embedded client in many threads, closed while requests wait, and in a process that forks."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from playhead.client.embedded import EmbeddedClient
+from playhead.exceptions import QueueFull, ShuttingDown
+from tests.processes.checking import check_journal
+from tests.processes.killing import first
+from tests.processes.load import Asked, Load
+
+THREADS = 8
+COMMANDS = 60
+ENOUGH = 400
+
+
+def test_eight_threads_share_one_client(store: str) -> None:
+    with closing(EmbeddedClient(store)) as client, ThreadPoolExecutor(THREADS) as threads:
+        start = threading.Barrier(THREADS)
+
+        def work(seed: int) -> list[bytes]:
+            start.wait()
+            return [encoded(client.unary(*asked)) for asked in first(Load(seed), COMMANDS)]
+
+        answers = list(threads.map(work, range(THREADS)))
+        assert list(threads.map(work, range(THREADS))) == answers
+    assert count(check_journal(store)) == sum(map(len, answers))
+
+
+def test_closing_answers_everybody_who_waits(store: str) -> None:
+    client = EmbeddedClient(store)
+    submitted: list[tuple[Asked, Future[Any]]] = []
+    enough = threading.Event()
+
+    def work(seed: int) -> None:
+        load = Load(seed)
+        for asked in itertools.chain(load.opening(), load.commands()):
+            try:
+                submitted.append((asked, client.submit(*asked)))
+            except QueueFull:
+                submitted[-1][1].exception()
+            except ShuttingDown:
+                break
+            if len(submitted) >= ENOUGH:
+                enough.set()
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    enough.wait()
+    client.close()
+    for thread in threads:
+        thread.join()
+    assert all(future.done() for _, future in submitted)
+    answered = {asked[1].request_id.replace("-", "") for asked, future in submitted if future.exception() is None}
+    recorded = {record.request_id.hex() for record in check_journal(store) if record.request_id}
+    assert recorded == answered
+
+
+def test_a_client_closed_twice_refuses_commands(store: str) -> None:
+    client = EmbeddedClient(store)
+    client.close()
+    client.close()
+    method, request = Load(1).opening()[0]
+    with pytest.raises(ShuttingDown):
+        client.unary(method, request)
+
+
+def encoded(answer: Any) -> bytes:
+    """The bytes of an answer."""
+    return bytes(answer.SerializeToString(deterministic=True))
+
+
+def count(records: list[Any]) -> int:
+    """Requests that were recorded."""
+    return len({record.request_id for record in records if record.request_id})
