@@ -73,6 +73,7 @@ def main() -> int:
     for failure in failures:
         console.print(f"[red]wrong: {failure}")
     console.print("[red]Some figures are wrong." if failures else "[green]All figures are right.")
+    console.print("Look around: .venv/bin/playhead flow-run ls --database demo-output/journal.db")
     return int(bool(failures))
 
 
