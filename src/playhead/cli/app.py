@@ -1,0 +1,50 @@
+"""All commands, put together. Each module loads what it needs when its command runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from playhead.cli import errors, flow_runs, flows, journal, server, steering, task_runs, views
+from playhead.cli.options import ApiUrl, Database, Json, Options
+
+
+class Root(TyperGroup):
+    """The outermost command: where an error of a command becomes one line and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            errors.report(error, as_json=isinstance(ctx.obj, Options) and ctx.obj.json)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Root,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Playhead: an orchestration service whose memory is a journal.",
+    epilog="Try: playhead flow-run ls --as-of '10m ago'",
+)
+
+flow_runs.app.command("cancel")(steering.cancel)
+flow_runs.app.command("pause")(steering.pause)
+flow_runs.app.command("resume")(steering.resume)
+
+app.add_typer(server.app, name="server", help="The server.")
+app.add_typer(flows.app, name="flow", help="Flows.")
+app.add_typer(flow_runs.app, name="flow-run", help="Flow runs: look at them, now or in the past, and steer them.")
+app.add_typer(task_runs.app, name="task-run", help="Task runs, now or in the past.")
+app.add_typer(journal.app, name="journal", help="The journal itself: what happened, in order.")
+app.add_typer(views.app, name="views", help="The views: tables that are made of the journal.")
+
+
+@app.callback()
+def root(ctx: typer.Context, api_url: ApiUrl = None, database: Database = None, json: Json = False) -> None:
+    """Options that every command takes, here or after its own name."""
+    ctx.obj = Options(api_url, database, json)

@@ -1,0 +1,112 @@
+"""Events of the journal, printed: the head, the last ones, new ones as they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from rich.text import Text
+
+from playhead import v1
+from playhead.cli.documents import document_of
+from playhead.cli.formats import DECISION_STYLES, clock, type_name
+from playhead.cli.output import console, print_fields, print_json, shortened
+from playhead.cli.session import Session
+from playhead.client.embedded import EmbeddedClient
+from playhead.client.interface import GET_HEAD, READ_EVENTS, WATCH_EVENTS
+
+
+def show_head(session: Session) -> None:
+    """Print the head, now or as of a moment."""
+    response = session.call(GET_HEAD, v1.GetHeadRequest())
+    if session.read_at.WhichOneof("at") is not None:
+        response = _head_at(session, response.meta.journal_id, session.revision())
+    if session.as_json:
+        print_json(document_of(response))
+        return
+    print_fields(
+        [
+            ("journal", response.meta.journal_id),
+            ("revision", str(response.meta.revision)),
+            ("recorded at", clock(response.recorded_at)),
+            ("root", response.root_hash.hex()),
+        ]
+    )
+
+
+def show_tail(session: Session, lines: int, follow: bool, kinds: list[str], stream: str) -> None:
+    """Print the last events, and with `follow` each further one until the process is interrupted."""
+    filter = v1.EventFilter(kinds=kinds, stream=stream)
+    revision = session.revision()
+    _print(session, reversed(list(_last(session, filter, revision, lines))))
+    if follow:
+        try:
+            _print(session, _further(session, filter, revision))
+        except KeyboardInterrupt:
+            return  # how a person ends it
+
+
+def _head_at(session: Session, journal_id: str, revision: int) -> v1.GetHeadResponse:
+    head = v1.GetHeadResponse(meta=v1.ResponseMeta(journal_id=journal_id, revision=revision))
+    for event in _last(session, v1.EventFilter(), revision, 1):
+        head.recorded_at.CopyFrom(event.recorded_at)
+    if isinstance(session.client, EmbeddedClient):
+        head.root_hash = session.client.orchestrator.journal.root(revision)
+    return head
+
+
+def _last(session: Session, filter: v1.EventFilter, revision: int, limit: int) -> Iterator[v1.JournalEvent]:
+    """The last events up to a revision, last first."""
+    if not (revision and limit):
+        return
+    request = v1.ReadEventsRequest(filter=filter, to_revision=revision, backwards=True, limit=limit)
+    for response in session.client.stream(READ_EVENTS, request):
+        yield from response.events
+
+
+def _further(session: Session, filter: v1.EventFilter, revision: int) -> Iterator[v1.JournalEvent]:
+    """Events after a revision, each as it is recorded."""
+    request = v1.WatchEventsRequest(filter=filter, after_revision=revision)
+    for response in session.client.stream(WATCH_EVENTS, request):
+        yield from response.page.events
+
+
+def _print(session: Session, events: Iterable[v1.JournalEvent]) -> None:
+    out = console()
+    for event in events:
+        if session.as_json:
+            print(json.dumps(document_of(event), ensure_ascii=False), flush=True)
+        else:
+            out.print(event_line(event), soft_wrap=True)
+
+
+def event_line(event: v1.JournalEvent) -> Text:
+    """An event as one line."""
+    line = Text(f"{event.revision:>8}  {clock(event.recorded_at)}  {event.kind:<16}  {event.stream}  ")
+    line.append_text(summary(event.event))
+    return line.append(f"  by {event.actor}", style="dim")
+
+
+def summary(event: v1.Event) -> Text:
+    """What an event says, in a few words."""
+    what = event.WhichOneof("what")
+    if what == "state_proposed":
+        return _proposed(event.state_proposed)
+    if what in ("flow_run_created", "task_run_created"):
+        return Text(getattr(event, what).status.name)
+    if what == "flow_registered":
+        return Text(event.flow_registered.name)
+    if what == "run_updated":
+        return Text(f"{event.run_updated.status.name} {' '.join(event.run_updated.status.tags)}".strip())
+    return Text(event.journal_created.created_with)
+
+
+def _proposed(proposed: v1.StateProposed) -> Text:
+    state = proposed.command.state
+    line = Text(f"{state.name or type_name(state.type)} ")
+    line.append(v1.Decision.Name(proposed.decision), style=DECISION_STYLES.get(proposed.decision, ""))
+    if proposed.rule:
+        line.append(f" by {proposed.rule}")
+    if proposed.reason:
+        line.append(f": {shortened(proposed.reason)}")
+    return line

@@ -1,0 +1,75 @@
+"""`playhead journal`: the head, the events, the proof that they are as they were written."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from playhead.cli.options import connected, reading
+from playhead.cli.session import Session
+
+app = typer.Typer(no_args_is_help=True)
+
+Kinds = Annotated[
+    list[str], typer.Option("--kind", "-k", help="Only events of this kind (state_proposed). Repeatable.")
+]
+Stream = Annotated[
+    str, typer.Option("--stream", metavar="ID", help="Only events of this stream: the id of a run or flow.")
+]
+
+
+@app.command("head")
+@reading
+def head(session: Session) -> None:
+    """Show the last revision, and the root of the Merkle tree over all events up to it.
+
+    Keep the root elsewhere: `journal verify --expect REVISION:ROOT` then shows that nothing up to there was rewritten.
+    With --as-of the root is shown for a database only; a server tells that of its head.
+
+    Example: playhead journal head --json
+    """
+    from playhead.cli.events import show_head
+
+    show_head(session)
+
+
+@app.command("tail")
+@reading
+def tail(
+    session: Session,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last events to show.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each event as it is recorded.")] = False,
+    kind: Kinds = [],  # noqa: B006 - typer's way of an option that repeats
+    stream: Stream = "",
+) -> None:
+    """Show the last events, oldest first.
+
+    With --json: one JSON document on each line.
+
+    Example: playhead journal tail -n 100 --follow --kind state_proposed
+    """
+    from playhead.cli.events import show_tail
+
+    show_tail(session, lines, follow, kind, stream)
+
+
+@app.command("verify")
+@connected
+def verify(
+    session: Session,
+    expect: Annotated[
+        str,
+        typer.Option("--expect", metavar="REVISION:ROOT", help="A root that was noted earlier, from `journal head`."),
+    ] = "",
+) -> None:
+    """Compute everything again: every event's leaf, the order of each stream, the tree and its root.
+
+    The first revision that is wrong is named, and the exit status is 1. On a database the stored tree is checked too;
+    through a server, its events are read and its root is compared.
+
+    Example: playhead journal verify --database journal.db
+    """
+    from playhead.cli.verifying import show_verification
+
+    show_verification(session, expect)

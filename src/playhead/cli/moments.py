@@ -1,0 +1,45 @@
+"""Moments as people write them: a revision, a time, or how long ago."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+from playhead import v1
+
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])[a-z]*\s+ago", re.IGNORECASE)
+
+
+def moment(text: str | None, option: str, now: datetime | None = None) -> v1.ReadAt:
+    """The moment that a text names; none, or "now", is now. Raises BadParameter, naming `option`.
+
+    "120" is a revision; "2026-01-31", "2026-01-31T12:00" or "…+01:00" a time, local unless it has an offset; "90s ago",
+    "10 minutes ago", "2h ago", "1.5d ago" a time before `now`, by default this machine's.
+    """
+    if text is None or text.strip().lower() == "now":
+        return v1.ReadAt()
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return v1.ReadAt(revision=int(text))
+    time = _time(text, now or datetime.now(UTC))
+    if time is None:
+        raise typer.BadParameter(
+            f"{text!r} is no moment: write a revision (120), a time (2026-01-31T12:00) or '10m ago'.", param_hint=option
+        )
+    read_at = v1.ReadAt()
+    read_at.time.FromDatetime(time.astimezone(UTC))
+    return read_at
+
+
+def _time(text: str, now: datetime) -> datetime | None:
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is not None:
+            return now - timedelta(seconds=float(ago[1]) * UNITS_S[ago[2].lower()])
+        return datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        return None

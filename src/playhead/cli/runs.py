@@ -1,0 +1,175 @@
+"""Runs, their states and their decisions, as rows and fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from playhead import v1
+from playhead.cli.documents import document_of
+from playhead.cli.finding import find_run
+from playhead.cli.formats import age, clock, decision_text, seconds, state_text, type_name
+from playhead.cli.listing import all_pages, note
+from playhead.cli.output import Cell, print_json, print_table, shortened
+from playhead.cli.session import Session
+from playhead.client.interface import LIST_DECISIONS, LIST_STATES
+from playhead.replay.diff import Kind
+
+FLOW_RUN_COLUMNS = ("id", "name", "flow", "state", "revision", "runs", "created", "run time")
+TASK_RUN_COLUMNS = ("id", "name", "task", "state", "revision", "runs", "created", "run time")
+STATE_COLUMNS = ("revision", "time", "state", "type", "message")
+DECISION_COLUMNS = ("revision", "time", "proposed", "decision", "rule", "state after", "actor", "reason")
+
+Fields = Iterator[tuple[str, Cell | None]]
+
+
+def flow_run_row(run: v1.FlowRun) -> list[Cell]:
+    """A flow run in a list."""
+    return [run.spec.id, run.status.name, run.flow_name, *_status_cells(run)]
+
+
+def task_run_row(run: v1.TaskRun) -> list[Cell]:
+    """A task run in a list."""
+    return [run.spec.id, run.status.name, run.spec.task_key, *_status_cells(run)]
+
+
+def flow_run_fields(response: v1.GetFlowRunResponse) -> Fields:
+    """A flow run in full."""
+    run, spec = response.flow_run, response.flow_run.spec
+    yield "flow run", spec.id
+    yield "flow", f"{run.flow_name}  {spec.flow_id}"
+    yield from _status_fields(run)
+    yield "parameters", spec.parameters.decode("utf-8", "replace")
+    yield "subflow of task run", spec.parent_task_run_id
+    yield "forked from", spec.forked_from_run_id
+    yield "deployment", spec.deployment_id
+    yield "backfill", spec.backfill_id
+    yield "idempotency key", spec.idempotency_key
+    yield "code", " ".join(filter(None, (spec.entrypoint, spec.flow_version)))
+    if run.status.HasField("lease"):
+        lease = run.status.lease
+        yield "lease", f"held by {lease.holder}, token {lease.token}, for {seconds(lease.ttl)} after each renewal"
+    yield "as of revision", str(response.meta.revision)
+
+
+def task_run_fields(response: v1.GetTaskRunResponse) -> Fields:
+    """A task run in full."""
+    run, spec = response.task_run, response.task_run.spec
+    yield "task run", spec.id
+    yield "task", " ".join(filter(None, (spec.task_key, spec.task_version)))
+    yield "call", spec.dynamic_key
+    yield "in flow run", spec.flow_run_id
+    yield from _status_fields(run)
+    for name, inputs in sorted(spec.inputs.items()):
+        sources = [getattr(source, source.WhichOneof("source") or "task_run_id") for source in inputs.inputs]
+        yield f"input {name}", ", ".join(sources)
+    yield "as of revision", str(response.meta.revision)
+
+
+def show_history(session: Session, kind: Kind, text: str) -> None:
+    """Print every state of a run."""
+    run_id = find_run(session, kind, text)
+    request = v1.ListStatesRequest(**_of(kind, run_id), read_at=session.read_at)
+    response = all_pages(lambda page: session.call(LIST_STATES, page), request, "states", None)
+    if session.as_json:
+        print_json(document_of(response))
+        return
+    rows = (state_row(state) for state in response.states)
+    print_table(STATE_COLUMNS, rows, note(response, len(response.states), "states"))
+
+
+def show_decisions(session: Session, kind: Kind, text: str, only: list[str]) -> None:
+    """Print every proposal for a run and its answer."""
+    run_id = find_run(session, kind, text)
+    request = v1.ListDecisionsRequest(**_of(kind, run_id), read_at=session.read_at, decisions=_decisions(only))
+    response = all_pages(lambda page: session.call(LIST_DECISIONS, page), request, "decisions", None)
+    if session.as_json:
+        print_json(document_of(response))
+        return
+    rows = (decision_row(record) for record in response.decisions)
+    print_table(DECISION_COLUMNS, rows, note(response, len(response.decisions), "decisions"))
+
+
+def state_row(state: v1.State) -> list[Cell]:
+    """A state in a history."""
+    message = shortened(state.message)
+    return [str(state.revision), clock(state.timestamp), state_text(state), type_name(state.type), message]
+
+
+def decision_row(record: v1.DecisionRecord) -> list[Cell]:
+    """A decision in a list."""
+    proposed = (record.proposed.name or type_name(record.proposed.type)) + (" (force)" if record.force else "")
+    reason = shortened(record.reason) + (f" (wait {seconds(record.delay)})" if record.HasField("delay") else "")
+    return [
+        str(record.revision),
+        clock(record.recorded_at),
+        proposed,
+        decision_text(record.decision),
+        record.rule,
+        state_text(record.after),
+        record.actor,
+        reason,
+    ]
+
+
+def _status_cells(run: v1.FlowRun | v1.TaskRun) -> list[Cell]:
+    status = run.status
+    return [
+        state_text(status.state),
+        str(status.state.revision or run.created_revision),
+        str(status.run_count),
+        age(run.created),
+        _run_time(status),
+    ]
+
+
+def _status_fields(run: v1.FlowRun | v1.TaskRun) -> Fields:
+    status, retry = run.status, run.spec.retry
+    yield "name", status.name
+    yield "state", state_text(status.state)
+    yield "message", shortened(status.state.message, 2_000)
+    yield "since", f"{clock(status.state.timestamp)}  revision {status.state.revision}" if status.state.revision else ""
+    yield "result", _result(status.state.result) if status.state.HasField("result") else ""
+    yield "tags", ", ".join(status.tags)
+    yield "created", f"{clock(run.created)} by {run.created_by}  revision {run.created_revision}"
+    yield "expected start", clock(status.expected_start_time)
+    yield "start", clock(status.start_time)
+    yield "end", clock(status.end_time)
+    yield "runs", str(status.run_count)
+    yield "run time", _run_time(status)
+    if retry.retries:
+        delays = f", after {', '.join(f'{delay:g}' for delay in retry.delays_s)} s" if retry.delays_s else ""
+        yield "retries", f"{retry.retries}{delays}"
+    yield "version", str(status.version)
+
+
+def _run_time(status: v1.RunStatus) -> str:
+    return seconds(status.total_run_time) if status.HasField("total_run_time") else ""
+
+
+def _result(result: v1.Result) -> str:
+    """Where a result is; the value itself when it is JSON and short."""
+    if result.WhichOneof("stored") == "reference":
+        return f"{result.reference.url}  {result.media_type}, {result.size_bytes} bytes"
+    what = f"{result.media_type}, {result.size_bytes or len(result.inline)} bytes"
+    if "json" not in result.media_type:
+        return what
+    try:
+        return f"{shortened(json.dumps(json.loads(result.inline), ensure_ascii=False))}  {what}"
+    except ValueError:
+        return what  # not what its media type says
+
+
+def _decisions(texts: list[str]) -> list[v1.Decision.ValueType]:
+    known = [name for name, value in v1.Decision.items() if value]
+    for text in texts:
+        if text.upper() not in known:
+            raise typer.BadParameter(f"{text!r} is none of {', '.join(known).lower()}.", param_hint="--only")
+    return [v1.Decision.Value(text.upper()) for text in texts]
+
+
+def _of(kind: Kind, run_id: str) -> Any:
+    return {f"{kind}_id": run_id}

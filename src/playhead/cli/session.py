@@ -1,0 +1,105 @@
+"""What one command works with: where it reads, as of when, and how it prints. Nothing is opened before it is used."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playhead import v1
+    from playhead.client.interface import Client, Request, Response, Unary
+
+DATABASE_VARIABLE = "PLAYHEAD_DATABASE"
+API_URL_VARIABLE = "PLAYHEAD_API_URL"
+
+CALL_TIMEOUT_S = 10.0
+"""How long a call may take: a person waits for it."""
+
+
+class Session:
+    """One command's connection. Use it as a context manager."""
+
+    def __init__(self, api_url: str | None, database: str | None, as_json: bool, as_of: str | None) -> None:
+        self.as_json = as_json
+        self._as_of = as_of
+        self._given = api_url, database
+        self.api_url = api_url or (None if database else os.environ.get(API_URL_VARIABLE)) or None
+        self.database = None if self.api_url else database or default_database()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if "client" in self.__dict__:
+            self.client.close()
+
+    @cached_property
+    def client(self) -> Client:
+        """The server, or the database as if it were one. Raises NotFound when there is no such database."""
+        from playhead.client.connect import connect
+        from playhead.exceptions import BadRequest
+
+        if all(self._given):
+            raise BadRequest("names a server, which has its own database: give one of the two", field="--api-url")
+        if self.database is not None:
+            check_exists(self.database)
+        return connect(self.api_url, self.database)
+
+    @cached_property
+    def read_at(self) -> v1.ReadAt:
+        """The moment that was asked for; unset: now."""
+        from playhead.cli.moments import moment
+
+        return moment(self._as_of, "--as-of")
+
+    def call(self, method: Unary[Request, Response], request: Request) -> Response:
+        """Call and wait for the answer."""
+        return self.client.unary(method, request, timeout_s=CALL_TIMEOUT_S)
+
+    def revision(self, read_at: v1.ReadAt | None = None) -> int:
+        """The revision of a moment, by default of the one asked for. Raises RevisionNotReached beyond the head."""
+        from playhead import v1
+        from playhead.client.interface import GET_HEAD, GET_REVISION_AT
+        from playhead.exceptions import RevisionNotReached
+
+        read_at = self.read_at if read_at is None else read_at
+        if read_at.WhichOneof("at") == "time":
+            return self.call(GET_REVISION_AT, v1.GetRevisionAtRequest(time=read_at.time)).revision
+        head = self.call(GET_HEAD, v1.GetHeadRequest()).meta.revision
+        if read_at.WhichOneof("at") is None:
+            return head
+        if read_at.revision > head:
+            raise RevisionNotReached(f"The head is revision {head}.", head=head, asked=read_at.revision)
+        return read_at.revision
+
+    def open_journal(self) -> Any:
+        """The journal in the database, without views or writer; close it. Raises NotOffered when a server was named."""
+        from playhead.exceptions import NotOffered
+        from playhead.journal.database import Database
+        from playhead.journal.journal import Journal
+
+        if self.database is None:
+            raise NotOffered("This is done on the database, not through a server: name it with --database.")
+        check_exists(self.database)
+        return Journal(Database.open(self.database))
+
+
+def default_database() -> str:
+    """The database when none is named: PLAYHEAD_DATABASE, else journal.db in the home of Playhead."""
+    from playhead.settings import home
+
+    return os.environ.get(DATABASE_VARIABLE) or str(home() / "journal.db")
+
+
+def check_exists(database: str) -> None:
+    """Refuse a path where there is no file: a command that looks must not make a journal."""
+    if database.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+        return
+    from pathlib import Path
+
+    from playhead.exceptions import NotFound
+
+    path = Path(database.removeprefix("sqlite:///")).expanduser()
+    if not path.exists():
+        raise NotFound(f"There is no journal at {path}.", database=path)

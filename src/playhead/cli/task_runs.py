@@ -1,0 +1,119 @@
+"""`playhead task-run`: lists, one run, its past."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from playhead.cli.flow_runs import Decisions, Run
+from playhead.cli.listing import All, Limit, Name, States, Tags, all_pages, note, state_filter
+from playhead.cli.options import connected, reading
+from playhead.cli.session import Session
+
+app = typer.Typer(no_args_is_help=True)
+
+FlowRuns = Annotated[list[str], typer.Option("--flow-run", "-r", help="In this flow run. Repeatable.", metavar="RUN")]
+TaskKeys = Annotated[list[str], typer.Option("--task", help="Of the task with this key. Repeatable.", metavar="KEY")]
+
+
+@app.command("ls")
+@reading
+def ls(
+    session: Session,
+    flow_run: FlowRuns = [],  # noqa: B006 - typer's way of an option that repeats
+    state: States = [],  # noqa: B006
+    task: TaskKeys = [],  # noqa: B006
+    tag: Tags = [],  # noqa: B006
+    name: Name = "",
+    limit: Limit = 20,
+    all: All = False,
+) -> None:
+    """List task runs, newest first, now or as of any moment.
+
+    Example: playhead task-run ls --flow-run blue-heron --state failed
+    """
+    from playhead import v1
+    from playhead.cli.documents import document_of
+    from playhead.cli.finding import find_run
+    from playhead.cli.output import print_json, print_table
+    from playhead.cli.runs import TASK_RUN_COLUMNS, task_run_row
+    from playhead.client.interface import LIST_TASK_RUNS
+
+    filter = v1.TaskRunFilter(
+        flow_run_ids=[find_run(session, "flow_run", text) for text in flow_run],
+        state=state_filter(state),
+        task_keys=task,
+        tags=v1.TagFilter(all=tag),
+        name_like=name,
+    )
+    request = v1.ListTaskRunsRequest(filter=filter, read_at=session.read_at)
+    response = all_pages(lambda page: session.call(LIST_TASK_RUNS, page), request, "task_runs", None if all else limit)
+    if session.as_json:
+        print_json(document_of(response))
+    else:
+        runs = response.task_runs
+        print_table(TASK_RUN_COLUMNS, map(task_run_row, runs), note(response, len(runs), "task runs"))
+
+
+@app.command("inspect")
+@reading
+def inspect(session: Session, run: Run) -> None:
+    """Show everything that is known about a task run.
+
+    Example: playhead task-run inspect clean-3
+    """
+    from playhead import v1
+    from playhead.cli.documents import document_of
+    from playhead.cli.finding import find_run
+    from playhead.cli.output import print_fields, print_json
+    from playhead.cli.runs import task_run_fields
+    from playhead.client.interface import GET_TASK_RUN
+
+    request = v1.GetTaskRunRequest(task_run_id=find_run(session, "task_run", run), read_at=session.read_at)
+    response = session.call(GET_TASK_RUN, request)
+    if session.as_json:
+        print_json(document_of(response))
+    else:
+        print_fields(task_run_fields(response))
+
+
+@app.command("history")
+@reading
+def history(session: Session, run: Run) -> None:
+    """Show every state that a task run has been in, oldest first.
+
+    Example: playhead task-run history clean-3
+    """
+    from playhead.cli.runs import show_history
+
+    show_history(session, "task_run", run)
+
+
+@app.command("decisions")
+@reading
+def decisions(session: Session, run: Run, only: Decisions = []) -> None:  # noqa: B006 - typer's way of repeating
+    """Show every proposal made for a task run, refusals included, each with the rule that decided.
+
+    Example: playhead task-run decisions clean-3
+    """
+    from playhead.cli.runs import show_decisions
+
+    show_decisions(session, "task_run", run, only)
+
+
+@app.command("diff")
+@connected
+def diff(
+    session: Session,
+    run: Run,
+    from_: Annotated[str, typer.Option("--from", metavar="MOMENT", help="The earlier moment, as for --as-of.")],
+    to: Annotated[str, typer.Option("--to", metavar="MOMENT", help="The later moment.")] = "now",
+) -> None:
+    """Show what happened to a task run between two moments: fields, states, decisions.
+
+    Example: playhead task-run diff clean-3 --from '1h ago'
+    """
+    from playhead.cli.differences import show_diff
+
+    show_diff(session, "task_run", run, from_, to)
