@@ -6,6 +6,7 @@ import atexit
 import os
 import threading
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from playhead import v1
 from playhead.client.interface import REGISTER_FLOW
@@ -19,13 +20,13 @@ _SELECTORS = ("PLAYHEAD_API_URL", "PLAYHEAD_DATABASE", "PLAYHEAD_HOME", "HOME")
 _FLOWS_MAX = 10_000
 
 _clients: dict[tuple[object, ...], Client] = {}
-_flow_ids: dict[tuple[int, str], str] = {}
+_flow_ids: WeakKeyDictionary[Client, dict[str, str]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 def get_client() -> Client:
     """The client that the environment selects now. A forked process gets one of its own."""
-    key = (os.getpid(), *map(os.environ.get, _SELECTORS))
+    key = _key()
     client = _clients.get(key)
     if client is None:
         with _lock:
@@ -33,28 +34,35 @@ def get_client() -> Client:
     return client
 
 
+def use_client(client: Client) -> None:
+    """Use this client, which stays the caller's to configure, in the place of the one that the environment selects."""
+    with _lock:
+        _clients[_key()] = client
+
+
 def close_clients() -> None:
     """Close the clients of this process; the next run connects anew."""
     with _lock:
         mine = [key for key in _clients if key[0] == os.getpid()]
         for key in mine:
-            client = _clients.pop(key)
-            for registered in [pair for pair in _flow_ids if pair[0] == id(client)]:
-                del _flow_ids[registered]
-            client.close()
+            _clients.pop(key).close()
 
 
 def register_flow(client: Client, name: str) -> Loop[str]:
     """The id of the flow of this name, asked for once per client."""
-    key = (id(client), name)
-    flow_id = _flow_ids.get(key)
+    known = _flow_ids.setdefault(client, {})
+    flow_id = known.get(name)
     if flow_id is None:
         request = v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name=name)
         response: v1.RegisterFlowResponse = yield Ask(REGISTER_FLOW, request)
         flow_id = response.flow.id
-        if len(_flow_ids) < _FLOWS_MAX:
-            _flow_ids[key] = flow_id
+        if len(known) < _FLOWS_MAX:
+            known[name] = flow_id
     return flow_id
+
+
+def _key() -> tuple[object, ...]:
+    return (os.getpid(), *map(os.environ.get, _SELECTORS))
 
 
 def _connect(key: tuple[object, ...]) -> Client:

@@ -111,6 +111,8 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
     except Pause as pause:
         logger.info("Currently paused and suspending execution.")
         return _paused(pause, run)
+    except GeneratorExit:
+        raise
     except BaseException as error:
         context.task_runner.abandon()
         request = v1.ProposeStateRequest(flow_run_id=run.run_id, lease_token=run.lease_token)

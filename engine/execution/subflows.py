@@ -21,7 +21,7 @@ from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotation
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded
 from playhead.engine.execution.translation import state_of
-from playhead.engine.signals import Signal
+from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import UpstreamTaskError
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.runs import FlowRun
@@ -104,7 +104,7 @@ def _tracked(call: FlowCall, logger: RunLogger) -> Loop[State[Any]]:
     assert call.tracking is not None
     try:
         state = yield from flow_loop(call)
-    except Signal:
+    except (Abort, Pause, GeneratorExit):
         raise
     except BaseException as error:
         request = _mirror(call, exception_to_crashed_state(error), logger)

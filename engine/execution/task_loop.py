@@ -25,7 +25,7 @@ from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.proposals import propose
 from playhead.engine.execution.translation import TYPE_OF, datetime_of, state_of, timestamp_of
-from playhead.engine.signals import Signal
+from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import UpstreamTaskError
 from playhead.futures import PlayheadFuture
 from playhead.logging.loggers import RunLogger, task_run_logger
@@ -58,7 +58,7 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
     with TaskRunContext(call.task, call.task_run, parameters, call.client, log_prints) as context:
         try:
             state = yield from _orchestrate(call, context, sources, logger)
-        except Signal:
+        except (Abort, Pause, GeneratorExit):
             raise
         except BaseException as error:
             yield from report_crash(call.task, call.task_run, error, logger, _crash_request(call))

@@ -531,7 +531,7 @@ def exception_to_crashed_state(exc: BaseException) -> State[Any]:
 def _crash_message(exc: BaseException) -> str:
     from playhead.engine.signals import TerminationSignal  # the room of the engine stands above this module
 
-    if isinstance(exc, (GeneratorExit,)) or type(exc).__name__ in {"CancelledError", "Cancelled", "RunTimedOut"}:
+    if type(exc).__name__ in {"CancelledError", "Cancelled", "RunTimedOut"}:
         return "Execution was cancelled by the runtime environment."
     if isinstance(exc, KeyboardInterrupt):
         return "Execution was aborted by an interrupt signal."

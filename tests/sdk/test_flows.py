@@ -102,7 +102,7 @@ def test_the_exception_of_a_flow_reaches_the_caller(service: Service) -> None:
 
 def test_parameters_are_coerced_to_their_annotations(service: Service) -> None:
     @flow
-    def typed(n: int, day: dt.date, point: Point, untyped) -> tuple[Any, ...]:  # type: ignore[no-untyped-def]  # untyped on purpose
+    def typed(n: int, day: dt.date, point: Point, untyped) -> tuple[Any, ...]:  # type: ignore[no-untyped-def]  # meant
         return n, day, point, untyped
 
     result = typed("3", "2024-02-29", {"x": "1"}, "7")

@@ -1,0 +1,224 @@
+"""Crash reports: whatever interrupts a run, its end is recorded with the reason before the interruption goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playhead import flow, task, v1
+from playhead.client.interface import CANCEL_FLOW_RUN
+from playhead.engine.execution.ids import new_id
+from playhead.engine.signals import Abort, TerminationSignal
+from playhead.exceptions import CancelledRun
+from playhead.states import exception_to_crashed_state
+from tests.sdk.conftest import Service
+
+
+class Odd(BaseException):
+    """Neither an exception nor a signal."""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyboardInterrupt(), "Execution was aborted by an interrupt signal."),
+        (SystemExit(1), "Execution was aborted by Python system exit call."),
+        (TerminationSignal(15), "Execution was aborted by a termination signal."),
+        (asyncio.CancelledError(), "Execution was cancelled by the runtime environment."),
+        (Odd("why"), "Execution was interrupted by an unexpected exception: Odd: why"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_flow_and_task_end_crashed_and_the_error_goes_on(service: Service, error: BaseException, message: str) -> None:
+    assert exception_to_crashed_state(error).message == message
+    if isinstance(error, TerminationSignal):
+        return
+    hooks = []
+
+    @task
+    def interrupted() -> None:
+        raise error
+
+    @flow(on_crashed=[lambda flow, run, state: hooks.append(state.name)])
+    def interrupted_flow() -> None:
+        interrupted()
+
+    with pytest.raises(type(error)):
+        interrupted_flow()
+    run = service.flow_runs("interrupted-flow")[-1]
+    (task_run,) = service.task_runs(run.spec.id)
+    assert (run.status.state.name, run.status.state.message) == ("Crashed", message)
+    assert (task_run.status.state.name, task_run.status.state.message) == ("Crashed", message)
+    assert hooks == ["Crashed"]
+
+
+def test_a_submitted_task_that_crashes_does_not_take_the_flow_along(service: Service) -> None:
+    @task
+    def leaving() -> None:
+        sys.exit(3)
+
+    @flow
+    def staying() -> Any:
+        state = leaving.submit(return_state=True)
+        return state.name, state.message
+
+    assert staying() == ("Crashed", "Execution was aborted by Python system exit call.")
+
+
+def test_a_cancelled_async_flow_ends_crashed(service: Service) -> None:
+    started = threading.Event()
+
+    @task
+    async def waiting() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    @flow
+    async def cancelled() -> None:
+        await waiting()
+
+    async def main() -> None:
+        running = asyncio.ensure_future(cancelled())
+        while not started.is_set():
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+    run = service.flow_runs("cancelled")[-1]
+    assert run.status.state.message == "Execution was cancelled by the runtime environment."
+    assert [task_run.status.state.name for task_run in service.task_runs(run.spec.id)] == ["Crashed"]
+
+
+def test_a_crashed_subflow_and_what_tracks_it_end_crashed(service: Service) -> None:
+    @flow
+    def child() -> None:
+        raise KeyboardInterrupt
+
+    @flow
+    def parent_of_crash() -> None:
+        child()
+
+    with pytest.raises(KeyboardInterrupt):
+        parent_of_crash()
+    run = service.flow_runs("parent-of-crash")[-1]
+    assert run.status.state.name == "Crashed"
+    assert [task_run.status.state.name for task_run in service.task_runs(run.spec.id)] == ["Crashed"]
+
+
+PROGRAM = """
+import sys, threading
+from playhead import flow, task
+
+@task
+def waiting():
+    print("ready", flush=True)
+    threading.Event().wait()
+
+@flow
+def waiting_flow():
+    waiting()
+
+@flow
+async def waiting_async_flow():
+    import asyncio
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+if __name__ == "__main__":
+    if sys.argv[1] == "sync":
+        waiting_flow()
+    else:
+        import asyncio
+        asyncio.run(waiting_async_flow())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGTERM, "Execution was aborted by a termination signal."),
+        (signal.SIGINT, "Execution was aborted by an interrupt signal."),
+    ],
+    ids=["SIGTERM", "SIGINT"],
+)
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_process_that_is_asked_to_end_reports_its_run(
+    service: Service, tmp_path: Path, number: signal.Signals, message: str, kind: str
+) -> None:
+    script = tmp_path / "waiting.py"
+    script.write_text(PROGRAM)
+    command = [sys.executable, str(script), kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+    assert process.returncode in {-number, 130}
+    run = service.flow_runs("waiting-flow" if kind == "sync" else "waiting-async-flow")[-1]
+    assert run.status.state.name == "Crashed"
+    if (kind, number) != ("async", signal.SIGINT):  # asyncio turns the interrupt into a cancellation
+        assert run.status.state.message == message
+    assert {task_run.status.state.name for task_run in service.task_runs(run.spec.id)} <= {"Crashed"}
+
+
+class TestCancellation:
+    def test_a_cancelled_run_stops_at_its_next_call(self, service: Service) -> None:
+        hooks, after = [], []
+
+        @task
+        def step() -> None: ...
+
+        @flow(on_cancellation=[lambda flow, run, state: hooks.append(state.name)])
+        def to_be_cancelled() -> None:
+            step()
+            run_id = service.flow_runs("to-be-cancelled")[-1].spec.id
+            request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run_id)
+            service.client.unary(CANCEL_FLOW_RUN, request)
+            step()
+            after.append(1)
+
+        state = to_be_cancelled(return_state=True)
+        assert state.name == "Cancelled"
+        assert (hooks, after) == (["Cancelled"], [])
+        assert service.flow_run(state.state_details.flow_run_id).status.state.name == "Cancelled"
+        with pytest.raises(CancelledRun):
+            state.result()
+
+    def test_a_run_that_ends_before_it_notices_is_cancelled_too(self, service: Service) -> None:
+        @flow
+        def unaware() -> int:
+            run_id = service.flow_runs("unaware")[-1].spec.id
+            request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run_id)
+            service.client.unary(CANCEL_FLOW_RUN, request)
+            return 5
+
+        assert unaware(return_state=True).name == "Cancelled"
+
+    def test_submitted_tasks_of_a_cancelled_run_are_given_up(self, service: Service) -> None:
+        ran = []
+
+        @task
+        def step(n: int) -> None:
+            ran.append(n)
+
+        @flow
+        def submitting_after_cancellation() -> None:
+            run_id = service.flow_runs("submitting-after-cancellation")[-1].spec.id
+            request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run_id)
+            service.client.unary(CANCEL_FLOW_RUN, request)
+            step.map(range(5)).wait()
+
+        assert submitting_after_cancellation(return_state=True).name == "Cancelled"
+        assert ran == []
+
+    def test_an_abort_is_not_an_ordinary_exception(self) -> None:
+        assert not issubclass(Abort, Exception)
