@@ -21,7 +21,7 @@ help:  ## show this list
 test: .venv/dev.stamp  ## lint, types, import rules and all tests; SOAK=1 adds the long ones
 	@echo "ruff …" && $(BIN)/python -m ruff check -q . && $(BIN)/python -m ruff format -q --check .
 	@echo "mypy --strict …" && $(BIN)/python -m mypy -p playhead -p benchmarks -p examples | tail -n 30
-	@echo "import rules …" && $(BIN)/lint-imports | tail -n 30
+	@echo "import rules …" && $(BIN)/lint-imports --no-logo | tail -n 30
 	@echo "pytest …" && $(BIN)/pytest $(if $(SOAK),--soak)
 
 .PHONY: demo

@@ -63,13 +63,11 @@ def test_a_users_own_engine_module_and_the_room_are_two_things(environment: Envi
     environment.run("-c", "import engine, playhead.engine; assert engine.steam", cwd=tmp_path)
 
 
-def test_a_flow_runs_from_an_empty_environment(environment: Environment, tmp_path: Path) -> None:
-    (tmp_path / "hello.py").write_text(
-        "from playhead import flow, task\n\n"
-        "@task\ndef double(x):\n    return 2 * x\n\n"
-        "@flow\ndef hello():\n    return double(21)\n\n"
-        "if __name__ == '__main__':\n    print(hello())\n"
-    )
+def test_the_first_flow_of_the_readme_runs_from_an_empty_environment(
+    environment: Environment, checkout: Path, tmp_path: Path
+) -> None:
+    _, _, rest = (checkout / "README.md").read_text().partition("```python\n")
+    (tmp_path / "hello.py").write_text(rest.partition("```")[0])
     assert environment.run("hello.py", cwd=tmp_path).split() == ["42"]
 
 
