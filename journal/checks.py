@@ -45,6 +45,15 @@ def bounded_list(values: Sequence[object], field: str, limit: int = IDS_MAX) -> 
         raise TooLarge(f"{len(values)} values, at most {limit}", field=field, limit=limit, actual=len(values))
 
 
+def bounded_texts(texts: Sequence[str], field: str, limit: int = IDS_MAX) -> list[str]:
+    """A list of texts to look up, which must not be too long. PostgreSQL's texts have no zero characters."""
+    bounded_list(texts, field, limit)
+    for index, text in enumerate(texts):
+        if "\x00" in text:
+            raise BadRequest("must not hold a zero character", field=f"{field}[{index}]")
+    return list(texts)
+
+
 def bounded_text(text: str, field: str, limit: int) -> None:
     """Refuse a text of more than `limit` bytes."""
     # No character takes more than four bytes.

@@ -7,6 +7,7 @@ of `journal.errors`.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
@@ -235,7 +236,7 @@ class SqliteDatabase(Database):
         if code == sqlite3.SQLITE_FULL:
             return JournalFull(f"No space left for {self.path}: nothing was recorded; free space, send again.", **where)
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM) or (
-            code == sqlite3.SQLITE_CANTOPEN and self.path.exists()
+            code == sqlite3.SQLITE_CANTOPEN and (self.path.exists() or not _writable(self.path.parent))
         ):
             return JournalReadOnly(f"{self.path} can not be written: make it and its folder writable.", **where)
         if code == sqlite3.SQLITE_IOERR and "disk" in str(error).lower() and _no_space(self.path.parent):
@@ -255,7 +256,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, address: str) -> None:
         url = sa.make_url(address).set(drivername="postgresql+psycopg")
-        self.address = url.render_as_string(hide_password=True)
+        self.address = url.set(drivername="postgresql").render_as_string(hide_password=True)
         self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self.engine = sa.create_engine(
             url,
@@ -320,7 +321,9 @@ class PostgresDatabase(Database):
             return JournalFull(f"{self.address}: {text}: nothing was recorded; free space, send again.", **where)
         if error.sqlstate in ("25006", "42501"):
             return JournalReadOnly(f"{self.address} can not be written: {text}.", **where)
-        if error.sqlstate in ("3D000", "28P01", "28000"):
+        # What goes wrong while connecting comes without a code.
+        refused = error.sqlstate is None and ("does not exist" in text or "authentication failed" in text)
+        if refused or error.sqlstate in ("3D000", "28P01", "28000"):
             return NotAJournal(f"{self.address}: {text}.", **where)
         return JournalUnavailable(f"{self.address}: {text}.", **where)
 
@@ -344,8 +347,10 @@ def _with_places(template: str, places: int) -> str:
     return template.format(ids=", ".join("?" * places))
 
 
-def _no_space(folder: Path) -> bool:
-    import os
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
+
+def _no_space(folder: Path) -> bool:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize < 1 << 16

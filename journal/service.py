@@ -115,8 +115,8 @@ def journal_event(record: Record) -> v1.JournalEvent:
 
 
 def _filter(filter: v1.EventFilter) -> tuple[bytes | None, list[str]]:
-    checks.bounded_list(filter.kinds, "filter.kinds", KINDS_MAX)
-    return checks.optional_id(filter.stream, "filter.stream"), list(filter.kinds)
+    kinds = checks.bounded_texts(filter.kinds, "filter.kinds", KINDS_MAX)
+    return checks.optional_id(filter.stream, "filter.stream"), kinds
 
 
 def _parts(records: list[Record]) -> Iterator[list[Record]]:

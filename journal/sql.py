@@ -66,11 +66,24 @@ tree_nodes = sa.Table(
 
 APPEND_ONLY = ("events", "tree_nodes", "journal")
 
+# INSERT OR REPLACE deletes rows without asking the triggers of DELETE.
+_TAKEN = {
+    "events": "EXISTS (SELECT 1 FROM events WHERE revision = NEW.revision) OR EXISTS (SELECT 1 FROM events "
+    "WHERE stream = NEW.stream AND stream_version = NEW.stream_version) OR EXISTS (SELECT 1 FROM events "
+    "WHERE request_id = NEW.request_id AND request_seq = NEW.request_seq)",
+    "tree_nodes": "EXISTS (SELECT 1 FROM tree_nodes WHERE level = NEW.level AND position = NEW.position)",
+    "journal": "EXISTS (SELECT 1 FROM journal)",
+}
+
 SQLITE_TRIGGERS = [
-    f"CREATE TRIGGER IF NOT EXISTS {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+    f"CREATE TRIGGER IF NOT EXISTS {table}_no_{name} BEFORE {when} "
     f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
     for table in APPEND_ONLY
-    for verb in ("UPDATE", "DELETE")
+    for name, when in (
+        ("update", f"UPDATE ON {table}"),
+        ("delete", f"DELETE ON {table}"),
+        ("replace", f"INSERT ON {table} WHEN {_TAKEN[table]}"),
+    )
 ]
 
 POSTGRES_TRIGGERS = [

@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from playhead import v1
 from playhead.journal import sql as journal_sql
-from playhead.journal.errors import CorruptRecord, NewerDatabase
+from playhead.journal.errors import CorruptRecord, NewerDatabase, NotAJournal
 from playhead.journal.journal import Journal
 from playhead.journal.record import Record, record_of
 from playhead.projector.fold import VIEWS_VERSION, Fold
@@ -42,6 +42,8 @@ def open_views(journal: Journal) -> None:
             found=version,
             known=VIEWS_VERSION,
         )
+    if version is None:
+        _refuse_strangers(journal)
     if version != VIEWS_VERSION:
         prefix = fresh_prefix()
         swap_in(journal, prefix, build(journal, prefix), unless_version=VIEWS_VERSION)
@@ -155,6 +157,16 @@ def _definitions(journal: Journal, prefix: str) -> Iterator[str]:
 
 def _create(journal: Journal, table: sa.Table, if_not_exists: bool = False) -> str:
     return str(CreateTable(table, if_not_exists=if_not_exists).compile(dialect=journal.database.engine.dialect))
+
+
+def _refuse_strangers(journal: Journal) -> None:
+    """Tables under our names that we have not made are not ours to replace."""
+    names = {table.name for table in made_of().all}
+    with journal.database.reading() as connection:
+        taken = names & set(sa.inspect(connection).get_table_names())
+        # Another process may have made them a moment ago, all at once.
+        if taken and _version(journal) is None:
+            raise NotAJournal(f"{journal.database.address} holds other tables under our names: {sorted(taken)}.")
 
 
 def _version(journal: Journal) -> int | None:

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from playhead.exceptions import BadPageToken, TooLarge
+from playhead.projector.sql import OPEN
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
@@ -48,9 +49,9 @@ def page_of(request: Any, moment: int | None) -> Page | None:
     try:
         token = request.page_token
         made_for, revision, key = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if not (isinstance(revision, int) and isinstance(key, int)):
+        if not (type(revision) is type(key) is int and 0 <= revision < OPEN and 0 <= key < OPEN):
             raise ValueError(token)
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise BadPageToken("not a token that this method gave", field="page_token") from error
     if made_for != digest:
         raise BadPageToken("given for a request with other fields: repeat them", field="page_token")
