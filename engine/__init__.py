@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playhead.states import State
 
 
-def enter_flow_run_engine_from_subprocess(flow_run_id: UUID | str) -> State:
+def enter_flow_run_engine_from_subprocess(flow_run_id: UUID | str) -> State[object]:
     """Execute an existing flow run in this process, under its own id, and return its final state.
 
     The flow is loaded from the entrypoint recorded with the run and called with the recorded parameters. Task runs that

@@ -16,19 +16,17 @@ from playhead.runtime.overrides import attribute
 if TYPE_CHECKING:
     from playhead.runs import FlowRun
 
-__all__ = [
-    "flow_name",
-    "flow_version",
-    "id",
-    "name",
-    "parameters",
-    "parent_deployment_id",
-    "parent_flow_run_id",
-    "root_flow_run_id",
-    "run_count",
-    "scheduled_start_time",
-    "tags",
-]
+id: str | None
+name: str | None
+flow_name: str | None
+flow_version: str | None
+tags: list[str]
+parameters: dict[str, Any]
+run_count: int
+scheduled_start_time: datetime
+parent_flow_run_id: str | None
+root_flow_run_id: str | None
+parent_deployment_id: str | None
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,12 @@ from typing import Any
 from playhead.context import TaskRunContext
 from playhead.runtime.overrides import attribute
 
-__all__ = ["id", "name", "parameters", "run_count", "tags", "task_name"]
+id: str | None
+name: str | None
+task_name: str | None
+tags: list[str]
+parameters: dict[str, Any]
+run_count: int
 
 
 def __getattr__(name: str) -> Any:
