@@ -47,16 +47,20 @@ class EmbeddedClient:
             raise DeadlinePassed(f"{method.name} was not answered within {timeout_s} s.") from error
 
     def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
-        """Call without waiting. Reads are answered before this returns."""
-        if method.service == "Orchestration":
-            call = getattr(self._services[method.service], method.call)
-            return cast("Future[Response]", call(request, self._caller))
-        future: Future[Response] = Future()
+        """Call without waiting. Reads are answered before this returns; errors are in the future."""
+        future: Future[Response]
         try:
-            future.set_result(self.unary(method, request))
+            if method.service == "Orchestration":
+                call = getattr(self._services[method.service], method.call)
+                return cast("Future[Response]", call(request, self._caller))
+            answer = self.unary(method, request)
         except Exception as error:
             # Handed to whoever asks the future.
+            future = Future()
             future.set_exception(error)
+            return future
+        future = Future()
+        future.set_result(answer)
         return future
 
     def stream(self, method: Streaming[Request, Response], request: Request) -> Iterator[Response]:
