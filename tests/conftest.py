@@ -31,8 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("PLAYHEAD_")]:
         del os.environ[name]
     config.stash[_home] = Path(tempfile.mkdtemp(prefix="playhead-tests-"))
-    for name in ("HOME", "XDG_RUNTIME_DIR"):
-        os.environ[name] = str(config.stash[_home])
+    os.environ["HOME"] = str(config.stash[_home])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
