@@ -1,0 +1,124 @@
+"""Leases: a run that is being executed renews its lease, and learns from the answer when it is to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from playhead import flow, task, v1
+from playhead.client.interface import CANCEL_FLOW_RUN, PROPOSE_STATE, REGISTER_FLOW, Client
+from playhead.context import FlowRunContext
+from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.leases import LeaseKeeper
+from playhead.engine.execution.progress import FlowProgress
+from playhead.engine.execution.timer import Alarm
+from playhead.engine.signals import Abort
+from tests.sdk.conftest import Service
+
+
+class ManualTimer:
+    """Calls what was scheduled when it is told to."""
+
+    def __init__(self) -> None:
+        self.alarms: list[tuple[float, Alarm]] = []
+
+    def later(self, seconds: float, function: Callable[[], None]) -> Alarm:
+        """Schedule a call."""
+        alarm = Alarm(function)
+        self.alarms.append((seconds, alarm))
+        return alarm
+
+    def fire(self) -> None:
+        """Make the call that was scheduled last."""
+        function = self.alarms[-1][1].function
+        assert function is not None
+        function()
+
+
+class PromptClient:
+    """A client whose answers are there when `submit` returns."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def submit(self, method: Any, request: Any) -> Future[Any]:
+        """Ask, and wait for the answer."""
+        future = self._client.submit(method, request)
+        wait([future])
+        return future
+
+
+def running_flow_run(service: Service) -> v1.ProposeStateResponse:
+    """A flow run under a lease of one minute."""
+    flow_id = new_id()
+    service.client.unary(REGISTER_FLOW, v1.RegisterFlowRequest(request_id=new_id(), flow_id=flow_id, name=flow_id))
+    request = v1.ProposeStateRequest(
+        request_id=new_id(),
+        create_flow_run=v1.FlowRunSpec(id=new_id(), flow_id=flow_id),
+        state=v1.State(type=v1.RUNNING),
+        lease_ttl=Duration(seconds=60),
+    )
+    return service.client.unary(PROPOSE_STATE, request)
+
+
+def keeper_of(service: Service, run: v1.ProposeStateResponse) -> tuple[LeaseKeeper, ManualTimer, FlowProgress]:
+    """The keeper of a run's lease, and what it goes by."""
+    timer, progress = ManualTimer(), FlowProgress()
+    client: Any = PromptClient(service.client)
+    return LeaseKeeper(client, run.run_id, run.lease_token, 60, progress, timer.later), timer, progress
+
+
+def test_a_lease_is_renewed_every_third_of_its_length(embedded: Service) -> None:
+    keeper, timer, progress = keeper_of(embedded, running_flow_run(embedded))
+    timer.fire()
+    timer.fire()
+    assert [seconds for seconds, _ in timer.alarms] == [20, 20, 20]
+    assert progress.stop is None
+    keeper.release()
+    assert timer.alarms[-1][1].function is None
+
+
+def test_a_cancellation_is_learned_from_a_renewal(embedded: Service) -> None:
+    run = running_flow_run(embedded)
+    _, timer, progress = keeper_of(embedded, run)
+    embedded.client.unary(CANCEL_FLOW_RUN, v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run.run_id))
+    timer.fire()
+    with pytest.raises(Abort, match="cancelled"):
+        progress.check()
+
+
+def test_a_lease_that_is_gone_stops_the_run(embedded: Service) -> None:
+    run = running_flow_run(embedded)
+    _, timer, progress = keeper_of(embedded, run)
+    failed = v1.ProposeStateRequest(
+        request_id=new_id(), flow_run_id=run.run_id, state=v1.State(type=v1.FAILED), lease_token=run.lease_token
+    )
+    embedded.client.unary(PROPOSE_STATE, failed)
+    timer.fire()
+    with pytest.raises(Abort, match="lease"):
+        progress.check()
+
+
+def test_a_run_that_is_to_stop_does_so_at_its_next_call(embedded: Service) -> None:
+    ran = []
+
+    @task
+    def step() -> None:
+        ran.append(1)
+
+    @flow
+    def told_to_stop() -> None:
+        step()
+        context = FlowRunContext.get()
+        assert context is not None
+        run_id = context.flow_run.run_id
+        embedded.client.unary(CANCEL_FLOW_RUN, v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run_id))
+        context.progress.stop = Abort("The flow run is to be cancelled.")
+        step()
+
+    assert told_to_stop(return_state=True).name == "Cancelled"
+    assert ran == [1]
