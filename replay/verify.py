@@ -71,7 +71,7 @@ def verify_journal(
     `expected` is a revision and the root that was noted for it. Raises CorruptRecord naming the first bad revision.
     """
     head = journal.head()[0]
-    verified = verify(_Opened(journal), head, nodes=journal.nodes, expected=expected, progress=progress)
+    verified = verify(Opened(journal), head, nodes=journal.nodes, expected=expected, progress=progress)
     stray = sql.stray_node(journal.database)
     if stray is not None:
         level, position = stray
@@ -92,6 +92,7 @@ def verify(
     nodes: ReadNodes | None = None,
     expected: tuple[int, bytes] | None = None,
     progress: Progress | None = None,
+    streams_max: int = STREAMS_MAX,
 ) -> Verified:
     """Verify events 1 … `head` wherever they are read from; without `nodes`, not the tree as it is stored."""
     if expected is not None and expected[0] > head:
@@ -99,7 +100,7 @@ def verify(
             f"Revision {expected[0]} was noted, but the journal ends at revision {head}: events were removed.",
             revision=head + 1,
         )
-    chain = Chain(events)
+    chain = Chain(events, streams_max)
     for last in sorted({expected[0] if expected else 0, head}):
         for records in events.pages(chain.tree.size + 1, last, PAGE_EVENTS):
             start = chain.tree.size
@@ -124,11 +125,11 @@ def verify(
 class Chain:
     """What has been verified so far: the tree over it and the last event of each stream."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, streams_max: int = STREAMS_MAX) -> None:
         self.tree = Tree()
         self._events = events
         self._journal_id = events.id
-        self._heads: Lru[bytes, StreamHead] = Lru(STREAMS_MAX)
+        self._heads: Lru[bytes, StreamHead] = Lru(streams_max)
         self._recorded_at = -(2**63)
 
     def extend(self, records: list[Record]) -> tuple[list[Node], CorruptRecord | None]:
@@ -175,8 +176,8 @@ class Chain:
         return (0, NO_LEAF) if before is None else (before.stream_version, before.leaf)
 
 
-class _Opened:
-    """An open journal as the verification reads it."""
+class Opened:
+    """The events of an open journal."""
 
     def __init__(self, journal: Journal) -> None:
         self.id = journal.id
@@ -184,6 +185,7 @@ class _Opened:
         self._journal = journal
 
     def before(self, stream: bytes, revision: int) -> Record | None:
+        """The last event of a stream before a revision."""
         return next(iter(self._journal.read(1, revision - 1, stream=stream, backwards=True, limit=1)), None)
 
 

@@ -1,0 +1,1 @@
+"""Going back: verification, rebuild, difference; on real databases of both kinds."""
