@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead.exceptions import BadRequest, MalformedId, MissingField, TooLarge, UnknownEnumValue
@@ -15,6 +16,9 @@ IDS_MAX = 1_000
 
 # Timestamps outside the years 1 … 9999 are no Timestamps.
 SECONDS_MIN, SECONDS_MAX = -62_135_596_800, 253_402_300_799
+
+# Durations of more than 10,000 years are no Durations.
+DURATION_SECONDS_MAX = 315_576_000_000
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
@@ -49,9 +53,14 @@ def bounded_texts(texts: Sequence[str], field: str, limit: int = IDS_MAX) -> lis
     """A list of texts to look up, which must not be too long. PostgreSQL's texts have no zero characters."""
     bounded_list(texts, field, limit)
     for index, text in enumerate(texts):
-        if "\x00" in text:
-            raise BadRequest("must not hold a zero character", field=f"{field}[{index}]")
+        without_zeros(text, f"{field}[{index}]")
     return list(texts)
+
+
+def without_zeros(text: str, field: str) -> None:
+    """Refuse a text that PostgreSQL could not hold."""
+    if "\x00" in text:
+        raise BadRequest("must not hold a zero character", field=field)
 
 
 def bounded_text(text: str, field: str, limit: int) -> None:
@@ -74,6 +83,14 @@ def known_enum(value: int, known: Iterable[int], field: str) -> None:
         raise UnknownEnumValue("a choice is required", field=field)
     if value not in known:
         raise UnknownEnumValue(f"{value} is not a known value", field=field)
+
+
+def duration(span: Duration, field: str) -> int:
+    """Microseconds of a Duration that is one."""
+    one_sign = span.seconds * span.nanos >= 0
+    if not (one_sign and abs(span.seconds) <= DURATION_SECONDS_MAX and abs(span.nanos) < 1_000 * SECOND_US):
+        raise BadRequest("not a valid duration", field=field)
+    return micros_of(span)
 
 
 def micros(time: Timestamp, field: str) -> int:

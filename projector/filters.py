@@ -11,6 +11,9 @@ from playhead.exceptions import BadRequest
 from playhead.journal import checks
 from playhead.projector.sql import RunTables, ViewTables
 
+TAGS_MAX = 100
+"""Tags in one list of a filter."""
+
 Clause = sa.ColumnElement[bool]
 
 
@@ -28,9 +31,9 @@ def flow_run_clauses(filter: v1.FlowRunFilter, tables: ViewTables) -> list[Claus
         *_times(versions.expected_start_time, filter.expected_start, "filter.expected_start"),
     ]
     if filter.flow_names:
-        checks.bounded_list(filter.flow_names, "filter.flow_names")
+        names = checks.bounded_texts(filter.flow_names, "filter.flow_names")
         flows = tables.flows.c
-        clauses.append(runs.flow_id.in_(sa.select(flows.flow_id).where(flows.name.in_(list(filter.flow_names)))))
+        clauses.append(runs.flow_id.in_(sa.select(flows.flow_id).where(flows.name.in_(names))))
     if filter.top_level_only:
         clauses.append(runs.parent_task_run_id.is_(None))
     return clauses
@@ -45,8 +48,7 @@ def task_run_clauses(filter: v1.TaskRunFilter, tables: ViewTables) -> list[Claus
         *_common(filter, tables.task_runs),
     ]
     if filter.task_keys:
-        checks.bounded_list(filter.task_keys, "filter.task_keys")
-        clauses.append(runs.task_key.in_(list(filter.task_keys)))
+        clauses.append(runs.task_key.in_(checks.bounded_texts(filter.task_keys, "filter.task_keys")))
     return clauses
 
 
@@ -54,7 +56,7 @@ def state_types(filter: v1.FlowRunFilter | v1.TaskRunFilter) -> list[int]:
     """The state types asked for, checked; empty: any."""
     for index, value in enumerate(filter.state.types):
         checks.known_enum(value, v1.StateType.values(), f"filter.state.types[{index}]")
-    return list(filter.state.types)
+    return sorted(set(filter.state.types))
 
 
 def _common(filter: v1.FlowRunFilter | v1.TaskRunFilter, tables: RunTables) -> list[Clause]:
@@ -64,11 +66,11 @@ def _common(filter: v1.FlowRunFilter | v1.TaskRunFilter, tables: RunTables) -> l
     if types:
         clauses.append(versions.state_type.in_(types))
     if filter.state.names:
-        checks.bounded_list(filter.state.names, "filter.state.names")
-        clauses.append(versions.state_name.in_(list(filter.state.names)))
+        clauses.append(versions.state_name.in_(checks.bounded_texts(filter.state.names, "filter.state.names")))
     if filter.name_like:
         checks.bounded_text(filter.name_like, "filter.name_like", 500)
-        clauses.append(sa.func.lower(versions.name).contains(filter.name_like.lower(), autoescape=True))
+        checks.without_zeros(filter.name_like, "filter.name_like")
+        clauses.append(versions.folded_name.contains(filter.name_like.casefold(), autoescape=True))
     clauses += _tags(versions.tags, filter.tags)
     clauses += _times(runs.created_at, filter.created, "filter.created")
     clauses += _times(versions.start_time, filter.started, "filter.started")
@@ -81,7 +83,9 @@ def _ids(column: sa.ColumnElement[bytes], texts: Sequence[str], field: str) -> l
 
 def _tags(column: sa.ColumnElement[str], tags: v1.TagFilter) -> list[Clause]:
     for field, values in (("all", tags.all), ("any", tags.any), ("none", tags.none)):
-        checks.bounded_list(values, f"filter.tags.{field}", 100)
+        for index, tag in enumerate(checks.bounded_texts(values, f"filter.tags.{field}", TAGS_MAX)):
+            if "\n" in tag:
+                raise BadRequest("no tag has a line feed", field=f"filter.tags.{field}[{index}]")
     clauses = [_has(column, tag) for tag in tags.all]
     if tags.any:
         clauses.append(sa.or_(*(_has(column, tag) for tag in tags.any)))

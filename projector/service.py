@@ -8,7 +8,7 @@ from typing import Any
 from playhead import v1
 from playhead.exceptions import BadRequest, DeadlinePassed, MissingField, NotFound, RevisionNotReached, TooLarge
 from playhead.journal import checks
-from playhead.journal.encoding import SECOND_US, micros_of, text_of, timestamp
+from playhead.journal.encoding import SECOND_US, text_of, timestamp
 from playhead.journal.following import follow
 from playhead.journal.hub import Beyond, blocking
 from playhead.journal.journal import Journal
@@ -39,6 +39,7 @@ class RunsService:
         which = request.WhichOneof("flow")
         if which is None:
             raise MissingField("flow_id or name is required", field="flow")
+        checks.without_zeros(request.name, "name")
         value = checks.id_bytes(request.flow_id, "flow_id") if which == "flow_id" else request.name
         row = self._reads.flow(which, value, at)
         if row is None:
@@ -195,7 +196,7 @@ class RunsService:
 
     def _count(self, tables: RunTables, request: Any, clauses: list[Any]) -> v1.CountRunsResponse:
         at = self._moment(request.read_at)
-        width = micros_of(request.bucket_width) if request.HasField("bucket_width") else None
+        width = checks.duration(request.bucket_width, "bucket_width") if request.HasField("bucket_width") else None
         if width is not None and width < SECOND_US:
             raise BadRequest("at least 1 s", field="bucket_width")
         rows = self._reads.counts(tables, at, clauses, width)

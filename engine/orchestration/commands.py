@@ -15,7 +15,7 @@ from playhead.engine.orchestration.decide import Subject
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
 from playhead.journal.checks import bounded_bytes, bounded_list, bounded_text, id_bytes, optional_id
-from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
+from playhead.journal.encoding import SECOND_US, id_from, text_of
 from playhead.journal.record import Caller
 
 NAME_BYTES_MAX = 500
@@ -173,10 +173,10 @@ def pause(request: v1.PauseFlowRunRequest, caller: Caller, now: int) -> Propose:
     state.details.pause_reschedule = request.reschedule
     state.details.pause_key = request.pause_key
     if request.HasField("timeout"):
-        timeout = micros_of(request.timeout)
-        if timeout <= 0:
-            raise BadRequest("must be positive", field="timeout")
+        timeout = checks.duration(request.timeout, "timeout")
         until = now + timeout
+        if timeout <= 0 or until // SECOND_US > checks.SECONDS_MAX:
+            raise BadRequest("must be positive and end before the year 10,000", field="timeout")
         state.details.pause_timeout.seconds, state.details.pause_timeout.nanos = (
             until // SECOND_US,
             until % SECOND_US * 1_000,
@@ -216,7 +216,7 @@ def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:
         optional_id(getattr(spec, name), f"{field}.{name}")
     _check_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
     bounded_bytes(spec.parameters, f"{field}.parameters", PARAMETERS_BYTES_MAX)
-    bounded_text(spec.idempotency_key, f"{field}.idempotency_key", KEY_BYTES_MAX)
+    _check_key(spec.idempotency_key, f"{field}.idempotency_key", KEY_BYTES_MAX)
     bounded_text(spec.entrypoint, f"{field}.entrypoint", URL_BYTES_MAX)
     bounded_text(spec.flow_version, f"{field}.flow_version", NAME_BYTES_MAX)
     _check_run(spec, field)
@@ -274,7 +274,7 @@ def _check_details(state: v1.State, field: str) -> None:
             checks.micros(getattr(details, time), f"{field}.{time}")
     if details.HasField("cache_expiration") and not details.cache_key:
         raise BadRequest("needs a cache_key", field=f"{field}.cache_expiration")
-    bounded_text(details.cache_key, f"{field}.cache_key", CACHE_KEY_BYTES_MAX)
+    _check_key(details.cache_key, f"{field}.cache_key", CACHE_KEY_BYTES_MAX)
     bounded_text(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
     bounded_text(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
     optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
@@ -353,16 +353,15 @@ def _check_line(text: str, field: str, limit: int) -> None:
         raise BadRequest("must be one line of printable characters", field=field)
 
 
-def _check_key(text: str, field: str) -> None:
-    bounded_text(text, field, NAME_BYTES_MAX)
-    if "\x00" in text:
-        raise BadRequest("must not hold a zero character", field=field)
+def _check_key(text: str, field: str, limit: int = NAME_BYTES_MAX) -> None:
+    bounded_text(text, field, limit)
+    checks.without_zeros(text, field)
 
 
 def _check_lease(request: v1.ProposeStateRequest, subject: Subject) -> None:
     if subject is not Subject.FLOW_RUN or request.state.type != v1.RUNNING:
         raise BadRequest("only RUNNING of a flow run takes a lease", field="lease_ttl")
-    if not LEASE_MIN_US <= micros_of(request.lease_ttl) <= LEASE_MAX_US:
+    if not LEASE_MIN_US <= checks.duration(request.lease_ttl, "lease_ttl") <= LEASE_MAX_US:
         raise BadRequest("must be from 1 s to 1 day", field="lease_ttl")
 
 
