@@ -42,12 +42,12 @@ def test_closing_answers_everybody_who_waits(store: str) -> None:
     def work(seed: int) -> None:
         load = Load(seed)
         for asked in itertools.chain(load.opening(), load.commands()):
-            try:
-                submitted.append((asked, client.submit(*asked)))
-            except QueueFull:
-                submitted[-1][1].exception()
-            except ShuttingDown:
+            future = client.submit(*asked)
+            if future.done() and isinstance(future.exception(), ShuttingDown):
                 break
+            if future.done() and isinstance(future.exception(), QueueFull):
+                submitted[-1][1].exception()  # which waits
+            submitted.append((asked, future))
             if len(submitted) >= ENOUGH:
                 enough.set()
 
