@@ -7,7 +7,6 @@ A flow run of TASKS tasks is three events of its own and three for each task, so
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from statistics import median
 import grpc
 import uuid_utils
 
+from benchmarks.process import output
 from benchmarks.progress import Advance, Steps
 from benchmarks.servers import Server, playhead_server
 from playhead import v1
@@ -117,7 +117,7 @@ def _list(client: Client, read_at: v1.ReadAt) -> None:
 def _rebuild_s(database: Path) -> float:
     """Seconds that `playhead views rebuild` takes, the start of its process included."""
     command = [str(Path(sys.executable).with_name("playhead")), "views", "rebuild", "--database", str(database)]
-    return _ms(lambda: subprocess.run(command, check=True, capture_output=True)) / 1e3
+    return _ms(lambda: output(command, str(database.parent))) / 1e3
 
 
 def _ms(work: Callable[[], object]) -> float:

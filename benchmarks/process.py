@@ -22,7 +22,8 @@ import json, os, sys, time
 started = time.perf_counter()
 child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
 _, status, usage = os.wait4(child, 0)
-print(json.dumps([status, time.perf_counter() - started, usage.ru_maxrss / 1024]))
+print(json.dumps([time.perf_counter() - started, usage.ru_maxrss / 1024]))
+sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
@@ -32,7 +33,7 @@ def measure(steps: Steps, *, quick: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, steps.step("new processes", 2 * rounds) as advance:
         imports, starts = [], []
         for _ in range(rounds):
-            imports.append(float(_output([sys.executable, "-c", IMPORT], folder)))
+            imports.append(float(output([sys.executable, "-c", IMPORT], folder)))
             advance()
         for number in range(rounds):
             starts.append(_hello(f"{folder}/{number}"))
@@ -47,18 +48,17 @@ def home(folder: str) -> dict[str, str]:
     return {**kept, "PLAYHEAD_HOME": folder}
 
 
-def _hello(folder: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a whole `python hello.py`, its journal created on the way."""
-    output = _output([sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, str(HELLO)], folder)
-    status, seconds, megabytes = json.loads(output)
-    if status:
-        raise RuntimeError(f"{HELLO.name} ended with status {status}")
-    return seconds, megabytes
-
-
-def _output(command: list[str], folder: str) -> str:
-    """What a process printed; its log lines are shown only if it fails."""
+def output(command: list[str], folder: str) -> str:
+    """What a process with its home in `folder` printed. Raises with its log lines when it fails."""
     done = subprocess.run(command, capture_output=True, text=True, env=home(folder))
     if done.returncode:
         raise RuntimeError(f"{command!r} failed:\n{done.stderr}")
     return done.stdout
+
+
+def _hello(folder: str) -> tuple[float, float]:
+    """Seconds and peak megabytes of a whole `python hello.py`, its journal created on the way."""
+    seconds, megabytes = json.loads(
+        output([sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, str(HELLO)], folder)
+    )
+    return seconds, megabytes
