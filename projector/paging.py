@@ -49,7 +49,7 @@ def page_of(request: Any, moment: int | None) -> Page | None:
     try:
         token = request.page_token
         made_for, revision, key = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if not (type(revision) is type(key) is int and 0 <= revision < OPEN and 0 <= key < OPEN):
+        if not (type(revision) is type(key) is int and 0 <= key <= revision < OPEN):
             raise ValueError(token)
     except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise BadPageToken("not a token that this method gave", field="page_token") from error

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from playhead import v1
-from playhead.exceptions import BadRequest, DeadlinePassed, MissingField, NotFound, RevisionNotReached, TooLarge
+from playhead.exceptions import (
+    BadPageToken,
+    BadRequest,
+    DeadlinePassed,
+    MissingField,
+    NotFound,
+    RevisionNotReached,
+    TooLarge,
+)
 from playhead.journal import checks
 from playhead.journal.encoding import SECOND_US, text_of, timestamp
 from playhead.journal.following import follow
@@ -111,7 +119,7 @@ class RunsService:
         page = self._page(request)
         run_id = self._existing(request, page.revision)
         view = self._reads.tables.decisions
-        clauses = [view.c.decision.in_(list(request.decisions))] if request.decisions else []
+        clauses = [view.c.decision.in_(set(request.decisions))] if request.decisions else []
         rows, token = self._history(view, run_id, page, clauses)
         decisions = [decision_record(record, event) for record, event in rows]
         return v1.ListDecisionsResponse(meta=self._meta(page.revision), decisions=decisions, next_page_token=token)
@@ -134,10 +142,12 @@ class RunsService:
         self, run_id: bytes, is_task: bool, after: int, head: int, until_terminal: bool
     ) -> Iterator[v1.WatchRunResponse | Beyond]:
         read = self._watched_task_run if is_task else self._watched_flow_run
-        response = read(run_id, after or head)
         if not after:
+            response = read(run_id, head)
             yield response
-        if until_terminal and _status(response).state.type in TERMINAL:
+            if until_terminal and _status(response).state.type in TERMINAL:
+                return
+        elif until_terminal and self._is_terminal(run_id, is_task, after):
             return
         for step in follow(self._journal, after or head, stream=run_id):
             if isinstance(step, Beyond):
@@ -150,6 +160,11 @@ class RunsService:
                     yield response
                     if until_terminal and _status(response).state.type in TERMINAL:
                         return
+
+    def _is_terminal(self, run_id: bytes, is_task: bool, at: int) -> bool:
+        tables = self._reads.tables
+        row = self._reads.run(tables.task_runs if is_task else tables.flow_runs, run_id, at)
+        return row is not None and v1.RunStatus.FromString(row.status).state.type in TERMINAL
 
     def _watched_flow_run(self, run_id: bytes, at: int) -> v1.WatchRunResponse:
         return v1.WatchRunResponse(meta=self._meta(at), flow_run=self._flow_run(run_id, at))
@@ -233,8 +248,12 @@ class RunsService:
         return [(record, v1.Event.FromString(record.payload or b"")) for record in kept], token
 
     def _page(self, request: Any) -> Page:
-        page = page_of(request, None) or page_of(request, self._moment(request.read_at))
-        assert page is not None
+        page = page_of(request, None)
+        if page is None:
+            page = page_of(request, self._moment(request.read_at))
+            assert page is not None
+        elif page.revision > self._journal.head()[0]:
+            raise BadPageToken("of a revision that this journal has not reached", field="page_token")
         return page
 
     def _moment(self, read_at: v1.ReadAt) -> int:

@@ -145,7 +145,8 @@ def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
         sa.Column("valid_to", sa.BigInteger, nullable=False),
         sa.Column("state_type", sa.SmallInteger, nullable=False),
         sa.Column("state_name", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
+        # Case-folded, as filters compare it; lower() of SQLite knows no letters but those of English.
+        sa.Column("folded_name", sa.Text, nullable=False),
         # Each tag between two line feeds, which no tag can hold.
         sa.Column("tags", sa.Text, nullable=False),
         sa.Column("start_time", sa.BigInteger),

@@ -8,14 +8,16 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.stores import new_store, postgres_server, postgres_store, sqlite_store, store
 
 __all__ = ["new_store", "postgres_server", "postgres_store", "sqlite_store", "store"]
 
-# What an example costs depends on the disk; a failure prints what repeats it.
-settings.register_profile("playhead", deadline=None, print_blob=True)
+# What an example costs depends on the disk; a failure prints what repeats it; `new_store` makes a database per example.
+settings.register_profile(
+    "playhead", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("playhead")
 
 _home = pytest.StashKey[Path]()

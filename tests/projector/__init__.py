@@ -1,0 +1,1 @@
+"""The views: folds of the journal, now and at any revision, on both databases."""
