@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,10 @@ from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Recorded
 from playhead.engine.execution.ids import new_id, task_run_id
 from playhead.runs import TaskRun
+
+INPUTS_MAX = 1_000
+
+logger = logging.getLogger("playhead.engine")
 
 Lineage = Mapping[str, list[v1.TaskInput]]
 
@@ -68,8 +73,13 @@ def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:
     )
     if call.task.retry.retries:
         spec.retry.CopyFrom(call.task.retry)
+    left = INPUTS_MAX
     for name, inputs in lineage.items():
-        spec.inputs[name].inputs.extend(inputs)
+        if left > 0:
+            spec.inputs[name].inputs.extend(inputs[:left])
+        left -= len(inputs)
+    if left < 0:
+        logger.debug("Task run %r has %d inputs more than are recorded.", run.name, -left)
     return spec
 
 

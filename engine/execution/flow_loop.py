@@ -33,11 +33,18 @@ from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.inputs import resolve_to_states, wait_for
 from playhead.engine.execution.leases import LeaseKeeper
 from playhead.engine.execution.names import random_name, resolve_name
-from playhead.engine.execution.outcomes import stored, timed_out
+from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.execution.proposals import propose
-from playhead.engine.execution.translation import TYPE_OF, datetime_of, message_of, state_of
+from playhead.engine.execution.translation import (
+    NAME_BYTES_MAX,
+    TYPE_OF,
+    bounded_line,
+    datetime_of,
+    message_of,
+    state_of,
+)
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import ParameterTypeError
 from playhead.logging.loggers import RunLogger, flow_run_logger
@@ -74,7 +81,9 @@ def flow_loop(call: FlowCall) -> Loop[State[Any]]:
         return (yield from _refuse(call, run, error, logger))
     if call.flow.flow_run_name is not None and call.existing is None:
         with context:
-            run.name = resolve_name(call.flow.flow_run_name, run.parameters, "flow_run_name")
+            run.name = bounded_line(
+                resolve_name(call.flow.flow_run_name, run.parameters, "flow_run_name"), NAME_BYTES_MAX
+            )
     with nullcontext(Termination()) if call.parent else capture_sigterm() as termination:
         return (yield from _orchestrate(call, context, termination))
 
@@ -107,8 +116,10 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
         if response.state.type == v1.CANCELLING:
             return (yield from _cancel(call, run, logger))
     except Abort as abort:
+        context.task_runner.abandon()
         return (yield from _stop(call, run, abort, logger))
     except Pause as pause:
+        context.task_runner.abandon()
         logger.info("Currently paused and suspending execution.")
         return _paused(pause, run)
     except GeneratorExit:
@@ -153,7 +164,7 @@ def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop
         context.task_runner.abandon()
         return timed_out(flow.timeout_seconds, "Flow")
     except Exception as error:
-        logger.exception("Encountered exception during execution:")
+        logger.exception("Encountered exception during execution:", exc_info=from_user_code(error))
         state = exception_to_failed_state(error, "Flow run encountered an exception.")
     finally:
         TaskRunContext.show(outer_task)

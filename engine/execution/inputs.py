@@ -23,7 +23,6 @@ from playhead.utilities.annotations import BaseAnnotation, allow_failure, opaque
 
 _SCALARS = (str, int, float, bool, type(None), bytes, bytearray, complex, range, slice, type)
 _PLAIN = frozenset({*_SCALARS, date, datetime, timedelta, Decimal, UUID})
-INPUTS_MAX = 1_000
 
 Visitor = Callable[[Any, bool], Any]
 

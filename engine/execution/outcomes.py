@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from playhead import v1
@@ -12,6 +13,8 @@ from playhead.exceptions import SerializationError
 from playhead.logging.loggers import RunLogger
 from playhead.results import ResultStore, StoredResult
 from playhead.states import Failed, State, StateType, Unstored, exception_to_failed_state
+
+_HERE = Path(__file__).parent
 
 
 def timed_out(seconds: float, kind: str) -> State[Any]:
@@ -42,6 +45,14 @@ def stored(state: State[Any], definition: Definition, logger: RunLogger) -> tupl
         message.details.untrackable_result = True
     state.data = StoredResult(result, state.data)
     return state, message
+
+
+def from_user_code(error: BaseException) -> BaseException:
+    """The exception with a traceback that begins in the user's function, not in the drivers that called it."""
+    traceback = error.__traceback__
+    while traceback is not None and Path(traceback.tb_frame.f_code.co_filename).parent == _HERE:
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback) if traceback is not None else error
 
 
 def _is_kept(state: State[Any], definition: Definition) -> bool:

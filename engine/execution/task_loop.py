@@ -10,6 +10,7 @@ anything else goes wrong  -> CRASHED, and the error goes on
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,9 +23,17 @@ from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
 from playhead.engine.execution.names import resolve_name
-from playhead.engine.execution.outcomes import stored, timed_out
+from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
 from playhead.engine.execution.proposals import propose
-from playhead.engine.execution.translation import TYPE_OF, datetime_of, state_of, timestamp_of
+from playhead.engine.execution.translation import (
+    NAME_BYTES_MAX,
+    TYPE_OF,
+    bounded,
+    bounded_line,
+    datetime_of,
+    state_of,
+    timestamp_of,
+)
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import UpstreamTaskError
 from playhead.futures import PlayheadFuture
@@ -39,6 +48,8 @@ from playhead.states import (
     exception_to_failed_state,
     return_value_to_state,
 )
+
+CACHE_KEY_BYTES_MAX = 2_000
 
 
 def task_loop(call: TaskCall) -> Loop[State[Any]]:
@@ -73,7 +84,8 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
 def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logger: RunLogger) -> Loop[State[Any]]:
     task, run = call.task, call.task_run
     if task.task_run_name is not None:
-        run.name = resolve_name(task.task_run_name, context.parameters, "task_run_name")
+        name = resolve_name(task.task_run_name, context.parameters, "task_run_name")
+        run.name = bounded_line(name, NAME_BYTES_MAX)
         logger.extra = {**(logger.extra or {}), "task_run_name": run.name}
     running = v1.State(type=v1.RUNNING)
     cache_key = _cache_key(call, context, running, logger)
@@ -116,7 +128,7 @@ def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop
         logger.exception("Encountered exception during execution:")
         state = timed_out(task.timeout_seconds, "Task")
     except Exception as error:
-        logger.exception("Encountered exception during execution:")
+        logger.exception("Encountered exception during execution:", exc_info=from_user_code(error))
         state = exception_to_failed_state(error, "Task run encountered an exception")
     else:
         state = return_value_to_state(value)
@@ -170,10 +182,13 @@ def _cache_key(call: TaskCall, context: TaskRunContext, running: v1.State, logge
     key = call.task.cache_key_fn(context, context.parameters)
     if key is None:
         return ""
-    running.details.cache_key = str(key)
+    key = str(key)
+    if bounded(key, CACHE_KEY_BYTES_MAX) != key:
+        key = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+    running.details.cache_key = key
     refresh = call.task.refresh_cache
     running.details.refresh_cache = settings.flag("PLAYHEAD_TASKS_REFRESH_CACHE") if refresh is None else refresh
-    return str(key)
+    return key
 
 
 def _insert_into_cache(call: TaskCall, message: v1.State, cache_key: str) -> None:

@@ -14,6 +14,10 @@ from playhead import v1
 from playhead.results import StoredResult
 from playhead.states import State, StateDetails, StateType
 
+NAME_BYTES_MAX = 500
+STATE_NAME_BYTES_MAX = 200
+MESSAGE_BYTES_MAX = 20_000
+
 NUMBER_OF = {kind: v1.StateType.Value(kind.value) for kind in StateType}
 TYPE_OF: dict[int, StateType] = {number: kind for kind, number in NUMBER_OF.items()}
 
@@ -35,7 +39,9 @@ def state_of(message: v1.State, task_run_id: str | None = None, flow_run_id: str
 
 def message_of(state: State[object], result: v1.Result | None = None) -> v1.State:
     """A state as it is proposed. `result` is the stored form of its data."""
-    message = v1.State(type=NUMBER_OF[state.type], name=state.name, message=state.message or "")
+    message = v1.State(type=NUMBER_OF[state.type], name=bounded_line(state.name, STATE_NAME_BYTES_MAX))
+    if state.message:
+        message.message = bounded(state.message, MESSAGE_BYTES_MAX)
     if result is not None:
         message.result.CopyFrom(result)
     details = state.state_details
@@ -50,6 +56,17 @@ def message_of(state: State[object], result: v1.Result | None = None) -> v1.Stat
     if details.retriable is not None:
         message.details.retriable = details.retriable
     return message
+
+
+def bounded(text: str, bytes_max: int) -> str:
+    """The text, cut where it is longer than is accepted; what can not be encoded is replaced."""
+    data = text.encode(errors="replace")
+    return text if len(data) <= bytes_max and data.isascii() else data[:bytes_max].decode(errors="ignore")
+
+
+def bounded_line(text: str, bytes_max: int) -> str:
+    """The same, on one line."""
+    return bounded(text if text.isprintable() else " ".join(text.split()), bytes_max)
 
 
 def datetime_of(timestamp: Timestamp) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from playhead import v1
@@ -165,6 +166,16 @@ class Flow(Generic[P, R]):
         """Decorator: call `fn(flow, flow_run, state)` whenever a run starts."""
         self.on_running_hooks.append(fn)
         return fn
+
+    def __get__(self, instance: object, owner: type | None = None) -> Flow[P, R]:
+        """A flow that is a method: bound to its instance, as functions are."""
+        function = self.fn
+        if not hasattr(function, "__get__") or (instance is None and inspect.isfunction(function)):
+            return self
+        bound = copy(self)
+        bound.fn = function.__get__(instance, owner)
+        bound.signature = Signature(bound.fn, "flow")
+        return bound
 
     def __repr__(self) -> str:
         return f"Flow(name={self.name!r})"

@@ -278,3 +278,15 @@ def test_the_context_is_the_flow_runs_own(service: Service) -> None:
     assert sorted(n for n, _ in results) == list(range(10))
     assert len({run_id for _, run_id in results}) == 10
     assert FlowRunContext.get() is None
+
+
+def test_methods_can_be_flows(service: Service) -> None:
+    class Scale:
+        def __init__(self, factor: int) -> None:
+            self.factor = factor
+
+        @flow
+        def times(self, n: int) -> int:
+            return n * self.factor
+
+    assert Scale(3).times("2") == 6

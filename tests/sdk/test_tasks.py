@@ -196,3 +196,45 @@ def test_the_task_context(service: Service) -> None:
 
     assert looking() == (("look", {"n": 1}), ("look", {"n": 2}))
     assert TaskRunContext.get() is None
+
+
+def test_what_is_longer_than_the_service_accepts_is_cut(service: Service) -> None:
+    @task(task_run_name="{text}", cache_key_fn=lambda context, parameters: parameters["text"])
+    def verbose(text: str) -> None:
+        raise ValueError(text)
+
+    @task
+    def gather(values: list[int]) -> int:
+        return len(values)
+
+    @flow
+    def bounds() -> int:
+        assert verbose("line\n" * 100_000, return_state=True).is_failed()
+        assert verbose("é\ud800" * 1_000, return_state=True).is_failed()
+        return gather([echo.submit(1)] * 1_001)  # type: ignore[no-any-return]  # tasks answer Any
+
+    assert bounds() == 1_001
+    runs = service.task_runs(service.flow_runs("bounds")[-1].spec.id)
+    long_name, strange_name = (run.status.name for run in runs if run.spec.task_key.endswith("verbose"))
+    assert long_name.startswith("line line line")
+    assert strange_name.startswith("é?é?")
+    gathering = next(run for run in runs if run.spec.name.startswith("gather"))
+    assert len(gathering.spec.inputs["values"].inputs) == 1_000
+
+
+def test_the_traceback_of_a_failure_begins_in_the_users_function(service: Service) -> None:
+    @task
+    def failing() -> None:
+        raise ValueError("here")
+
+    @flow
+    def tracing() -> list[str]:
+        error = failing(return_state=True).result(raise_on_failure=False)
+        frames = []
+        traceback = error.__traceback__
+        while traceback is not None:
+            frames.append(traceback.tb_frame.f_code.co_name)
+            traceback = traceback.tb_next
+        return frames
+
+    assert tracing() == ["failing"]
