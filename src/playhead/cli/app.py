@@ -18,6 +18,8 @@ class Root(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
         except Exception as error:
             errors.report(error, as_json=isinstance(ctx.obj, Options) and ctx.obj.json)
             raise typer.Exit(1) from error

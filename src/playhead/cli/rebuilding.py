@@ -7,7 +7,6 @@ from typing import Any
 import typer
 
 from playhead import v1
-from playhead.cli.moments import moment
 from playhead.cli.output import Cell, print_json, print_table, shortened
 from playhead.cli.progress import progress_bar
 from playhead.cli.session import Session
@@ -20,9 +19,11 @@ ID_COLUMNS = ("run_id", "flow_id", "task_run_id", "flow_run_id")
 DIFFERENCE_COLUMNS = ("view", "row", "revision", "key", "live", "rebuilt")
 
 
-def show_rebuild(session: Session, check: bool, as_of: str | None) -> None:
+def show_rebuild(session: Session, check: bool) -> None:
     """Rebuild or only compare, and print what differed. Exit status 1 when only compared, and something differs."""
-    read_at = moment(as_of, "--as-of")
+    read_at = session.read_at
+    if read_at.WhichOneof("at") is not None and not check:
+        raise typer.BadParameter("only with --check: live views are of now.", param_hint="--as-of")
     journal: Journal = session.open_journal()
     try:
         with progress_bar("comparing" if check else "rebuilding") as progress:

@@ -1,0 +1,1 @@
+"""The command line, on real journals and a real server."""

@@ -1,0 +1,89 @@
+"""What goes wrong is one line, a next step, and an exit status: 1 for an answer, 2 for the command line itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from playhead import v1
+from playhead.cli.app import app
+from playhead.cli.errors import next_step
+from tests.cli.conftest import Shell
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("flow-run", "inspect", "nobody"), "Error: No flow run is named 'nobody'"),
+        (("flow-run", "inspect", "00000000-0000-7000-8000-000000000000"), "Error: No flow run 00000000-"),
+        (("flow-run", "inspect", "00000000-0000-7000-8000-00000000000x"), "is not a canonical lower-case UUID"),
+        (("flow-run", "ls", "--as-of", "999"), "Error: The head is revision 19."),
+        (("journal", "head", "--as-of", "999"), "Error: The head is revision 19."),
+        (("journal", "tail", "--stream", "x"), "filter.stream: "),
+        (("flow-run", "diff", "renamed", "--from", "14", "--to", "13"), "to: 13 is before 14"),
+        (("flow-run", "ls", "--api-url", "grpc://127.0.0.1:1"), "give one of the two"),
+    ],
+)
+def test_an_error_is_one_line(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    error = shell.error(*arguments)
+    assert said in error
+    assert "Traceback" not in error
+    assert len(error.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("flow-run", "ls", "--as-of", "the day before"),
+        ("flow-run", "ls", "--as-of", "1000000000000d ago"),
+        ("flow-run", "ls", "--state", "failed", "--state", "AwaitingRetry"),
+        ("flow-run", "ls", "--limit", "0"),
+        ("flow-run", "decisions", "renamed", "--only", "perhaps"),
+        ("flow-run", "diff", "renamed", "--from", "never"),
+        ("server", "start", "--port", "99999"),
+        ("server", "start", "--port", "0", "--uds", "x"),
+        ("server", "start", "--log-level", "loud"),
+        ("nothing",),
+    ],
+)
+def test_a_command_line_that_can_not_be_understood_is_status_2(shell: Shell, arguments: tuple[str, ...]) -> None:
+    assert "Traceback" not in shell.error(*arguments, status=2)
+
+
+def test_with_json_an_error_is_json_too(shell: Shell) -> None:
+    document = json.loads(shell.error("flow-run", "inspect", "nobody", "--json"))
+    assert document["error"].keys() == {"reason", "message", "facts", "next_step"}
+    assert document["error"]["reason"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "command", [("flow-run", "ls"), ("journal", "verify"), ("views", "rebuild"), ("journal", "tail")]
+)
+def test_looking_makes_no_journal(tmp_path: Path, command: tuple[str, ...]) -> None:
+    path = tmp_path / "none.db"
+    result = CliRunner().invoke(app, [*command, "--database", str(path)])
+    assert result.exit_code == 1
+    assert f"Error: There is no journal at {path}" in result.stderr
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    path.write_bytes(b"dear diary, " * 200)
+    result = CliRunner().invoke(app, ["flow-run", "ls", "--database", str(path)])
+    assert result.exit_code == 1
+    assert f"Error: {path} is not an SQLite database" in result.stderr
+
+
+def test_what_needs_the_database_is_not_done_through_a_server() -> None:
+    result = CliRunner().invoke(app, ["views", "rebuild", "--api-url", "grpc://127.0.0.1:1"])
+    assert result.exit_code == 1
+    assert "--database" in result.stderr
+
+
+def test_next_steps_are_of_reasons_that_exist() -> None:
+    assert next_step(v1.NOT_FOUND)
+    assert next_step(v1.REASON_UNSPECIFIED) == ""
