@@ -30,7 +30,7 @@ from playhead.engine.execution.definitions import FlowDefinition
 from playhead.engine.execution.effects import Ask, CallUser, Loop, RunTimedOut
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.ids import new_id
-from playhead.engine.execution.inputs import resolve_to_states, wait_for
+from playhead.engine.execution.inputs import resolve_to_states
 from playhead.engine.execution.leases import LeaseKeeper
 from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
@@ -168,7 +168,7 @@ def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop
         state = exception_to_failed_state(error, "Flow run encountered an exception.")
     finally:
         TaskRunContext.show(outer_task)
-    yield from wait_for(progress.outstanding())
+    yield from progress.drain()
     context.task_runner.close()
     progress.check()
     if state is not None:

@@ -7,6 +7,8 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
+from playhead.engine.execution.effects import Loop
+from playhead.engine.execution.inputs import wait_for
 from playhead.futures import PlayheadFuture
 from playhead.states import Completed, State, StateGroup
 
@@ -24,9 +26,10 @@ class FlowProgress:
 
     def __init__(self) -> None:
         self.stop: BaseException | None = None
-        self.completed = 0
-        self.failures: list[PlayheadFuture[Any]] = []
-        self._outstanding: set[PlayheadFuture[Any]] = set()
+        self._failures: dict[int, PlayheadFuture[Any]] = {}
+        # One entry for each call. What is done to these is atomic: a lock here would be fought over by all workers.
+        self._calls: list[None] = []
+        self._outstanding: dict[int, PlayheadFuture[Any]] = {}
         self._lock = threading.Lock()
         self._makers: OrderedDict[int, tuple[Any, str]] = OrderedDict()
 
@@ -37,19 +40,21 @@ class FlowProgress:
 
     def submitted(self, future: PlayheadFuture[Any]) -> None:
         """A call was submitted."""
-        with self._lock:
-            self._outstanding.add(future)
+        self._calls.append(None)
+        self._outstanding[id(future)] = future
         future.add_done_callback(self._ended)
 
-    def outstanding(self) -> list[PlayheadFuture[Any]]:
-        """The submitted calls that have not ended."""
-        with self._lock:
-            return list(self._outstanding)
+    def drain(self) -> Loop[None]:
+        """Wait until all submitted calls, and those that they submit, have ended."""
+        while waited := list(self._outstanding.values()):
+            yield from wait_for(waited)
+            for future in waited:
+                self._ended(future)
 
     def called(self, state: State[Any], run_id: str) -> None:
         """A direct call has ended; the flow has its result or its exception."""
         if state.is_completed():
-            self.completed += 1
+            self._calls.append(None)
             self.remember(state, run_id)
 
     def remember(self, state: State[Any], run_id: str) -> None:
@@ -75,27 +80,29 @@ class FlowProgress:
         return run_id if held is value and not is_untrackable(value) else None
 
     def verdict(self) -> State[Any]:
-        """The final state of a flow that returned nothing: it fails when a submitted call failed and nobody has seen
-        it.
+        """The final state of a flow that returned nothing.
+
+        It fails when a submitted call failed and nobody has seen it.
         """
-        unseen = [future.state for future in self.failures if not future.failure_seen]
-        total = self.completed + len(unseen)
+        unseen = [future.state for future in self._failures.values() if not future.failure_seen]
+        total = len(self._calls) - len(self._failures) + len(unseen)
         if not total:
             return Completed()
         if not unseen:
             return Completed(message="All states completed.")
-        return StateGroup([*unseen, *[_ENDED_WELL] * self.completed]).judge().fresh_copy(data=unseen)
+        return StateGroup([*unseen, *[_ENDED_WELL] * (total - len(unseen))]).judge().fresh_copy(data=unseen)
 
     def _ended(self, future: PlayheadFuture[Any]) -> None:
+        """A submitted call has ended.
+
+        Called by its worker, and again by whoever waited for it: whichever comes first.
+        """
         error = future.error()
-        with self._lock:
-            self._outstanding.discard(future)
-            if error is not None:
-                self.stop = self.stop or error
-            elif future.state.is_completed():
-                self.completed += 1
-            else:
-                self.failures.append(future)
+        if error is not None:
+            self.stop = self.stop or error
+        elif not future.state.is_completed():
+            self._failures[id(future)] = future
+        self._outstanding.pop(id(future), None)
 
 
 def is_untrackable(value: object) -> bool:
