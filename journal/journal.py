@@ -15,7 +15,7 @@ from playhead import v1
 from playhead.journal import sql
 from playhead.journal.append import Append
 from playhead.journal.database import Database, newer
-from playhead.journal.errors import JournalError, NotAJournal
+from playhead.journal.errors import CorruptRecord, JournalError, NotAJournal
 from playhead.journal.hub import Hub
 from playhead.journal.lru import Lru
 from playhead.journal.merkle import Tree
@@ -51,7 +51,9 @@ class Journal:
     def head(self) -> tuple[int, int]:
         """The last revision and when it was recorded, in microseconds since the Unix epoch."""
         with self.database.reading() as connection:
-            row = connection.exec_driver_sql(sql.SELECT_HEAD).one()
+            row = connection.exec_driver_sql(sql.SELECT_HEAD).first()
+        if row is None:
+            raise CorruptRecord("Revision 1 is missing: the journal's events were removed.", revision=1)
         return row[0], row[1]
 
     def root(self, size: int) -> bytes:
@@ -68,7 +70,10 @@ class Journal:
         with self.database.reading() as connection:
             while low < high:
                 middle = (low + high + 1) // 2
-                if connection.exec_driver_sql(statement, (middle,)).scalar_one() <= time_us:
+                recorded_at = connection.exec_driver_sql(statement, (middle,)).scalar_one_or_none()
+                if recorded_at is None:
+                    raise CorruptRecord(f"Revision {middle} is missing.", revision=middle)
+                if recorded_at <= time_us:
                     low = middle
                 else:
                     high = middle - 1
@@ -120,7 +125,12 @@ class Journal:
 
     def _node(self, connection: sa.Connection, level: int, position: int) -> bytes:
         text, values = (sql.SELECT_NODE, (level, position)) if level else (sql.SELECT_LEAF, (position + 1,))
-        return bytes(connection.exec_driver_sql(self.database.statement(text), values).scalar_one())
+        node = connection.exec_driver_sql(self.database.statement(text), values).scalar_one_or_none()
+        if node is None:
+            raise CorruptRecord(
+                f"Node ({level}, {position}) of the Merkle tree is missing.", revision=(position + 1) << level
+            )
+        return bytes(node)
 
     def _found(self) -> bytes:
         """The journal's id. In a new database: make the tables and append the first event."""

@@ -11,6 +11,7 @@ from playhead.journal.encoding import text_of, timestamp
 from playhead.journal.following import Progress, follow
 from playhead.journal.hub import Beyond, blocking
 from playhead.journal.journal import PAGE_EVENTS_MAX, Journal
+from playhead.journal.payload import event_of
 from playhead.journal.record import Record
 
 MESSAGE_BYTES_MAX = 1 << 20
@@ -108,7 +109,7 @@ def journal_event(record: Record) -> v1.JournalEvent:
         actor=record.actor,
         request_id=text_of(record.request_id) if record.request_id else "",
         request_seq=record.request_seq,
-        event=v1.Event.FromString(record.payload) if record.payload is not None else None,
+        event=event_of(record) if record.payload is not None else None,
         leaf_hash=record.leaf,
         salt=record.salt or b"",
     )

@@ -15,10 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from playhead import v1
 from playhead.journal import sql as journal_sql
 from playhead.journal.errors import CorruptRecord, NewerDatabase, NotAJournal
 from playhead.journal.journal import Journal
+from playhead.journal.payload import event_of
 from playhead.journal.record import Record, record_of
 from playhead.projector.fold import VIEWS_VERSION, Fold
 from playhead.projector.sql import made_of, views
@@ -119,9 +119,7 @@ def fold_into(prefix: str, records: Sequence[Record], journal: Journal, cursor: 
     """Fold records into the tables under a prefix."""
     fold = Fold(prefix)
     for record in records:
-        if record.payload is None:
-            raise CorruptRecord(f"Revision {record.revision} has no payload.", revision=record.revision)
-        fold.apply(record, v1.Event.FromString(record.payload))
+        fold.apply(record, event_of(record))
 
     def write(text: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:

@@ -19,6 +19,7 @@ from typing import Any
 
 from playhead import v1
 from playhead.journal.encoding import bytes_of, micros_of
+from playhead.journal.errors import NewerDatabase
 from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
@@ -28,7 +29,7 @@ VIEWS_VERSION = 1
 Write = Callable[[str, Sequence[Sequence[Any]]], None]
 
 
-class UnknownEvent(Exception):
+class UnknownEvent(NewerDatabase):
     """An event of a kind this version does not know: the journal was written by a newer one. Upgrade, do not guess."""
 
 
@@ -96,7 +97,10 @@ class Fold:
         """Fold one event. `event` is the record's payload."""
         folding = FOLDINGS.get(record.kind)
         if folding is None:
-            raise UnknownEvent(f"Revision {record.revision} is of the unknown kind {record.kind!r}: upgrade Playhead.")
+            raise UnknownEvent(
+                f"Revision {record.revision} is of the unknown kind {record.kind!r}: upgrade Playhead.",
+                revision=record.revision,
+            )
         folding(self, record, event)
 
     def flush(self, write: Write) -> None:

@@ -20,6 +20,7 @@ from playhead.journal.encoding import SECOND_US, text_of, timestamp
 from playhead.journal.following import follow
 from playhead.journal.hub import Beyond, blocking
 from playhead.journal.journal import Journal
+from playhead.journal.payload import event_of
 from playhead.journal.record import Record, record_of
 from playhead.projector.filters import flow_run_clauses, state_types, task_run_clauses
 from playhead.projector.paging import PAGE_BYTES_MAX, Page, page_of
@@ -245,7 +246,7 @@ class RunsService:
         rows = self._reads.history(view, run_id, page.revision, page.key, page.size + 1, clauses)
         kept = _fitting([record_of(row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
         token = page.next_token(kept[-1].revision) if len(kept) < len(rows) else ""
-        return [(record, v1.Event.FromString(record.payload or b"")) for record in kept], token
+        return [(record, event_of(record)) for record in kept], token
 
     def _page(self, request: Any) -> Page:
         page = page_of(request, None)
@@ -284,7 +285,7 @@ def changes_run(record: Record) -> bool:
     """Whether an event changed its run: a refusal that kept the state does not."""
     if record.kind != "state_proposed" or record.payload is None:
         return True
-    return v1.Event.FromString(record.payload).state_proposed.HasField("status")
+    return event_of(record).state_proposed.HasField("status")
 
 
 def status_of(event: v1.Event) -> v1.RunStatus:
