@@ -28,7 +28,8 @@ class Difference:
     """One row of a live view that is not what the journal says.
 
     `missing`: the journal says there is such a row, `rebuilt` has it; `surplus`: it says there is none, `live` has it;
-    `different`: `live` and `rebuilt` have the columns that differ. `revision` is that of the event that made the row.
+    `different`: `live` and `rebuilt` have the columns that differ. `revision` is that of the event that made the row; 0
+    when the whole table has other columns than it should, as one that is missing or of another version has.
     """
 
     view: str
@@ -87,6 +88,10 @@ def _differences(journal: Journal, prefix: str, at: int, limit: int) -> Iterator
     """What differs between the live views, as of `at`, and those under `prefix`, which end there."""
     with journal.database.reading() as connection:
         for live, rebuilt in zip(made_of().all, made_of(prefix).all, strict=True):
+            unlike = _unlike(connection, live)
+            if unlike is not None:
+                yield unlike
+                continue
             for row in connection.execute(sql.missing_in(rebuilt, live, at, limit)):
                 yield _whole(live, "missing", {}, _values(rebuilt, row))
             for row in connection.execute(sql.missing_in(live, rebuilt, at, limit)):
@@ -94,6 +99,16 @@ def _differences(journal: Journal, prefix: str, at: int, limit: int) -> Iterator
             for row in connection.execute(sql.differing(live, rebuilt, at, limit)):
                 width = len(live.columns)
                 yield _different(live, _values(live, row[:width]), _values(live, row[width:]))
+
+
+def _unlike(connection: sa.Connection, table: sa.Table) -> Difference | None:
+    """What to say of a live table that is missing or was made by another version: its rows can not be compared."""
+    inspector = sa.inspect(connection)
+    found = [column["name"] for column in inspector.get_columns(table.name)] if inspector.has_table(table.name) else []
+    wanted = [column.name for column in table.columns]
+    if found == wanted:
+        return None
+    return Difference(table.name, "different", 0, {}, {"columns": found}, {"columns": wanted})
 
 
 def _whole(table: sa.Table, what: What, live: dict[str, object], rebuilt: dict[str, object]) -> Difference:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, LIST_FLOW_RUNS
-from playhead.journal.errors import CorruptRecord
+from playhead.journal.errors import CorruptRecord, JournalError
 from playhead.projector.building import REBUILD_PREFIX
 from playhead.projector.reads import all_rows
 from playhead.projector.sql import OPEN, made_of
@@ -24,8 +24,8 @@ TAMPERINGS: dict[str, tuple[str, tuple[str, str, int, set[str]]]] = {
         ("flow_run_versions", "different", 14, {"state_name", "state_type"}),
     ),
     "an older version changed": (
-        "UPDATE flow_run_versions SET name = 'other' WHERE valid_from = 4",
-        ("flow_run_versions", "different", 4, {"name"}),
+        "UPDATE flow_run_versions SET tags = '' WHERE valid_from = 4",
+        ("flow_run_versions", "different", 4, {"tags"}),
     ),
     "a version closed": (
         f"UPDATE task_run_versions SET valid_to = 10 WHERE valid_from = 7 AND valid_to = {OPEN}",
@@ -89,6 +89,30 @@ def test_a_difference_has_both_values(history: History) -> None:
         {"name": "spy"},
         {"name": "report"},
     )
+
+
+def test_tables_that_are_missing_or_of_another_version_are_told_and_replaced(history: History) -> None:
+    tampering = Tampering(history.journal, history.journal.database.connect_writer())
+    tampering.connection.execute("DROP TABLE decisions")
+    tampering.connection.execute("ALTER TABLE states RENAME COLUMN name TO called")
+    missing, renamed = rebuild_views(history.journal).differences
+    assert (missing.view, missing.revision, missing.live) == ("decisions", 0, {"columns": []})
+    assert (renamed.view, renamed.live["columns"]) == ("states", ["revision", "run_id", "type", "called"])
+    assert compare_views(history.journal).differences == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("UPDATE events SET payload = ? WHERE revision = 9", v1.CORRUPT_RECORD),
+        ("UPDATE events SET kind = 'of_the_future' WHERE payload <> ? AND revision = 9", v1.NEWER_DATABASE),
+    ],
+)
+def test_an_event_that_can_not_be_read_is_named(history: History, statement: str, reason: int) -> None:
+    Tampering.with_journal(history.journal).run(statement, b"\xff\xff")
+    with pytest.raises(JournalError) as fault:
+        rebuild_views(history.journal)
+    assert (fault.value.reason, fault.value.facts["revision"]) == (reason, "9")
 
 
 def test_writers_and_readers_go_on_while_views_are_rebuilt_and_after_it(history: History) -> None:
