@@ -47,7 +47,7 @@ def report_crash(
 
 
 class Termination:
-    """Whether SIGTERM was received."""
+    """Whether SIGTERM was received while a flow run was executed."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -57,25 +57,47 @@ class Termination:
         return error if self.signal is None else TerminationSignal(self.signal)
 
 
+class _SignalHandler:
+    """The process's handler of SIGTERM, in force while at least one flow run is executed in the main thread."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Termination] = []
+        self._before: Any = signal.SIG_DFL
+
+    def enter(self, listener: Termination) -> None:
+        if not self._listeners:
+            self._before = signal.signal(signal.SIGTERM, self._receive) or signal.SIG_DFL
+        self._listeners.append(listener)
+
+    def leave(self, listener: Termination) -> None:
+        self._listeners.remove(listener)
+        if not self._listeners:
+            signal.signal(signal.SIGTERM, self._before)
+            if listener.signal is not None:
+                os.kill(os.getpid(), listener.signal)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        for listener in self._listeners:
+            listener.signal = number
+        raise TerminationSignal(number)
+
+
+_handler = _SignalHandler()
+
+
 @contextmanager
 def capture_sigterm() -> Iterator[Termination]:
     """SIGTERM raises `TerminationSignal` inside; once that was reported, the signal takes the way it would have taken.
 
-    Only the main thread receives signals: elsewhere, nothing changes.
+    Only the main thread receives signals: elsewhere, nothing changes. Flow runs that are executed beside each other in
+    one event loop share the handler.
     """
     termination = Termination()
     if threading.current_thread() is not threading.main_thread():
         yield termination
         return
-
-    def terminate(number: int, _: FrameType | None) -> None:
-        termination.signal = number
-        raise TerminationSignal(number)
-
-    before = signal.signal(signal.SIGTERM, terminate) or signal.SIG_DFL
+    _handler.enter(termination)
     try:
         yield termination
     finally:
-        signal.signal(signal.SIGTERM, before)
-        if termination.signal is not None:
-            os.kill(os.getpid(), termination.signal)
+        _handler.leave(termination)

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN
+from playhead.context import tags
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Hook, NameSource, Recorded
 from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
@@ -256,9 +257,10 @@ def run_existing_flow_run(flow_run_id: str) -> State[Any]:
     run.flow_id, run.flow_version = recorded.spec.flow_id, recorded.spec.flow_version or None
     run.parent_task_run_id = recorded.spec.parent_task_run_id or None
     call = FlowCall(found, parameters, client, existing=run)
-    if found.isasync:
-        return run_coroutine(drive_async(call_loop(call), client))
-    return drive_sync(call_loop(call), client)
+    with tags(*run.tags):
+        if found.isasync:
+            return run_coroutine(drive_async(call_loop(call), client))
+        return drive_sync(call_loop(call), client)
 
 
 async def _call_async(call: FlowCall, return_state: bool) -> Any:

@@ -170,6 +170,29 @@ def test_a_process_that_is_asked_to_end_reports_its_run(
     assert {task_run.status.state.name for task_run in service.task_runs(run.spec.id)} <= {"Crashed"}
 
 
+def test_flows_beside_each_other_leave_the_signal_handler_as_it_was(service: Service) -> None:
+    first_may_end = asyncio.Event()
+
+    @flow
+    async def first() -> None:
+        await first_may_end.wait()
+
+    @flow
+    async def second() -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        running = asyncio.ensure_future(first())
+        await second()
+        assert signal.getsignal(signal.SIGTERM) is not before
+        first_may_end.set()
+        await running
+
+    before = signal.getsignal(signal.SIGTERM)
+    asyncio.run(main())
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 class TestCancellation:
     def test_a_cancelled_run_stops_at_its_next_call(self, service: Service) -> None:
         hooks, after = [], []

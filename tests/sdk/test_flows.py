@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from playhead.exceptions import (
     ParameterTypeError,
     ReservedArgumentError,
 )
+from playhead.runtime import flow_run as current
 from playhead.states import Cancelled, Completed, Failed, State, StateType
 from tests.sdk.conftest import Service
 
@@ -278,6 +280,29 @@ def test_the_context_is_the_flow_runs_own(service: Service) -> None:
     assert sorted(n for n, _ in results) == list(range(10))
     assert len({run_id for _, run_id in results}) == 10
     assert FlowRunContext.get() is None
+
+
+def test_fifty_flows_at_once_do_not_see_each_other(service: Service) -> None:
+    @task
+    def whose(n: int) -> tuple[int, str]:
+        return n, str(current.parameters["n"])
+
+    @flow
+    def threaded(n: int) -> list[Any]:
+        return [whose(n), *whose.map([n, n]).result()]
+
+    @flow
+    async def looped(n: int) -> list[Any]:
+        await asyncio.sleep(0)
+        return [whose(n), await whose.submit(n).aresult()]
+
+    async def together() -> list[list[Any]]:
+        return await asyncio.gather(*(looped(n) for n in range(25)))
+
+    with ThreadPoolExecutor(25) as pool:
+        results = list(pool.map(threaded, range(25)))
+    results += asyncio.run(together())
+    assert [set(result) for result in results] == [{(n, str(n))} for n in [*range(25), *range(25)]]
 
 
 def test_methods_can_be_flows(service: Service) -> None:

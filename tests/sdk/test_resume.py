@@ -224,7 +224,7 @@ def test_an_async_flow_is_resumed(service: Service, monkeypatch: pytest.MonkeyPa
 PROGRAM = """
 import os, signal
 from pathlib import Path
-from playhead import flow, task
+from playhead import flow, tags, task
 
 @task
 def step(n, folder):
@@ -243,7 +243,8 @@ def pipeline(count: int, folder: Path):
     return sum(results)
 
 if __name__ == "__main__":
-    pipeline(5, Path(__file__).parent)
+    with tags("nightly"):
+        pipeline(5, Path(__file__).parent)
 """
 
 
@@ -260,6 +261,7 @@ def test_a_killed_process_is_followed_by_another(service: Service, tmp_path: Pat
     assert second.returncode == 0
     assert (tmp_path / "bodies").read_text().split() == ["0", "1", "2", "3", "4"]
     assert service.flow_run(recorded.spec.id).status.state.name == "Completed"
+    assert [list(run.status.tags) for run in service.task_runs(recorded.spec.id)] == [["nightly"]] * 5
     third = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert third.returncode == 0
     assert (tmp_path / "bodies").read_text().split() == ["0", "1", "2", "3", "4"]
