@@ -1,4 +1,4 @@
-"""The examples of the document "Flow and task configuration", with their import line changed, and their outcomes."""
+"""The examples of the guide to flow and task configuration that flows of other orchestrators follow, and their outcomes."""
 
 from __future__ import annotations
 
