@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from playhead import v1
-from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import GET_HEAD, LIST_FLOW_RUNS, PROPOSE_STATE, REGISTER_FLOW, Client
-from playhead.client.remote import RemoteClient
 from playhead.exceptions import BadPageToken, MalformedId, PlayheadError, RequestIdReused, TooLarge
 from playhead.projector.paging import page_of
-from tests.processes.bad_requests import CASES, Case, World, world_of
-from tests.processes.serving import Server
-from tests.stores import STORES, new_stores
-
-KINDS = [f"{client}-{store}" for store in STORES for client in ("embedded", "remote")]
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Each client on each database, the same for all cases."""
-    kind, store = request.param.split("-")
-    address = new_stores(store, request, tmp_path_factory.mktemp(Path(__file__).stem))()
-    if kind == "embedded":
-        with closing(EmbeddedClient(address)) as embedded:
-            yield embedded
-    else:
-        with Server(address) as server, closing(RemoteClient(server.address)) as remote:
-            yield remote
-
-
-@pytest.fixture(scope="module")
-def world(client: Client) -> World:
-    """What the requests are about."""
-    return world_of(client, seed=5)
+from tests.processes.bad_requests import CASES, Case, World
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.method.name}: {case.name}")
