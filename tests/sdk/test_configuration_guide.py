@@ -1,4 +1,4 @@
-"""The examples of the guide to flow and task configuration that flows of other orchestrators follow, and their outcomes."""
+"""The examples of a widely known guide to flow and task configuration, and their outcomes."""
 
 from __future__ import annotations
 
