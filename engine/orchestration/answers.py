@@ -11,7 +11,7 @@ from playhead.engine.orchestration.commands import AnyCommand, CreateRun, Propos
 from playhead.engine.orchestration.known import Run
 from playhead.engine.orchestration.policy import Subject
 from playhead.exceptions import RequestIdReused
-from playhead.journal.encoding import SECOND_US, text_of, timestamp
+from playhead.journal.encoding import SECOND_US, micros_of, text_of, timestamp
 from playhead.journal.errors import CorruptRecord
 from playhead.journal.record import Record
 
@@ -101,6 +101,13 @@ def normalize(command: Propose, run_id: bytes, into: v1.ProposeStateRequest) -> 
             into.task_run_id = text_of(run_id)
 
 
+def begin_pause(command: Propose, facts: v1.Facts, request: v1.ProposeStateRequest) -> None:
+    """A pause that was asked for by its length ends that long after its decision."""
+    if command.pause_us is not None:
+        until = timestamp(micros_of(facts.now) + command.pause_us)
+        request.state.details.pause_timeout.CopyFrom(until)
+
+
 def recorded(journal_id: str, command: AnyCommand, records: list[Record]) -> object:
     """The answer on record. Raises RequestIdReused when the request id was used for another command."""
     record = records[-1]
@@ -124,6 +131,7 @@ def _recorded_proposal(journal_id: str, command: AnyCommand, record: Record, eve
         keyed = isinstance(command.spec, v1.FlowRunSpec) and bool(command.spec.idempotency_key)
         same = v1.ProposeStateRequest()
         normalize(command, record.stream if keyed else command.run_id, same)
+        begin_pause(command, event.state_proposed.facts, same)
         if same != event.state_proposed.command:
             return None
     elif getattr(command, "run_id", None) != record.stream or isinstance(command, (CreateRun, UpdateRun)):
@@ -134,17 +142,31 @@ def _recorded_proposal(journal_id: str, command: AnyCommand, record: Record, eve
 def _recorded_creation(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
     if not isinstance(command, CreateRun) or command.run_id != record.stream:
         return None
-    return created(journal_id, record, event)
+    if isinstance(command.spec, v1.FlowRunSpec):
+        same = command.spec == event.flow_run_created.spec
+    else:
+        spec = v1.TaskRunSpec()
+        spec.CopyFrom(command.spec)
+        spec.id = text_of(command.run_id)
+        same = spec == event.task_run_created.spec
+    return created(journal_id, record, event) if same else None
 
 
 def _recorded_flow(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
     if not isinstance(command, RegisterFlow) or command.name != event.flow_registered.name:
+        return None
+    if command.flow_id != record.stream:
         return None
     return v1.RegisterFlowResponse(meta=meta(journal_id, record.revision), flow=flow(record, event))
 
 
 def _recorded_update(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
     if not isinstance(command, UpdateRun) or command.run_id != record.stream:
+        return None
+    same = v1.UpdateRunRequest()
+    same.CopyFrom(command.request)
+    same.ClearField("request_id")
+    if same != event.run_updated.command:
         return None
     return updated(journal_id, record, event)
 

@@ -42,7 +42,9 @@ FIRST_STATES = frozenset({v1.SCHEDULED, v1.PENDING})
 
 @dataclass(slots=True)
 class Propose:
-    """A state proposed for a run; `spec` when the run is to be created on the way."""
+    """A state proposed for a run; `spec` when the run is to be created on the way. A pause ends `pause_us` after the
+    decision, None: when its state says.
+    """
 
     request_id: bytes | None
     caller: Caller
@@ -50,6 +52,7 @@ class Propose:
     subject: Subject
     run_id: bytes
     spec: v1.FlowRunSpec | v1.TaskRunSpec | None
+    pause_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -168,20 +171,16 @@ def update_run(request: v1.UpdateRunRequest, caller: Caller) -> UpdateRun:
 
 
 def pause(request: v1.PauseFlowRunRequest, caller: Caller, now: int) -> Propose:
-    """The command of a PauseFlowRunRequest: its timeout begins at `now`, microseconds since the Unix epoch."""
+    """The command of a PauseFlowRunRequest; it is `now`, microseconds since the Unix epoch."""
     state = v1.State(type=v1.PAUSED, name="Suspended" if request.reschedule else "")
     state.details.pause_reschedule = request.reschedule
     state.details.pause_key = request.pause_key
+    command = _for_flow_run(request.request_id, request.flow_run_id, state, caller)
     if request.HasField("timeout"):
-        timeout = checks.duration(request.timeout, "timeout")
-        until = now + timeout
-        if timeout <= 0 or until // SECOND_US > checks.SECONDS_MAX:
+        command.pause_us = checks.duration(request.timeout, "timeout")
+        if command.pause_us <= 0 or (now + command.pause_us) // SECOND_US > checks.SECONDS_MAX:
             raise BadRequest("must be positive and end before the year 10,000", field="timeout")
-        state.details.pause_timeout.seconds, state.details.pause_timeout.nanos = (
-            until // SECOND_US,
-            until % SECOND_US * 1_000,
-        )
-    return _for_flow_run(request.request_id, request.flow_run_id, state, caller)
+    return command
 
 
 def cancel(request: v1.CancelFlowRunRequest, caller: Caller) -> Propose:

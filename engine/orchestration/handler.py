@@ -104,6 +104,7 @@ class Orchestrating:
 
     def _decide(self, append: Append, command: Propose, run: Run, into: v1.StateProposed) -> None:
         self._facts(append, command, run, into.facts)
+        answers.begin_pause(command, into.facts, command.request)
         decide(command.subject, into.facts, command.request, self._policy, into)
         answers.normalize(command, run.run_id, into.command)
 
