@@ -13,7 +13,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from playhead.journal.journal import Journal
-from playhead.projector.building import Progress, build, drop, fresh_prefix, swap_in
+from playhead.projector.building import REBUILD_PREFIX, Progress, build, drop, fresh_prefix, swap_in
 from playhead.projector.sql import made_of
 from playhead.replay import sql
 
@@ -65,6 +65,24 @@ def compare_views(
 ) -> Rebuilt:
     """Make all views anew as of a revision (None: the head), compare them with the live ones as of it, drop them."""
     return _rebuild(journal, at, progress, differences_max, swap=False)
+
+
+def unfinished(journal: Journal) -> list[str]:
+    """Prefixes of the tables of rebuilds that have not ended: one is going on, or its process was killed."""
+    with journal.database.reading() as connection:
+        names = sa.inspect(connection).get_table_names()
+    first = made_of().flows.name
+    return sorted(
+        name.removesuffix(first) for name in names if name.startswith(REBUILD_PREFIX) and name.endswith(first)
+    )
+
+
+def drop_unfinished(journal: Journal) -> list[str]:
+    """Drop the tables of rebuilds that have not ended; their prefixes. One that is still going on fails."""
+    prefixes = unfinished(journal)
+    for prefix in prefixes:
+        drop(journal, prefix)
+    return prefixes
 
 
 def _rebuild(

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -61,6 +62,10 @@ def test_every_read_takes_a_moment(name: str) -> None:
 
 def test_the_default_port_is_the_one_in_the_help() -> None:
     assert f"Default: {DEFAULT_PORT}." in next(p.help for p in COMMANDS["server start"].params if p.name == "port")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout.strip() == version("playhead")
 
 
 def test_help_loads_neither_database_nor_grpc() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from playhead.journal.database import Database
 from playhead.journal.journal import Journal
+from playhead.projector.building import build, fresh_prefix
 from tests.cli.conftest import Shell
+from tests.replay.history import History
 from tests.replay.tampering import Tampering
 
 
@@ -112,3 +114,22 @@ def test_views_are_compared_as_of_a_moment(shell: Shell, tampering: Tampering) -
     assert not shell.document("views", "rebuild", "--check", "--as-of", "15", status=1)["equal"]
     assert "The head is revision 19" in shell.error("views", "rebuild", "--check", "--as-of", "20")
     assert "--check" in shell.error("views", "rebuild", "--as-of", "14", status=2)
+
+
+def test_what_killed_rebuilds_have_left_is_told_and_dropped(shell: Shell, tampering: Tampering) -> None:
+    build(tampering.journal, fresh_prefix())
+    assert "other rebuilds have not ended: 1" in shell.run("views", "rebuild", "--check")
+    assert len(shell.document("views", "drop-unfinished")["dropped"]) == 1
+    assert "unfinished rebuilds dropped: 0" in shell.run("views", "drop-unfinished")
+
+
+def test_on_postgresql(postgres_store: str) -> None:
+    history = History(postgres_store)
+    completed, failed = history.write()
+    history.close()
+    shell = Shell(postgres_store, completed, failed)
+    assert len(shell.document("flow-run", "ls", "--as-of", "1h ago")["flow_runs"]) == 0
+    assert len(shell.document("flow-run", "ls")["flow_runs"]) == 2
+    assert shell.document("journal", "verify")["revision"] == 19
+    assert shell.document("views", "rebuild", "--check")["equal"]
+    assert shell.document("views", "rebuild")["swapped"]

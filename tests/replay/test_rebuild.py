@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, LIST_FLOW_RUNS
 from playhead.journal.errors import CorruptRecord, JournalError
-from playhead.projector.building import REBUILD_PREFIX
+from playhead.projector.building import REBUILD_PREFIX, build, fresh_prefix
 from playhead.projector.reads import all_rows
 from playhead.projector.sql import OPEN, made_of
-from playhead.replay.rebuild import Difference, compare_views, rebuild_views
+from playhead.replay.rebuild import Difference, compare_views, drop_unfinished, rebuild_views, unfinished
 from tests.replay.history import History
 from tests.replay.tampering import Tampering
 
@@ -147,6 +147,15 @@ def test_an_interrupted_rebuild_leaves_nothing_behind(history: History) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         rebuild_views(history.journal, progress=interrupt)
+    assert _leftovers(history) == []
+
+
+def test_what_a_killed_rebuild_has_left_is_dropped_when_asked_for(history: History) -> None:
+    prefix = fresh_prefix()
+    build(history.journal, prefix)
+    assert rebuild_views(history.journal).differences == []
+    assert unfinished(history.journal) == [prefix]
+    assert drop_unfinished(history.journal) == [prefix]
     assert _leftovers(history) == []
 
 

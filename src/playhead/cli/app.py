@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -46,7 +46,24 @@ app.add_typer(journal.app, name="journal", help="The journal itself: what happen
 app.add_typer(views.app, name="views", help="The views: tables that are made of the journal.")
 
 
+def show_version(wanted: bool) -> None:
+    """Print the version, and that is all."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("playhead"))
+        raise typer.Exit
+
+
 @app.callback()
-def root(ctx: typer.Context, api_url: ApiUrl = None, database: Database = None, json: Json = False) -> None:
+def root(
+    ctx: typer.Context,
+    api_url: ApiUrl = None,
+    database: Database = None,
+    json: Json = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Options that every command takes, here or after its own name."""
     ctx.obj = Options(api_url, database, json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from playhead import v1
@@ -16,20 +17,24 @@ NEWEST_MAX = 1_000
 SHOWN_MAX = 5
 ID_LENGTH = 36
 
+_ID_BEGINNING = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f-]*)?")
+
 
 def find_run(session: Session, kind: Kind, text: str, read_at: v1.ReadAt | None = None) -> str:
     """The id of a run, by default as of the session's moment. A full id is taken as it is.
 
-    A name must be the whole name of exactly one run, the beginning of an id that of one of the newest 1,000. Raises
-    NotFound when there is none, BadRequest when there are several.
+    The beginning of an id, at least 4 characters, must be that of one of the newest 1,000 runs, a name the whole name
+    of exactly one run. Raises NotFound when there is none, BadRequest when there are several.
     """
     if len(text) == ID_LENGTH and text.count("-") == 4:
         return text.lower()
     read_at = session.read_at if read_at is None else read_at
-    like = _newest(session, kind, read_at, name_like=text)
-    found: list[str] = [run.spec.id for run in like if run.status.name == text]
-    if not found:
+    found: list[str] = []
+    if _ID_BEGINNING.fullmatch(text.lower()):
         found = [run.spec.id for run in _newest(session, kind, read_at) if run.spec.id.startswith(text.lower())]
+    if not found:
+        like = _newest(session, kind, read_at, name_like=text)
+        found = [run.spec.id for run in like if run.status.name == text]
     what = kind.replace("_", " ")
     if not found:
         raise NotFound(f"No {what} is named {text!r}, and no id of the newest {NEWEST_MAX:,} begins with it.")

@@ -13,7 +13,15 @@ from playhead.cli.session import Session
 from playhead.exceptions import RevisionNotReached
 from playhead.journal.encoding import micros_of, text_of
 from playhead.journal.journal import Journal
-from playhead.replay.rebuild import DIFFERENCES_MAX, Difference, Rebuilt, compare_views, rebuild_views
+from playhead.replay.rebuild import (
+    DIFFERENCES_MAX,
+    Difference,
+    Rebuilt,
+    compare_views,
+    drop_unfinished,
+    rebuild_views,
+    unfinished,
+)
 
 ID_COLUMNS = ("run_id", "flow_id", "task_run_id", "flow_run_id")
 DIFFERENCE_COLUMNS = ("view", "row", "revision", "key", "live", "rebuilt")
@@ -31,14 +39,30 @@ def show_rebuild(session: Session, check: bool) -> None:
                 rebuilt = compare_views(journal, _revision(journal, read_at), progress)
             else:
                 rebuilt = rebuild_views(journal, progress)
+        left = unfinished(journal)
     finally:
         journal.close()
     if session.as_json:
         print_json(_document(rebuilt))
     else:
         print_table(DIFFERENCE_COLUMNS, map(_row, rebuilt.differences), _note(rebuilt))
+        if left:
+            print_table((), (), f"other rebuilds have not ended: {len(left)}; if none goes on: views drop-unfinished")
     if check and rebuilt.differences:
         raise typer.Exit(1)
+
+
+def show_dropped(session: Session) -> None:
+    """Drop what rebuilds have left, and print how many they were."""
+    journal: Journal = session.open_journal()
+    try:
+        dropped = drop_unfinished(journal)
+    finally:
+        journal.close()
+    if session.as_json:
+        print_json({"dropped": dropped})
+    else:
+        print_table((), (), f"unfinished rebuilds dropped: {len(dropped)}")
 
 
 def _revision(journal: Journal, read_at: v1.ReadAt) -> int:

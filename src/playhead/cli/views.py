@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from playhead.cli.options import reading
+from playhead.cli.options import connected, reading
 from playhead.cli.session import Session
 
 app = typer.Typer(no_args_is_help=True)
@@ -32,3 +32,15 @@ def rebuild(
     from playhead.cli.rebuilding import show_rebuild
 
     show_rebuild(session, check)
+
+
+@app.command("drop-unfinished")
+@connected
+def drop_unfinished(session: Session) -> None:
+    """Drop the tables that killed rebuilds have left beside the live ones. A rebuild that is going on fails.
+
+    Example: playhead views drop-unfinished --database journal.db
+    """
+    from playhead.cli.rebuilding import show_dropped
+
+    show_dropped(session)
