@@ -120,6 +120,12 @@ class Database(ABC):
         original = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error
         return self.translate(original) or error
 
+    def reopen(self) -> None:
+        """Have idle connections opened anew. SQLite keeps the files of a database open for all of a process's
+        connections, so what was read-only when it was opened stays so until the last one is closed.
+        """
+        self.engine.dispose()
+
     def close(self) -> None:
         """Give all pooled connections back."""
         self.engine.dispose()

@@ -207,6 +207,7 @@ class Writer(Generic[C]):
     def _attempt(self, batch: list[Job[C]]) -> int:
         """Decide and write a batch in one transaction; the new head, or 0 when nothing was appended."""
         if self._connection is None:
+            self._database.reopen()
             self._connection = self._database.connect_writer()
         cursor = self._connection.cursor()
         try:

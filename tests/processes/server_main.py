@@ -1,7 +1,7 @@
 """A server as tests start it: `python -m tests.processes.server_main DATABASE [ROOM]`.
 
-Prints its address once it takes calls. `ROOM` is a file that holds how many pages the SQLite database may have: a disk
-whose size the test decides, felt by each new connection of the writer.
+Prints its address once it takes calls. `ROOM` is a file that holds how many pages the SQLite database may have when it
+is appended to: a disk whose size the test decides.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from playhead.journal.database import SqliteDatabase
 
 def confine(room: Path) -> None:
     """Let SQLite itself refuse what does not fit."""
-    connect = SqliteDatabase.connect_writer
+    begin = SqliteDatabase.begin_append
 
-    def connect_confined(self: SqliteDatabase) -> sqlite3.Connection:
-        connection = connect(self)
-        connection.execute(f"PRAGMA max_page_count={int(room.read_text())}")
-        return connection
+    def begin_confined(self: SqliteDatabase, cursor: sqlite3.Cursor) -> None:
+        cursor.execute(f"PRAGMA max_page_count={int(room.read_text())}").fetchall()
+        begin(self, cursor)
 
-    SqliteDatabase.connect_writer = connect_confined  # type: ignore[method-assign] # this process serves one test
+    SqliteDatabase.begin_append = begin_confined  # type: ignore[method-assign] # this process serves one test
 
 
 def main(database: str, room: str = "") -> None:

@@ -13,14 +13,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class Server:
-    """A server process on a database; its log goes to `log`, if that is given."""
+    """A server process on a database; its log goes to `log`, if that is given. An unprivileged one is bound by file
+    permissions, whoever starts it.
+    """
 
-    def __init__(self, database: str, *options: str, log: Path | None = None, user: int | None = None) -> None:
-        command = [sys.executable, "-m", "tests.processes.server_main", database, *options]
+    def __init__(self, database: str, *options: str, log: Path | None = None, unprivileged: bool = False) -> None:
+        through = ["tests.processes.unprivileged"] if unprivileged else []
+        command = [sys.executable, "-m", *through, "tests.processes.server_main", database, *options]
         with open(log or os.devnull, "ab") as errors:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, user=user
-            )
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
         if not self.address:
