@@ -119,8 +119,10 @@ def test_a_server_whose_journal_was_changed_fails_verification(shell: Shell, ser
     assert json.loads(done.stderr)["error"]["facts"]["revision"] == "9"
 
 
-def test_following_shows_each_event_as_it_is_recorded(shell: Shell, api_url: str) -> None:
-    command = [PLAYHEAD, "journal", "tail", "-n", "1", "--follow", "--json", "--api-url", api_url]
+@pytest.mark.parametrize("where", ["server", "database"])
+def test_following_shows_each_event_as_it_is_recorded(shell: Shell, api_url: str, where: str) -> None:
+    connection = ["--api-url", api_url] if where == "server" else ["--database", shell.database]
+    command = [PLAYHEAD, "journal", "tail", "-n", "1", "--follow", "--json", *connection]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
         assert tail.stdout is not None
         assert json.loads(tail.stdout.readline())["revision"] == 19

@@ -36,7 +36,7 @@ class Session:
 
     @cached_property
     def client(self) -> Client:
-        """The server, or the database as if it were one. Raises NotFound when there is no such database."""
+        """The server, or the database as if it were one. Raises NotAJournal when there is no such file."""
         from playhead.client.connect import connect
         from playhead.exceptions import BadRequest
 
@@ -98,8 +98,8 @@ def check_exists(database: str) -> None:
         return
     from pathlib import Path
 
-    from playhead.exceptions import NotFound
+    from playhead.journal.errors import NotAJournal
 
     path = Path(database.removeprefix("sqlite:///")).expanduser()
     if not path.exists():
-        raise NotFound(f"There is no journal at {path}.", database=path)
+        raise NotAJournal(f"There is no journal at {path}: a flow that runs, or a server, makes one.", database=path)
