@@ -1,0 +1,93 @@
+"""What a list costs does not grow with history: every paged list is answered from indexes, no table is walked whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from playhead import v1
+from playhead.journal import sql
+from tests.histories import FLOW_RUN_IDS, TASK_RUN_IDS, Life, an_id
+
+STATE = v1.StateFilter(types=[v1.RUNNING, v1.PENDING])
+AT = v1.ReadAt(revision=4)
+
+RUN = FLOW_RUN_IDS[0]
+
+
+def flow_runs(**conditions: Any) -> v1.ListFlowRunsRequest:
+    """A list with these conditions in its filter."""
+    return v1.ListFlowRunsRequest(filter=v1.FlowRunFilter(**conditions))
+
+
+LISTS: dict[str, tuple[str, Any]] = {
+    "flow runs": ("list_flow_runs", flow_runs()),
+    "flow runs, oldest first": ("list_flow_runs", v1.ListFlowRunsRequest(order=v1.OLDEST_FIRST)),
+    "flow runs then": ("list_flow_runs", v1.ListFlowRunsRequest(read_at=AT)),
+    "flow runs in a state": ("list_flow_runs", flow_runs(state=STATE)),
+    "flow runs of a flow": ("list_flow_runs", flow_runs(flow_ids=[an_id(1)])),
+    "flow runs of a flow by name": ("list_flow_runs", flow_runs(flow_names=["etl"])),
+    "flow runs of a deployment": ("list_flow_runs", flow_runs(deployment_ids=[an_id(1)])),
+    "flow runs of a backfill": ("list_flow_runs", flow_runs(backfill_ids=[an_id(1)])),
+    "forks of a flow run": ("list_flow_runs", flow_runs(forked_from_run_ids=[an_id(1)])),
+    "subflow runs": ("list_flow_runs", flow_runs(parent_task_run_ids=[TASK_RUN_IDS[0]])),
+    "flow runs with a tag": ("list_flow_runs", flow_runs(tags=v1.TagFilter(all=["a"]))),
+    "task runs of a flow run": ("list_task_runs", v1.ListTaskRunsRequest(filter=v1.TaskRunFilter(flow_run_ids=[RUN]))),
+    "task runs": ("list_task_runs", v1.ListTaskRunsRequest(read_at=AT)),
+    "states": ("list_states", v1.ListStatesRequest(flow_run_id=RUN)),
+    "decisions": ("list_decisions", v1.ListDecisionsRequest(flow_run_id=RUN)),
+    "flows": ("list_flows", v1.ListFlowsRequest()),
+    "a flow run": ("get_flow_run", v1.GetFlowRunRequest(flow_run_id=RUN, read_at=AT)),
+    "counts by state": ("count_flow_runs", v1.CountFlowRunsRequest(read_at=AT)),
+}
+UNSORTED = ("flow runs", "flow runs then", "task runs", "task runs of a flow run", "flow runs of a flow", "states")
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_table_is_walked_whole(sqlite_store: str, name: str) -> None:
+    with Life(sqlite_store) as life:
+        engine = life.orchestrator.journal.database.engine
+        with watched(engine) as statements:
+            method, request = LISTS[name]
+            getattr(life.orchestrator.runs, method)(request)
+        assert statements
+        for statement, values in statements:
+            steps = plan(engine, statement, values)
+            walked = [step for step in steps if step.startswith("SCAN")]
+            assert walked == [], f"{statement}: {steps}"
+
+
+@pytest.mark.parametrize("name", UNSORTED)
+def test_pages_come_in_order_without_sorting(sqlite_store: str, name: str) -> None:
+    with Life(sqlite_store) as life:
+        engine = life.orchestrator.journal.database.engine
+        with watched(engine) as statements:
+            method, request = LISTS[name]
+            getattr(life.orchestrator.runs, method)(request)
+        plans = [plan(engine, statement, values) for statement, values in statements]
+        assert not [step for steps in plans for step in steps if "ORDER BY" in step]
+
+
+@contextmanager
+def watched(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that run meanwhile."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(connection: object, cursor: object, statement: str, values: Any, *rest: object) -> None:
+        # The head is the last row of its table, found at once.
+        if statement != sql.SELECT_HEAD:
+            statements.append((statement, values))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+
+def plan(engine: sa.Engine, statement: str, values: Any) -> list[str]:
+    """How SQLite goes about a statement."""
+    with engine.connect() as connection:
+        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
