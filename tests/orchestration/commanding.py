@@ -37,7 +37,7 @@ class Commanding:
         """The last revision."""
         return self.orchestrator.journal.head()[0]
 
-    def flow_run(self, state: v1.StateType.ValueType | None = None, **fields: object) -> str:
+    def flow_run(self, state: v1.StateType.ValueType | None = None, **fields: str) -> str:
         """A new flow run, in a state it was given by a proposal if one is asked for."""
         spec = v1.FlowRunSpec(id=new_id(), flow_id=self.flow_id)
         for name, value in fields.items():

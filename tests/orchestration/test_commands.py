@@ -109,7 +109,7 @@ def test_an_id_that_is_taken_is_refused(command: Commanding) -> None:
 def test_a_run_needs_what_it_refers_to(command: Commanding, field: str) -> None:
     head = command.head()
     with pytest.raises(NotFound, match=field):
-        command.flow_run(**{field: new_id()})
+        command.flow_run(None, **{field: new_id()})
     assert command.head() == head
 
 

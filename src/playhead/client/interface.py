@@ -38,13 +38,11 @@ class Streaming(Generic[Request, Response]):
 class Client(Protocol):
     """What the SDK, the CLI and every other Python user of the service hold.
 
-    Commands are safe to repeat: the same `request_id` gets the recorded answer. Both implementations repeat a command whose
-    answer was lost by themselves, within `timeout_s`.
+    Commands are safe to repeat: the same `request_id` gets the recorded answer. Both implementations repeat a command
+    whose answer was lost by themselves, within `timeout_s`.
     """
 
-    def unary(
-        self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
-    ) -> Response:
+    def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
         """Call and wait for the answer. Raises the errors of `playhead.exceptions`."""
 
     def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:

@@ -118,7 +118,8 @@ class RunsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFlowRuns(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A page of flow runs in creation order.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -131,19 +132,22 @@ class RunsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTaskRun(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """NOT_FOUND when the run did not exist at that moment.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTaskRuns(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A page of task runs in creation order.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountTaskRuns(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """As CountFlowRuns.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -40,11 +40,15 @@ class RunsStub:
     GetFlowRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetFlowRunRequest, _runs_pb2.GetFlowRunResponse]
     """NOT_FOUND when the run did not exist at that moment."""
     ListFlowRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListFlowRunsRequest, _runs_pb2.ListFlowRunsResponse]
+    """A page of flow runs in creation order."""
     CountFlowRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CountFlowRunsRequest, _runs_pb2.CountRunsResponse]
     """Counts by state, and a histogram over creation times when a bucket width is given, from one query."""
     GetTaskRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetTaskRunRequest, _runs_pb2.GetTaskRunResponse]
+    """NOT_FOUND when the run did not exist at that moment."""
     ListTaskRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListTaskRunsRequest, _runs_pb2.ListTaskRunsResponse]
+    """A page of task runs in creation order."""
     CountTaskRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CountTaskRunsRequest, _runs_pb2.CountRunsResponse]
+    """As CountFlowRuns."""
     ListStates: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListStatesRequest, _runs_pb2.ListStatesResponse]
     """Every state a run has been in, oldest first."""
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListDecisionsRequest, _runs_pb2.ListDecisionsResponse]
@@ -66,11 +70,15 @@ class RunsAsyncStub(RunsStub):
     GetFlowRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetFlowRunRequest, _runs_pb2.GetFlowRunResponse]  # type: ignore[assignment]
     """NOT_FOUND when the run did not exist at that moment."""
     ListFlowRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListFlowRunsRequest, _runs_pb2.ListFlowRunsResponse]  # type: ignore[assignment]
+    """A page of flow runs in creation order."""
     CountFlowRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.CountFlowRunsRequest, _runs_pb2.CountRunsResponse]  # type: ignore[assignment]
     """Counts by state, and a histogram over creation times when a bucket width is given, from one query."""
     GetTaskRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetTaskRunRequest, _runs_pb2.GetTaskRunResponse]  # type: ignore[assignment]
+    """NOT_FOUND when the run did not exist at that moment."""
     ListTaskRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListTaskRunsRequest, _runs_pb2.ListTaskRunsResponse]  # type: ignore[assignment]
+    """A page of task runs in creation order."""
     CountTaskRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.CountTaskRunsRequest, _runs_pb2.CountRunsResponse]  # type: ignore[assignment]
+    """As CountFlowRuns."""
     ListStates: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListStatesRequest, _runs_pb2.ListStatesResponse]  # type: ignore[assignment]
     """Every state a run has been in, oldest first."""
     ListDecisions: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListDecisionsRequest, _runs_pb2.ListDecisionsResponse]  # type: ignore[assignment]
@@ -112,7 +120,8 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _runs_pb2.ListFlowRunsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_runs_pb2.ListFlowRunsResponse, _abc.Awaitable[_runs_pb2.ListFlowRunsResponse]]: ...
+    ) -> _typing.Union[_runs_pb2.ListFlowRunsResponse, _abc.Awaitable[_runs_pb2.ListFlowRunsResponse]]:
+        """A page of flow runs in creation order."""
 
     @_abc_1.abstractmethod
     def CountFlowRuns(
@@ -127,21 +136,24 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _runs_pb2.GetTaskRunRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_runs_pb2.GetTaskRunResponse, _abc.Awaitable[_runs_pb2.GetTaskRunResponse]]: ...
+    ) -> _typing.Union[_runs_pb2.GetTaskRunResponse, _abc.Awaitable[_runs_pb2.GetTaskRunResponse]]:
+        """NOT_FOUND when the run did not exist at that moment."""
 
     @_abc_1.abstractmethod
     def ListTaskRuns(
         self,
         request: _runs_pb2.ListTaskRunsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_runs_pb2.ListTaskRunsResponse, _abc.Awaitable[_runs_pb2.ListTaskRunsResponse]]: ...
+    ) -> _typing.Union[_runs_pb2.ListTaskRunsResponse, _abc.Awaitable[_runs_pb2.ListTaskRunsResponse]]:
+        """A page of task runs in creation order."""
 
     @_abc_1.abstractmethod
     def CountTaskRuns(
         self,
         request: _runs_pb2.CountTaskRunsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_runs_pb2.CountRunsResponse, _abc.Awaitable[_runs_pb2.CountRunsResponse]]: ...
+    ) -> _typing.Union[_runs_pb2.CountRunsResponse, _abc.Awaitable[_runs_pb2.CountRunsResponse]]:
+        """As CountFlowRuns."""
 
     @_abc_1.abstractmethod
     def ListStates(
