@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from playhead.journal import sql
+from playhead.journal import forking, sql
 from playhead.journal.errors import (
     CorruptRecord,
     JournalError,
@@ -141,6 +141,7 @@ class SqliteDatabase(Database):
         self.address = str(self.path)
         if self.address == ":memory:" or self.path.is_dir():
             raise NotAJournal(f"{self.address} is not a file: give the path of one.", path=self.path)
+        forking.refuse_inherited(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -156,6 +157,11 @@ class SqliteDatabase(Database):
             pool_timeout=LOCK_TIMEOUT_S,
         )
         self._check()
+        forking.opened(self.path, self)
+
+    def close(self) -> None:
+        super().close()
+        forking.closed(self.path, self)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -7,9 +7,10 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from typing import Any, cast
 
 from playhead.client.interface import Request, Response, Streaming, Unary
@@ -24,11 +25,17 @@ class EmbeddedClient:
     """A `Client` on a database: a path, `sqlite:///path` or `postgresql://…`. Raises the errors of
     `playhead.journal.errors`.
 
-    Not to be used in a process forked from the one that made it: make another there.
+    In a forked process it opens its database anew on its first call, which PostgreSQL allows. A SQLite file that was
+    open at the fork can not be used there, and JournalUnavailable says so: start worker processes with "spawn".
     """
 
     def __init__(self, database: str, **options: Any) -> None:
-        self.orchestrator = Orchestrator.open(database, **options)
+        self._open = partial(Orchestrator.open, database, **options)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._pid = os.getpid()
+        self.orchestrator = self._open()
         self._caller = Caller(f"{_user()}@{socket.gethostname()} pid {os.getpid()}", CLIENT_NAME)
         self._services = {
             "Orchestration": self.orchestrator.orchestration,
@@ -38,7 +45,7 @@ class EmbeddedClient:
 
     def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
         """Call and wait for the answer. Raises DeadlinePassed after `timeout_s`; a command may still be recorded."""
-        call = getattr(self._services[method.service], method.call)
+        call = self._call(method)
         if method.service != "Orchestration":
             return cast(Response, call(request))
         try:
@@ -51,8 +58,7 @@ class EmbeddedClient:
         future: Future[Response]
         try:
             if method.service == "Orchestration":
-                call = getattr(self._services[method.service], method.call)
-                return cast("Future[Response]", call(request, self._caller))
+                return cast("Future[Response]", self._call(method)(request, self._caller))
             answer = self.unary(method, request)
         except Exception as error:
             # Handed to whoever asks the future.
@@ -65,11 +71,19 @@ class EmbeddedClient:
 
     def stream(self, method: Streaming[Request, Response], request: Request) -> Iterator[Response]:
         """Call and iterate over the answers."""
-        return cast("Iterator[Response]", getattr(self._services[method.service], method.call)(request))
+        return cast("Iterator[Response]", self._call(method)(request))
 
     def close(self) -> None:
         """Finish what waits and release the database. Safe to call twice."""
-        self.orchestrator.close()
+        if self._pid == os.getpid():
+            self.orchestrator.close()
+
+    def _call(self, method: Unary[Any, Any] | Streaming[Any, Any]) -> Callable[..., Any]:
+        if self._pid != os.getpid():
+            # What was inherited belongs to the parent: it is kept, so that nothing of it is closed here.
+            self._inherited = self.orchestrator
+            self._connect()
+        return cast("Callable[..., Any]", getattr(self._services[method.service], method.call))
 
 
 def _user() -> str:
