@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from playhead.client.embedded import EmbeddedClient
 from playhead.exceptions import QueueFull, ShuttingDown
+from playhead.journal.errors import JournalUnavailable
 from tests.processes.checking import check_journal
 from tests.processes.killing import first
 from tests.processes.load import Asked, Load
@@ -81,3 +85,48 @@ def encoded(answer: Any) -> bytes:
 def count(records: list[Any]) -> int:
     """Requests that were recorded."""
     return len({record.request_id for record in records if record.request_id})
+
+
+def test_a_forked_process_opens_postgresql_anew(postgres_store: str) -> None:
+    with closing(EmbeddedClient(postgres_store)) as client:
+        do(client, seed=1)
+        assert in_child(lambda: do(client, seed=2)) == 0
+        do(client, seed=3)
+    assert count(check_journal(postgres_store)) == 3 * len(Load(1).opening())
+
+
+def test_a_forked_process_is_refused_the_sqlite_file_of_its_parent(sqlite_store: str) -> None:
+    """Had it opened the file, the parent's closing of it would have lost what the child was told is durable."""
+
+    def both_refused() -> None:
+        with pytest.raises(JournalUnavailable, match="spawn"):
+            do(client, seed=2)
+        with pytest.raises(JournalUnavailable, match="spawn"):
+            EmbeddedClient(sqlite_store)
+        client.close()
+
+    with closing(EmbeddedClient(sqlite_store)) as client:
+        do(client, seed=1)
+        assert in_child(both_refused) == 0
+        do(client, seed=3)
+    assert in_child(lambda: do(EmbeddedClient(sqlite_store), seed=4)) == 0
+    assert count(check_journal(sqlite_store)) == 3 * len(Load(1).opening())
+
+
+def do(client: EmbeddedClient, seed: int) -> None:
+    """Have something recorded."""
+    for asked in Load(seed).opening():
+        client.unary(*asked)
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Do something in a forked process; its exit code."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
