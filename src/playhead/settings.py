@@ -1,5 +1,8 @@
 """Settings, from environment variables. Reading them is cheap: nothing is imported or validated before it is needed.
 
+PLAYHEAD_API_URL                 the server to use: grpc://host:port, unix:/path  none: a journal of one's own
+PLAYHEAD_DATABASE                that journal: a path or a postgresql:// URL  $PLAYHEAD_HOME/journal.db
+PLAYHEAD_POLICY                  the rules, as "module:attribute"             the core policy
 PLAYHEAD_HOME                    where files are kept by default              ~/.playhead
 PLAYHEAD_RESULTS_URL             where large results are stored               $PLAYHEAD_HOME/results
 PLAYHEAD_LEASE_TTL_S             how long a flow run's lease lasts, seconds   60
@@ -20,6 +23,11 @@ from pathlib import Path
 def home() -> Path:
     """Where files are kept when nothing else is said."""
     return Path(os.environ.get("PLAYHEAD_HOME") or Path.home() / ".playhead")
+
+
+def database() -> str:
+    """The journal to use when neither a server nor another journal is named."""
+    return os.environ.get("PLAYHEAD_DATABASE") or str(home() / "journal.db")
 
 
 def results_url() -> str:

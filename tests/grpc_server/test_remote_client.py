@@ -151,6 +151,12 @@ def test_the_environment_selects_the_server(server: ThreadedServer, monkeypatch:
     client.close()
 
 
+def test_the_environment_selects_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_DATABASE", str(tmp_path / "mine.db"))
+    connect().close()
+    assert (tmp_path / "mine.db").exists()
+
+
 def test_a_server_and_a_database_are_one_too_many() -> None:
     with pytest.raises(BadRequest, match="api_url"):
         connect("grpc://127.0.0.1:4200", database="journal.db")

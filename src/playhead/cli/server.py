@@ -42,7 +42,7 @@ def start(
     import json as json_format
     import logging
 
-    from playhead.cli.session import default_database
+    from playhead import settings
     from playhead.grpc_server.server import DEFAULT_HOST, DEFAULT_PORT, run
 
     if uds and (host is not None or port is not None):
@@ -55,7 +55,7 @@ def start(
 
     logging.basicConfig(level=_level(log_level), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     chosen_port = DEFAULT_PORT if port is None else port
-    run(host or DEFAULT_HOST, chosen_port, uds, database or said.database or default_database(), ready)
+    run(host or DEFAULT_HOST, chosen_port, uds, database or said.database or settings.database(), ready)
 
 
 def _level(name: str) -> int:

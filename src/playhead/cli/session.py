@@ -6,11 +6,12 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from playhead import settings
+
 if TYPE_CHECKING:
     from playhead import v1
     from playhead.client.interface import Client, Request, Response, Unary
 
-DATABASE_VARIABLE = "PLAYHEAD_DATABASE"
 API_URL_VARIABLE = "PLAYHEAD_API_URL"
 
 CALL_TIMEOUT_S = 10.0
@@ -25,7 +26,7 @@ class Session:
         self._as_of = as_of
         self._given = api_url, database
         self.api_url = api_url or (None if database else os.environ.get(API_URL_VARIABLE)) or None
-        self.database = None if self.api_url else database or default_database()
+        self.database = None if self.api_url else database or settings.database()
 
     def __enter__(self) -> Session:
         return self
@@ -83,13 +84,6 @@ class Session:
             raise NotOffered("This is done on the database, not through a server: name it with --database.")
         check_exists(self.database)
         return Journal(Database.open(self.database))
-
-
-def default_database() -> str:
-    """The database when none is named: PLAYHEAD_DATABASE, else journal.db in the home of Playhead."""
-    from playhead.settings import home
-
-    return os.environ.get(DATABASE_VARIABLE) or str(home() / "journal.db")
 
 
 def check_exists(database: str) -> None:

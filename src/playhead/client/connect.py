@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from playhead.settings import home
+from playhead import settings
 
 if TYPE_CHECKING:
     from playhead.client.interface import Client
@@ -17,7 +17,8 @@ def connect(api_url: str | None = None, database: str | None = None) -> Client:
     """The client that the arguments, else the environment, select.
 
     `api_url` ("grpc://host:port" or "unix:/path") names a server; unset, PLAYHEAD_API_URL does. Without either, or when
-    a `database` is given, the client is embedded: it works on that database, by default ~/.playhead/journal.db.
+    a `database` is given, the client is embedded: it works on that database, by default PLAYHEAD_DATABASE, else
+    ~/.playhead/journal.db.
     Close it when done. Raises BadRequest when both are given, or for an address of another form.
     """
     if api_url and database:
@@ -30,4 +31,4 @@ def connect(api_url: str | None = None, database: str | None = None) -> Client:
         return RemoteClient(api_url)
     from playhead.client.embedded import EmbeddedClient  # loads SQLAlchemy
 
-    return EmbeddedClient(database or str(home() / "journal.db"))
+    return EmbeddedClient(database or settings.database())
