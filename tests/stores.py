@@ -77,10 +77,21 @@ def postgres_store(postgres_server: Callable[[], str]) -> str:
 
 def new_stores(kind: str, request: pytest.FixtureRequest, folder: Path) -> NewStore:
     """New databases of a kind. The PostgreSQL server is started by the first test that needs it."""
-    if kind == "postgres":
-        return NewStore(kind, request.getfixturevalue("postgres_server"))
     numbers = itertools.count()
-    return NewStore(kind, lambda: str(folder / f"journal_{next(numbers)}.db"))
+    if kind == "sqlite":
+        return NewStore(kind, lambda: str(folder / f"journal_{next(numbers)}.db"))
+    database = request.getfixturevalue("postgres_server")()
+
+    def new_schema() -> str:
+        # The first one is the database itself; a schema of its own is as good as another, and made in no time.
+        number = next(numbers)
+        if number == 0:
+            return str(database)
+        with psycopg.connect(database, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA example_{number}".encode())
+        return f"{database}&options=-csearch_path%3Dexample_{number}"
+
+    return NewStore(kind, new_schema)
 
 
 @contextmanager
