@@ -46,7 +46,7 @@ async def add_async(x: int) -> int:
     return x + 1
 
 
-@pytest.mark.parametrize("runner", RUNNERS, ids=repr)
+@pytest.mark.parametrize("runner", RUNNERS, ids=["threads", "concurrent", "sequential", "one thread"])
 def test_submit_and_map_on_every_runner(service: Service, runner: Any) -> None:
     @flow(task_runner=runner)
     def submitting() -> tuple[Any, Any, int]:
