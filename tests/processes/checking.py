@@ -11,16 +11,20 @@ from playhead.journal.record import NO_LEAF, Record, commitment_of, leaf_hash
 from playhead.projector.building import build, drop, fresh_prefix
 from playhead.projector.reads import all_rows
 from playhead.projector.sql import made_of
+from playhead.replay.verify import verify_journal
 
 
 def check_journal(address: str) -> list[Record]:
-    """Check everything there is to check about the journal at an address; all its events."""
+    """Check everything there is to check about the journal at an address; all its events. What `verify_journal` does is
+    done here a second time, by other code.
+    """
     journal = Journal(Database.open(address))
     try:
         records = [record for page in journal.pages(1, journal.head()[0]) for record in page]
         check_leaves(journal, records)
         check_requests(records)
         check_views(journal)
+        assert verify_journal(journal).revision == len(records)
         return records
     finally:
         journal.close()

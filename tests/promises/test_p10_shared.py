@@ -6,23 +6,35 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import IO
 
 from playhead.client.embedded import EmbeddedClient
 from tests.processes.checking import check_journal
 from tests.processes.contending import CHANGES, CLAIMED, SHARED, Found, begin
+from tests.processes.killing import killed_under_load
 from tests.processes.serving import ROOT, Server
 
 
 def test_four_processes_append_to_one_database(store: str) -> None:
     meet(store, seed=41, addresses=[store] * 4)
+    check_journal(store)
 
 
 def test_three_servers_share_one_database(store: str) -> None:
     with ExitStack() as servers:
         addresses = [servers.enter_context(Server(store)).address for _ in range(3)]
         meet(store, seed=42, addresses=addresses)
+    check_journal(store)
+
+
+def test_servers_that_are_killed_leave_the_others_alone(store: str) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        killed = thread.submit(killed_under_load, store, seed=43, kills=5)
+        meet(store, seed=44, addresses=[store] * 2)
+        assert killed.result().failures == []
+    check_journal(store)
 
 
 def meet(database: str, seed: int, addresses: list[str]) -> None:
@@ -37,7 +49,6 @@ def meet(database: str, seed: int, addresses: list[str]) -> None:
     versions = [version for one in found for version in one.versions]
     assert len(versions) == len(set(versions)) == CHANGES * len(addresses), "no update is lost"
     assert all(view == views[0] for view in views), "everybody sees the same"
-    check_journal(database)
 
 
 def contend(addresses: list[str], seed: int) -> tuple[list[Found], list[list[str]]]:
