@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,10 @@ class Database(ABC):
     @abstractmethod
     def begin_append(self, cursor: Any) -> None:
         """Begin the transaction in which nobody else appends."""
+
+    @abstractmethod
+    def at_once(self, connection: Any) -> AbstractContextManager[Any]:
+        """Statements that need not wait for one another's results; the errors of all come out at its end."""
 
     @abstractmethod
     def rows_of(self, cursor: Any, template: str, ids: Sequence[bytes]) -> list[Row]:
@@ -204,6 +208,9 @@ class SqliteDatabase(Database):
     def begin_append(self, cursor: sqlite3.Cursor) -> None:
         cursor.execute("BEGIN IMMEDIATE")
 
+    def at_once(self, connection: Any) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     def rows_of(self, cursor: Any, template: str, ids: Sequence[bytes]) -> list[Row]:
         rows: list[Row] = []
         for start in range(0, len(ids), IDS_IN_STATEMENT_MAX):
@@ -292,8 +299,12 @@ class PostgresDatabase(Database):
         return connection
 
     def begin_append(self, cursor: Any) -> None:
-        cursor.execute("BEGIN")
-        cursor.execute(f"SELECT pg_advisory_xact_lock({sql.APPEND_LOCK})")
+        cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({sql.APPEND_LOCK})")
+
+    def at_once(self, connection: Any) -> AbstractContextManager[Any]:
+        """One round trip for all of them."""
+        pipeline: AbstractContextManager[Any] = connection.pipeline()
+        return pipeline
 
     def rows_of(self, cursor: Any, template: str, ids: Sequence[bytes]) -> list[Row]:
         text = self.statement(template.replace("IN ({ids})", "= ANY(?)"))

@@ -14,6 +14,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -93,6 +94,29 @@ class Job(Generic[C]):
     outcomes: list[object] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Gathered(Generic[C]):
+    """Jobs of one event loop that wait to be handed over together.
+
+    One batch of a loop is with the writer at a time; what comes meanwhile is gathered. So the loop and the writer take
+    turns rather than fight over the interpreter for each command, and the batches are larger.
+    """
+
+    jobs: list[Job[C]] = field(default_factory=list)
+    handed_over: bool = False
+
+    def take(self) -> list[Job[C]]:
+        """Remove the first jobs, as many as one transaction takes."""
+        count = 0
+        for index, job in enumerate(self.jobs):
+            count += len(job.commands)
+            if count >= BATCH_COMMANDS_MAX:
+                taken, self.jobs = self.jobs[: index + 1], self.jobs[index + 1 :]
+                return taken
+        taken, self.jobs = self.jobs, []
+        return taken
+
+
 class Writer(Generic[C]):
     """The one thread of this process that appends. `clock` gives microseconds since the Unix epoch."""
 
@@ -109,7 +133,9 @@ class Writer(Generic[C]):
         self._handler = handler
         self._hub = hub
         self._clock = clock
-        self._jobs: queue.SimpleQueue[Job[C] | None] = queue.SimpleQueue()
+        # Jobs that are handed to the thread together; None ends it.
+        self._jobs: queue.SimpleQueue[list[Job[C]] | None] = queue.SimpleQueue()
+        self._gathered: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Gathered[C]] = weakref.WeakKeyDictionary()
         self._connection: Any = None
         self._head = 0
         self._tree: Tree | None = None
@@ -135,38 +161,69 @@ class Writer(Generic[C]):
         with self._submitting:
             if self._draining:
                 raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
-            if self._jobs.qsize() >= QUEUE_JOBS_MAX:
+            gathered = self._gathered_of(loop)
+            if self._jobs.qsize() + len(gathered.jobs) >= QUEUE_JOBS_MAX:
                 raise QueueFull(
                     f"{QUEUE_JOBS_MAX} requests wait for the writer: back off, send the same request again.",
                     limit=QUEUE_JOBS_MAX,
                 )
-            self._jobs.put(Job(commands, future, loop, finish))
+            gathered.jobs.append(Job(commands, future, loop, finish))
+            if not gathered.handed_over:
+                self._hand_over(gathered)
         return future
+
+    def _gathered_of(self, loop: asyncio.AbstractEventLoop | None) -> Gathered[C]:
+        if loop is None:
+            return Gathered()
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            gathered = self._gathered[loop] = Gathered()
+        return gathered
+
+    def _hand_over(self, gathered: Gathered[C]) -> None:
+        """Queue what was gathered, as much as one transaction takes."""
+        jobs = gathered.take()
+        gathered.handed_over = bool(jobs)
+        if jobs:
+            self._jobs.put(jobs)
+
+    def _settled(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The answers of a batch were handed out, on their loop: once they are sent, the next one's turn has come."""
+        gathered = self._gathered_of(loop)
+        if gathered.jobs:
+            loop.call_soon(self._hand_over_next, gathered)
+        else:
+            gathered.handed_over = False
+
+    def _hand_over_next(self, gathered: Gathered[C]) -> None:
+        with self._submitting:
+            self._hand_over(gathered)
 
     def drain(self) -> None:
         """Refuse further commands, finish those that wait, end the thread. Safe to call twice."""
         with self._submitting:
             if not self._draining:
                 self._draining = True
+                for gathered in self._gathered.values():
+                    while gathered.jobs:
+                        self._hand_over(gathered)
                 self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         last = False
         while not last:
-            job = self._jobs.get()
+            jobs = self._jobs.get()
             batch: list[Job[C]] = []
-            count = 0
-            while job is not None:
-                batch.append(job)
-                count += len(job.commands)
-                if count >= BATCH_COMMANDS_MAX:
+            while jobs is not None:
+                batch += jobs
+                if sum(len(job.commands) for job in batch) >= BATCH_COMMANDS_MAX:
                     break
                 try:
-                    job = self._jobs.get_nowait()
+                    jobs = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-            last = job is None
+            last = jobs is None
             if batch:
                 self._commit(batch)
         self._disconnect()
@@ -178,13 +235,13 @@ class Writer(Generic[C]):
             self._forget()
             translated = self._database.translated(error)
             if isinstance(translated, JournalError):
-                _resolve(batch, translated)
+                self._resolve(batch, translated)
             else:
                 self._isolate(batch, error)
             return
         if revision:
             self._hub.publish(revision)
-        _resolve(batch)
+        self._resolve(batch)
 
     def _isolate(self, batch: list[Job[C]], error: Exception) -> None:
         """A defect in one command must not fail its neighbours: try each of them alone."""
@@ -194,7 +251,7 @@ class Writer(Generic[C]):
             defect = InternalDefect(f"{type(error).__name__}: {error}. Nothing was recorded.")
             defect.__cause__ = error
             batch[0].outcomes = [defect]
-            _resolve(batch)
+            self._resolve(batch)
             return
         for job in batch:
             job.outcomes = []
@@ -202,7 +259,7 @@ class Writer(Generic[C]):
             alone: Job[C] = Job([command], Future(), None)
             self._commit([alone])
             job.outcomes.append(alone.future.exception() or alone.future.result())
-        _resolve(batch)
+        self._resolve(batch)
 
     def _attempt(self, batch: list[Job[C]]) -> int:
         """Decide and write a batch in one transaction; the new head, or 0 when nothing was appended."""
@@ -214,11 +271,12 @@ class Writer(Generic[C]):
             self._database.begin_append(cursor)
             append = self._begin(cursor)
             self._decide(append, batch)
-            if append.records:
-                append.write_events()
-                self._handler.flush(append)
-                self._database.notify(cursor)
-            cursor.execute("COMMIT" if append.changed else "ROLLBACK")
+            with self._database.at_once(self._connection):
+                if append.records:
+                    append.write_events()
+                    self._handler.flush(append)
+                    self._database.notify(cursor)
+                cursor.execute("COMMIT" if append.changed else "ROLLBACK")
         finally:
             cursor.close()
         self._head = append.revision
@@ -285,6 +343,27 @@ class Writer(Generic[C]):
                 recorded.setdefault(bytes(record.request_id), []).append(record)
         return recorded
 
+    def _resolve(self, batch: list[Job[C]], error: BaseException | None = None) -> None:
+        """Hand outcomes, or one error for all, to those who wait; each event loop is woken once."""
+        by_loop: dict[asyncio.AbstractEventLoop, list[Job[C]]] = {}
+        for job in batch:
+            if job.loop is not None:
+                by_loop.setdefault(job.loop, []).append(job)
+            elif job.future.set_running_or_notify_cancel():
+                _settle(job, error)
+        for loop, jobs in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(self._settle_all, loop, jobs, error)
+            except RuntimeError:
+                # The loop is closed: nobody waits there any more. What was decided is in the journal.
+                logger.debug("An event loop was closed before its answers came.")
+
+    def _settle_all(self, loop: asyncio.AbstractEventLoop, jobs: list[Job[C]], error: BaseException | None) -> None:
+        for job in jobs:
+            if not job.future.done():
+                _settle(job, error)
+        self._settled(loop)
+
     def _forget(self) -> None:
         """After a failure: what is in memory may be ahead of what is on disk."""
         self._disconnect()
@@ -314,28 +393,6 @@ def read_tree(cursor: Any, database: Database, size: int) -> Tree:
         return bytes(row[0])
 
     return Tree.at(size, node)
-
-
-def _resolve(batch: list[Job[Any]], error: BaseException | None = None) -> None:
-    """Hand outcomes, or one error for all, to those who wait; each event loop is woken once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
-    for job in batch:
-        if job.loop is not None:
-            by_loop.setdefault(job.loop, []).append(job)
-        elif job.future.set_running_or_notify_cancel():
-            _settle(job, error)
-    for loop, jobs in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_settle_all, jobs, error)
-        except RuntimeError:
-            # The loop is closed: nobody waits there any more. What was decided is in the journal.
-            logger.debug("An event loop was closed before its answers came.")
-
-
-def _settle_all(jobs: list[Job[Any]], error: BaseException | None) -> None:
-    for job in jobs:
-        if not job.future.done():
-            _settle(job, error)
 
 
 def _settle(job: Job[Any], error: BaseException | None) -> None:
