@@ -52,7 +52,8 @@ def test_the_codes_are_those_that_the_contract_names() -> None:
 def test_an_error_comes_back_as_it_left(cls: type[PlayheadError]) -> None:
     sent = example(cls)
     received = error_of(status_of(sent))
-    assert type(received) is cls
+    # A kind of error that a room has for itself shares its reason with the one it is a kind of, and comes back as that.
+    assert type(received) is (cls if "reason" in vars(cls) else cls.__base__)
     assert str(received) == str(sent)
     assert received.facts == sent.facts
     if isinstance(sent, BadRequest):
