@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
 import subprocess
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -78,10 +80,12 @@ def pages_of(database: Path) -> int:
 
 def kinds() -> list[str]:
     """The kinds of disk that this machine can make."""
-    probe = subprocess.run(
-        ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"], capture_output=True, check=False
-    )
-    return ["limit", "tmpfs"] if probe.returncode == 0 else ["limit"]
+    if not (shutil.which("unshare") and shutil.which("mount")):
+        return ["limit"]
+    # In a mount namespace of its own, so that nothing is left of it.
+    probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", tempfile.gettempdir()]
+    mounted = subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    return ["limit", "tmpfs"] if mounted else ["limit"]
 
 
 @contextmanager
