@@ -17,7 +17,6 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from playhead.exceptions import InternalDefect, PlayheadError, QueueFull, ShuttingDown
@@ -26,15 +25,13 @@ from playhead.journal.append import Append, StreamHead
 from playhead.journal.database import Database
 from playhead.journal.errors import JournalError, JournalUnavailable
 from playhead.journal.hub import Hub
+from playhead.journal.jobs import BATCH_COMMANDS_MAX, C, Command, Gathered, Job
 from playhead.journal.lru import Lru
 from playhead.journal.merkle import Tree
 from playhead.journal.record import Record, record_of
 
 QUEUE_JOBS_MAX = 4_096
 """Jobs that may wait for the writer; one more is refused with QueueFull."""
-
-BATCH_COMMANDS_MAX = 1_000
-"""Commands decided in one transaction, unless a single job has more."""
 
 STREAM_HEADS_MAX = 20_000
 """Streams whose last version and leaf are kept in memory."""
@@ -44,14 +41,6 @@ CATCH_UP_PAGE = 1_000
 logger = logging.getLogger("playhead.journal")
 
 
-class Command(Protocol):
-    """What is asked for. `request_id` is 16 bytes, or None when it needs no recorded answer."""
-
-    @property
-    def request_id(self) -> bytes | None: ...
-
-
-C = TypeVar("C", bound=Command)
 C_contra = TypeVar("C_contra", bound=Command, contravariant=True)
 
 
@@ -77,44 +66,6 @@ class Handler(Protocol[C_contra]):
 
     def reset(self) -> None:
         """Forget everything that is not in the database."""
-
-
-@dataclass(slots=True)
-class Job(Generic[C]):
-    """Commands that came together and are answered together.
-
-    `finish` makes the future's result of the outcomes, each an answer or a PlayheadError; None: there is one command,
-    and its outcome is the result.
-    """
-
-    commands: Sequence[C]
-    future: Any
-    loop: asyncio.AbstractEventLoop | None
-    finish: Callable[[list[object]], object] | None = None
-    outcomes: list[object] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Gathered(Generic[C]):
-    """Jobs of one event loop that wait to be handed over together.
-
-    One batch of a loop is with the writer at a time; what comes meanwhile is gathered. So the loop and the writer take
-    turns rather than fight over the interpreter for each command, and the batches are larger.
-    """
-
-    jobs: list[Job[C]] = field(default_factory=list)
-    handed_over: bool = False
-
-    def take(self) -> list[Job[C]]:
-        """Remove the first jobs, as many as one transaction takes."""
-        count = 0
-        for index, job in enumerate(self.jobs):
-            count += len(job.commands)
-            if count >= BATCH_COMMANDS_MAX:
-                taken, self.jobs = self.jobs[: index + 1], self.jobs[index + 1 :]
-                return taken
-        taken, self.jobs = self.jobs, []
-        return taken
 
 
 class Writer(Generic[C]):
@@ -350,7 +301,7 @@ class Writer(Generic[C]):
             if job.loop is not None:
                 by_loop.setdefault(job.loop, []).append(job)
             elif job.future.set_running_or_notify_cancel():
-                _settle(job, error)
+                job.settle(error)
         for loop, jobs in by_loop.items():
             try:
                 loop.call_soon_threadsafe(self._settle_all, loop, jobs, error)
@@ -361,7 +312,7 @@ class Writer(Generic[C]):
     def _settle_all(self, loop: asyncio.AbstractEventLoop, jobs: list[Job[C]], error: BaseException | None) -> None:
         for job in jobs:
             if not job.future.done():
-                _settle(job, error)
+                job.settle(error)
         self._settled(loop)
 
     def _forget(self) -> None:
@@ -393,14 +344,3 @@ def read_tree(cursor: Any, database: Database, size: int) -> Tree:
         return bytes(row[0])
 
     return Tree.at(size, node)
-
-
-def _settle(job: Job[Any], error: BaseException | None) -> None:
-    if error is not None:
-        job.future.set_exception(error)
-    elif job.finish is not None:
-        job.future.set_result(job.finish(job.outcomes))
-    elif isinstance(job.outcomes[0], PlayheadError):
-        job.future.set_exception(job.outcomes[0])
-    else:
-        job.future.set_result(job.outcomes[0])
