@@ -82,10 +82,11 @@ class Hub:
                 loop.call_soon_threadsafe(moved.set)
 
     def _start(self) -> None:
+        # Inside the lock: whatever was started was started before `close`, and nothing is started after it.
         with self._moved:
             start, self._on_first_wait = self._on_first_wait, None
-        if start is not None:
-            start()
+            if start is not None and not self._closed:
+                start()
 
     def _check(self) -> None:
         if self._closed:
