@@ -140,8 +140,9 @@ def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
     return sa.Table(
         name,
         metadata,
-        sa.Column("run_id", Id, primary_key=True),
-        sa.Column("valid_from", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("run_id", Id, nullable=False),
+        # An event changes one run, so this is a key; and rows are written in its order, at the end of the table.
+        sa.Column("valid_from", Revision, primary_key=True, autoincrement=False),
         sa.Column("valid_to", sa.BigInteger, nullable=False),
         sa.Column("state_type", sa.SmallInteger, nullable=False),
         sa.Column("state_name", sa.Text, nullable=False),
@@ -152,9 +153,9 @@ def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
         sa.Column("start_time", sa.BigInteger),
         sa.Column("expected_start_time", sa.BigInteger),
         sa.Column("status", sa.LargeBinary, nullable=False),
+        sa.Index(f"{name}_by_run", "run_id", "valid_from", unique=True),
         # Which runs are, or at a revision were, in a state, for states that few runs are in.
         sa.Index(f"{name}_by_state", "state_type", "valid_to", "valid_from", "state_name"),
-        sqlite_with_rowid=False,
         postgresql_with={"fillfactor": "90"},
     )
 
@@ -206,9 +207,10 @@ def _run_statements(tables: RunTables) -> RunStatements:
     return RunStatements(
         _insert(tables.runs),
         _insert(tables.versions),
-        f"UPDATE {versions} SET valid_to = ? WHERE run_id = ? AND valid_to = {OPEN}",
-        f"SELECT r.run_id, r.spec, v.status FROM {runs} AS r JOIN {versions} AS v ON v.run_id = r.run_id "
-        f"WHERE v.valid_to = {OPEN} AND r.run_id IN ({{ids}})",
+        f"UPDATE {versions} SET valid_to = ? WHERE valid_from = "
+        f"(SELECT max(valid_from) FROM {versions} WHERE run_id = ?)",
+        f"SELECT r.run_id, r.spec, v.status FROM {runs} AS r JOIN {versions} AS v ON v.valid_from = "
+        f"(SELECT max(valid_from) FROM {versions} WHERE run_id = r.run_id) WHERE r.run_id IN ({{ids}})",
     )
 
 

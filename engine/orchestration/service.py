@@ -60,11 +60,10 @@ class OrchestrationService:
                 actual=len(items),
             )
         checked: list[AnyCommand] = []
-        answers: list[v1.ProposeStatesAnswer] = []
+        response = v1.ProposeStatesResponse()
         waiting: list[v1.ProposeStatesAnswer] = []
         for item in items:
-            answer = v1.ProposeStatesAnswer(correlation_id=item.correlation_id)
-            answers.append(answer)
+            answer = response.answers.add(correlation_id=item.correlation_id)
             try:
                 checked.append(commands.propose(item.request, caller))
                 waiting.append(answer)
@@ -78,7 +77,7 @@ class OrchestrationService:
                 else:
                     assert isinstance(outcome, v1.ProposeStateResponse)
                     answer.response.CopyFrom(outcome)
-            return v1.ProposeStatesResponse(answers=answers)
+            return response
 
         if not checked:
             return _done(finish([]), loop)
