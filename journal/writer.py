@@ -69,7 +69,10 @@ class Handler(Protocol[C_contra]):
 
 
 class Writer(Generic[C]):
-    """The one thread of this process that appends. `clock` gives microseconds since the Unix epoch."""
+    """What appends in this process: a thread, or in its place a caller that waits, one at a time.
+
+    `clock` gives microseconds since the Unix epoch.
+    """
 
     def __init__(
         self,
@@ -93,6 +96,11 @@ class Writer(Generic[C]):
         self._heads: Lru[bytes, StreamHead] = Lru(STREAM_HEADS_MAX)
         self._draining = False
         self._submitting = threading.Lock()
+        # Held by whoever writes: the thread, or a caller in its place. `_busy` is a hint that it is held.
+        self._turn = threading.Lock()
+        self._busy = False
+        # What is in memory may differ from what is on disk, as after a transaction that did not end well.
+        self._unsettled = False
         self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
         self._thread.start()
 
@@ -122,6 +130,23 @@ class Writer(Generic[C]):
             if not gathered.handed_over:
                 self._hand_over(gathered)
         return future
+
+    def call(
+        self, commands: Sequence[C], loop: None = None, finish: Callable[[list[object]], object] | None = None
+    ) -> Any:
+        """As `submit`, and wait for the result.
+
+        When nobody else writes, the caller's thread does what the write thread would do, which spares two changes of
+        thread. An exception raised into it by a signal's handler rolls back the transaction it met, and nothing else.
+        """
+        if self._busy or not self._jobs.empty():
+            return self.submit(commands, None, finish).result()
+        job: Job[C] = Job(commands, Future(), None, finish)
+        with self._turn:
+            if self._draining:
+                raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
+            self._commit_in_turn([job])
+        return job.future.result()
 
     def _gathered_of(self, loop: asyncio.AbstractEventLoop | None) -> Gathered[C]:
         if loop is None:
@@ -176,8 +201,19 @@ class Writer(Generic[C]):
                     break
             last = jobs is None
             if batch:
-                self._commit(batch)
-        self._disconnect()
+                with self._turn:
+                    self._commit_in_turn(batch)
+        with self._turn:
+            self._disconnect()
+
+    def _commit_in_turn(self, batch: list[Job[C]]) -> None:
+        self._busy = True
+        try:
+            self._commit(batch)
+        finally:
+            self._busy = False
+            if self._unsettled:
+                self._forget()
 
     def _commit(self, batch: list[Job[C]]) -> None:
         try:
@@ -214,6 +250,9 @@ class Writer(Generic[C]):
 
     def _attempt(self, batch: list[Job[C]]) -> int:
         """Decide and write a batch in one transaction; the new head, or 0 when nothing was appended."""
+        if self._unsettled:
+            self._forget()
+        self._unsettled = True
         if self._connection is None:
             self._database.reopen()
             self._connection = self._database.connect_writer()
@@ -231,6 +270,7 @@ class Writer(Generic[C]):
         finally:
             cursor.close()
         self._head = append.revision
+        self._unsettled = False
         return append.revision if append.records else 0
 
     def _begin(self, cursor: Any) -> Append:
@@ -316,12 +356,13 @@ class Writer(Generic[C]):
         self._settled(loop)
 
     def _forget(self) -> None:
-        """After a failure: what is in memory may be ahead of what is on disk."""
+        """What is in memory may be ahead of what is on disk: begin again from there."""
         self._disconnect()
         self._head = 0
         self._tree = None
         self._heads.clear()
         self._handler.reset()
+        self._unsettled = False
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

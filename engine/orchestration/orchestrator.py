@@ -35,7 +35,8 @@ Answer = TypeVar("Answer")
 class Orchestrator:
     """A journal, its views and the decisions about it, in this process.
 
-    `orchestration`, `runs` and `events` are the services of the contract. Any number of processes may have the same
+    `orchestration`, `runs` and `events` are the services of the contract; `calls` is `orchestration` for threads that
+    wait, answering rather than promising. Any number of processes may have the same
     database open. Close it, or use it as a context manager.
     """
 
@@ -45,7 +46,8 @@ class Orchestrator:
         self._writer: Writer[AnyCommand] = Writer(
             journal.database, journal.id, Orchestrating(journal.id, policy), journal.hub, journal.clock
         )
-        self.orchestration = OrchestrationService(self._writer, journal.clock, status_of)
+        self.orchestration = OrchestrationService(self._writer.submit, journal.clock, status_of)
+        self.calls = OrchestrationService(self._writer.call, journal.clock, status_of)
         self.runs = RunsService(journal)
         self.events = JournalService(journal)
         self.timers = Timers(journal, self.orchestration)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from google.rpc.status_pb2 import Status
@@ -19,35 +18,37 @@ from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, AnyCommand
 from playhead.exceptions import NotOffered, PlayheadError, TooLarge
 from playhead.journal.journal import Clock
 from playhead.journal.record import Caller
-from playhead.journal.writer import Writer
 
 Loop = asyncio.AbstractEventLoop | None
 StatusOf = Callable[[PlayheadError], Status]
 
 
 class OrchestrationService:
-    """Commands. `status_of` says how the error of one item of a batch looks on the wire."""
+    """Commands. `perform` is the writer's `submit`, or its `call`: then answers are returned, not futures of them.
 
-    def __init__(self, writer: Writer[AnyCommand], clock: Clock, status_of: StatusOf) -> None:
-        self._writer = writer
+    `status_of` says how the error of one item of a batch looks on the wire.
+    """
+
+    def __init__(self, perform: Callable[..., Any], clock: Clock, status_of: StatusOf) -> None:
+        self._perform = perform
         self._clock = clock
         self._status_of = status_of
 
     def register_flow(self, request: v1.RegisterFlowRequest, caller: Caller, loop: Loop = None) -> Any:
         """Make sure that a flow of this name exists."""
-        return self._writer.submit((commands.register_flow(request, caller),), loop)
+        return self._perform((commands.register_flow(request, caller),), loop)
 
     def create_flow_run(self, request: v1.CreateFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
         """Create a flow run."""
-        return self._writer.submit((commands.create_flow_run(request, caller),), loop)
+        return self._perform((commands.create_flow_run(request, caller),), loop)
 
     def create_task_run(self, request: v1.CreateTaskRunRequest, caller: Caller, loop: Loop = None) -> Any:
         """Create a task run."""
-        return self._writer.submit((commands.create_task_run(request, caller),), loop)
+        return self._perform((commands.create_task_run(request, caller),), loop)
 
     def propose_state(self, request: v1.ProposeStateRequest, caller: Caller, loop: Loop = None) -> Any:
         """Propose a state for a run."""
-        return self._writer.submit((commands.propose(request, caller),), loop)
+        return self._perform((commands.propose(request, caller),), loop)
 
     def propose_states(self, request: v1.ProposeStatesRequest, caller: Caller, loop: Loop = None) -> Any:
         """Propose states for many runs, decided in order and made durable together."""
@@ -79,25 +80,23 @@ class OrchestrationService:
                     answer.response.CopyFrom(outcome)
             return response
 
-        if not checked:
-            return _done(finish([]), loop)
-        return self._writer.submit(checked, loop, finish)
+        return self._perform(checked, loop, finish)
 
     def update_run(self, request: v1.UpdateRunRequest, caller: Caller, loop: Loop = None) -> Any:
         """Rename a run or replace its tags."""
-        return self._writer.submit((commands.update_run(request, caller),), loop)
+        return self._perform((commands.update_run(request, caller),), loop)
 
     def pause_flow_run(self, request: v1.PauseFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
         """Propose PAUSED."""
-        return self._writer.submit((commands.pause(request, caller, self._clock()),), loop)
+        return self._perform((commands.pause(request, caller, self._clock()),), loop)
 
     def resume_flow_run(self, request: v1.ResumeFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
         """Propose what makes a paused flow run go on."""
-        return self._writer.submit((commands.resume(request, caller),), loop)
+        return self._perform((commands.resume(request, caller),), loop)
 
     def cancel_flow_run(self, request: v1.CancelFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
         """Propose CANCELLING."""
-        return self._writer.submit((commands.cancel(request, caller),), loop)
+        return self._perform((commands.cancel(request, caller),), loop)
 
     def set_concurrency_limit(self, request: v1.SetConcurrencyLimitRequest, caller: Caller, loop: Loop = None) -> Any:
         """Not offered by this version: raises NotOffered."""
@@ -105,10 +104,4 @@ class OrchestrationService:
 
     def renew_lease(self, request: v1.RenewLeaseRequest, caller: Caller, loop: Loop = None) -> Any:
         """Say that the holder of a lease is alive."""
-        return self._writer.submit((commands.renew_lease(request, caller),), loop)
-
-
-def _done(result: object, loop: Loop) -> Any:
-    future: Any = Future() if loop is None else loop.create_future()
-    future.set_result(result)
-    return future
+        return self._perform((commands.renew_lease(request, caller),), loop)

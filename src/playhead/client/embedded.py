@@ -48,6 +48,8 @@ class EmbeddedClient:
         call = self._call(method)
         if method.service != "Orchestration":
             return cast(Response, call(request))
+        if timeout_s is None:
+            return cast(Response, getattr(self.orchestrator.calls, method.call)(request, self._caller))
         try:
             return cast(Response, call(request, self._caller).result(timeout_s))
         except FutureTimeout as error:
