@@ -70,7 +70,7 @@ def run(
     grace_s: float = GRACE_S,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end in order. Call it from the main thread. Parameters: see `serve`."""
-    # What is loaded by now stays: it need not be looked through again; and what calls leave behind is mostly no garbage.
+    # What is loaded by now stays, and what calls leave behind is freed by itself: there is little to look through.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     asyncio.run(_serve_until_signal(host, port, uds, database, on_ready, grace_s))
