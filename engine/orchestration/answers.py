@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from playhead import v1
-from playhead.engine.orchestration.commands import AnyCommand, CreateRun, Propose, RegisterFlow, UpdateRun
+from playhead.engine.orchestration.commands import AnyCommand, CreateRun, Propose, RegisterFlow, Resume, UpdateRun
 from playhead.engine.orchestration.known import Run
 from playhead.engine.orchestration.policy import Subject
 from playhead.exceptions import RequestIdReused
 from playhead.journal.encoding import SECOND_US, micros_of, text_of, timestamp
-from playhead.journal.errors import CorruptRecord
+from playhead.journal.payload import event_of
 from playhead.journal.record import Record
 
 
@@ -101,6 +101,12 @@ def normalize(command: Propose, run_id: bytes, into: v1.ProposeStateRequest) -> 
             into.task_run_id = text_of(run_id)
 
 
+def resumption(run_id: bytes, suspended: bool) -> v1.ProposeStateRequest:
+    """What is proposed when a paused flow run is to go on."""
+    state = v1.State(type=v1.SCHEDULED, name="Resuming") if suspended else v1.State(type=v1.RUNNING)
+    return v1.ProposeStateRequest(flow_run_id=text_of(run_id), state=state)
+
+
 def begin_pause(command: Propose, facts: v1.Facts, request: v1.ProposeStateRequest) -> None:
     """A pause that was asked for by its length ends that long after its decision."""
     if command.pause_us is not None:
@@ -111,12 +117,9 @@ def begin_pause(command: Propose, facts: v1.Facts, request: v1.ProposeStateReque
 def recorded(journal_id: str, command: AnyCommand, records: list[Record]) -> object:
     """The answer on record. Raises RequestIdReused when the request id was used for another command."""
     record = records[-1]
-    if record.payload is None:
-        raise CorruptRecord(f"Revision {record.revision} has no payload.", revision=record.revision)
-    event = v1.Event.FromString(record.payload)
     answer = _RECORDED.get(record.kind)
-    found = answer(journal_id, command, record, event) if answer is not None else None
-    if found is None:
+    found = answer(journal_id, command, record, event_of(record)) if answer is not None else None
+    if found is None or (len(records) > 1 and not _made_the_same_run(command, event_of(records[0]))):
         raise RequestIdReused(
             "The request_id was used for another command: make a new one.",
             field="request_id",
@@ -134,22 +137,29 @@ def _recorded_proposal(journal_id: str, command: AnyCommand, record: Record, eve
         begin_pause(command, event.state_proposed.facts, same)
         if same != event.state_proposed.command:
             return None
-    elif getattr(command, "run_id", None) != record.stream or isinstance(command, (CreateRun, UpdateRun)):
+    elif not isinstance(command, Resume) or event.state_proposed.command not in (
+        resumption(record.stream, suspended) for suspended in (False, True)
+    ):
         return None
     return proposed(journal_id, record, event.state_proposed)
 
 
 def _recorded_creation(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
-    if not isinstance(command, CreateRun) or command.run_id != record.stream:
+    if not isinstance(command, CreateRun) or not _made_the_same_run(command, event):
         return None
-    if isinstance(command.spec, v1.FlowRunSpec):
-        same = command.spec == event.flow_run_created.spec
-    else:
-        spec = v1.TaskRunSpec()
-        spec.CopyFrom(command.spec)
-        spec.id = text_of(command.run_id)
-        same = spec == event.task_run_created.spec
-    return created(journal_id, record, event) if same else None
+    return created(journal_id, record, event)
+
+
+def _made_the_same_run(command: AnyCommand, event: v1.Event) -> bool:
+    """Whether the run that an event created is the one that a command is to create."""
+    if not isinstance(command, (CreateRun, Propose)):
+        return False
+    if not isinstance(command.spec, v1.TaskRunSpec):
+        return command.spec == event.flow_run_created.spec
+    spec = v1.TaskRunSpec()
+    spec.CopyFrom(command.spec)
+    spec.id = text_of(command.run_id)
+    return spec == event.task_run_created.spec
 
 
 def _recorded_flow(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:

@@ -285,9 +285,7 @@ class Orchestrating:
     def _resume(self, append: Append, command: Resume) -> v1.ProposeStateResponse:
         run = self._known.existing(append, Subject.FLOW_RUN, command.run_id, "flow_run_id")
         before = run.status.state
-        request = v1.ProposeStateRequest(flow_run_id=text_of(run.run_id), state=v1.State(type=v1.RUNNING))
-        if before.details.pause_reschedule:
-            request.state.type, request.state.name = v1.SCHEDULED, "Resuming"
+        request = answers.resumption(run.run_id, before.details.pause_reschedule)
         propose = Propose(command.request_id, command.caller, request, Subject.FLOW_RUN, run.run_id, None)
         event = v1.Event()
         if before.type == v1.PAUSED:

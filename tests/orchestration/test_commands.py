@@ -160,6 +160,38 @@ def test_a_request_id_answers_one_command_only(command: Commanding) -> None:
         command.orchestration.update_run(rename, ALICE).result()
 
 
+def test_a_request_id_answers_one_run_and_one_kind_of_command_only(command: Commanding) -> None:
+    request_id = new_id()
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id)
+    answer = command.propose(v1.RUNNING, request_id=request_id, create_flow_run=spec)
+    assert command.propose(v1.RUNNING, request_id=request_id, create_flow_run=spec) == answer
+    tagged = v1.FlowRunSpec(id=spec.id, flow_id=spec.flow_id, tags=["another"])
+    with pytest.raises(RequestIdReused):
+        command.propose(v1.RUNNING, request_id=request_id, create_flow_run=tagged)
+    resume = v1.ResumeFlowRunRequest(request_id=new_id(), flow_run_id=spec.id)
+    command.propose(v1.COMPLETED, request_id=resume.request_id, flow_run_id=spec.id)
+    with pytest.raises(RequestIdReused):
+        command.orchestration.resume_flow_run(resume, ALICE).result()
+
+
+def test_a_result_is_found_in_the_cache_within_the_batch_that_stored_it(command: Commanding) -> None:
+    flow_run = command.flow_run(v1.RUNNING)
+    first = command.propose(
+        v1.RUNNING, create_task_run=v1.TaskRunSpec(flow_run_id=flow_run, task_key="t", dynamic_key="0")
+    )
+    done = v1.State(type=v1.COMPLETED, result=v1.Result(inline=b"1"), details=v1.StateDetails(cache_key="k"))
+    second = v1.TaskRunSpec(flow_run_id=flow_run, task_key="t", dynamic_key="1")
+    looking = v1.State(type=v1.RUNNING, details=v1.StateDetails(cache_key="k"))
+    items = [
+        v1.ProposeStatesItem(request=v1.ProposeStateRequest(request_id=new_id(), task_run_id=first.run_id, state=done)),
+        v1.ProposeStatesItem(
+            request=v1.ProposeStateRequest(request_id=new_id(), create_task_run=second, state=looking)
+        ),
+    ]
+    answers = command.orchestration.propose_states(v1.ProposeStatesRequest(items=items), ALICE).result().answers
+    assert (answers[1].response.state.name, answers[1].response.state.result.inline) == ("Cached", b"1")
+
+
 def test_a_run_is_renamed_and_tagged(command: Commanding) -> None:
     run = command.flow_run()
     request = v1.UpdateRunRequest(request_id=new_id(), flow_run_id=run, name="blue", tags=v1.TagList(tags=["a", "b"]))
