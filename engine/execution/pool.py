@@ -27,10 +27,8 @@ from playhead.engine.execution.drivers import call_user
 from playhead.engine.execution.effects import Ask, CallUser, Effect, Loop, Sleep, WaitFor
 from playhead.engine.execution.timer import call_later
 from playhead.engine.signals import Abort, Pause
-from playhead.futures import PlayheadFuture
+from playhead.futures import PlayheadFuture, worker
 from playhead.states import State, exception_to_crashed_state
-
-_here = threading.local()
 
 
 class PooledRun:
@@ -102,7 +100,7 @@ class Pool:
         threading.Thread(target=self._work, name="playhead-worker", daemon=True).start()
 
     def _work(self) -> None:
-        _here.pool = self
+        worker.away = self._away
         while True:
             with self._lock:
                 self._idle += 1
@@ -216,14 +214,3 @@ class Pool:
             with self._lock:
                 self._threads_max -= 1
                 self._slots -= 1
-
-
-@contextmanager
-def waiting_in_worker() -> Iterator[None]:
-    """While the function of a pooled run waits for other runs, its pool may use another thread in its place."""
-    pool: Pool | None = getattr(_here, "pool", None)
-    if pool is None:
-        yield
-    else:
-        with pool._away():
-            yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -12,11 +13,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from playhead.states import Pending, State
+from playhead.utilities.collections import Visited, visit
 
 R = TypeVar("R")
 
+worker = threading.local()
+"""Of a pool's worker thread: `away()` is a context in which the pool may use another thread in its place."""
 
-class PlayheadFuture(Generic[R]):
+
+class PlayheadFuture(Visited, Generic[R]):
     """The result of a task run that was submitted. Ask with `result()`, or pass it on as an argument of other tasks.
 
     `state` is the run's state as far as this process knows; `task_run_id` the run's UUID; `failure_seen` says whether
@@ -168,8 +173,6 @@ def resolve_futures_to_results(expr: Any) -> Any:
 
 
 def _resolve(expr: Any, of: Callable[[PlayheadFuture[Any]], Any]) -> Any:
-    from playhead.engine.execution.inputs import visit  # stands above this module
-
     return visit(expr, lambda item, _: of(item) if isinstance(item, PlayheadFuture) else item)
 
 
@@ -185,6 +188,5 @@ def _blocking(*futures: PlayheadFuture[Any]) -> Any:
     """
     if all(future.done() for future in futures):
         return nullcontext()
-    from playhead.engine.execution.pool import waiting_in_worker  # stands above this module
-
-    return waiting_in_worker()
+    away = getattr(worker, "away", None)
+    return nullcontext() if away is None else away()

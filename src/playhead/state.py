@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from playhead.exceptions import CancelledRun, CrashedRun, FailedRun, MissingResult, PausedRun, UnfinishedRun
+from playhead.utilities.collections import Visited
 
 R = TypeVar("R")
 
@@ -57,7 +58,7 @@ class StateDetails:
     retriable: bool | None = None
 
 
-class State(Generic[R]):
+class State(Visited, Generic[R]):
     """A state of a run.
 
     `data` is what the run produced: the value itself, or a stored result that is read when `result()` asks for it; for

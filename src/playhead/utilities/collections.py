@@ -1,0 +1,106 @@
+"""Looking through nested values for the futures and states in them.
+
+Looked through: lists, tuples, sets, dicts, dataclasses, pydantic models and annotations. Left alone: what is quoted,
+and everything else. A value in which nothing changes stays the very same object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from playhead.utilities.annotations import BaseAnnotation, allow_failure, opaque, quote
+
+_SCALARS = (str, int, float, bool, type(None), bytes, bytearray, complex, range, slice, type)
+_PLAIN = frozenset({*_SCALARS, date, datetime, timedelta, Decimal, UUID})
+
+Visitor = Callable[[Any, bool], Any]
+
+
+class Visited:
+    """What `visit` stops at: futures and states."""
+
+    __slots__ = ()
+
+
+def visit(value: Any, visitor: Visitor, failure_allowed: bool = False) -> Any:
+    """The value with what `visitor` makes of each future and state in it; the same object when nothing changes."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, Visited):
+        return visitor(value, failure_allowed)
+    if kind is list or kind is tuple or kind is set or kind is frozenset:
+        return _visit_items(value, visitor, failure_allowed)
+    if isinstance(value, dict):
+        return _visit_dict(value, visitor, failure_allowed)
+    if isinstance(value, BaseAnnotation):
+        return _visit_annotation(value, visitor, failure_allowed)
+    if isinstance(value, (list, tuple, set)):
+        return _visit_subclass(value, visitor, failure_allowed)
+    return _visit_fields(value, visitor, failure_allowed)
+
+
+def _visit_items(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
+    changed = False
+    items = []
+    for item in value:
+        new = item if type(item) in _PLAIN else visit(item, visitor, failure_allowed)
+        changed = changed or new is not item
+        items.append(new)
+    return type(value)(items) if changed else value
+
+
+def _visit_dict(value: dict[Any, Any], visitor: Visitor, failure_allowed: bool) -> Any:
+    new = {visit(key, visitor, failure_allowed): visit(item, visitor, failure_allowed) for key, item in value.items()}
+    if all(new.get(key, visitor) is item for key, item in value.items()):
+        return value
+    if type(value) is dict:
+        return new
+    copy = value.copy()
+    copy.clear()
+    copy.update(new)
+    return copy
+
+
+def _visit_annotation(value: BaseAnnotation[Any], visitor: Visitor, failure_allowed: bool) -> Any:
+    if isinstance(value, quote):
+        return value
+    inner = value.unwrap()
+    if isinstance(value, opaque) and not isinstance(inner, Visited):
+        return value
+    new = visit(inner, visitor, failure_allowed or isinstance(value, allow_failure))
+    return value if new is inner else value.rewrap(new)
+
+
+def _visit_subclass(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
+    items = [visit(item, visitor, failure_allowed) for item in value]
+    if all(new is old for new, old in zip(items, value, strict=True)):
+        return value
+    if hasattr(value, "_fields"):
+        return type(value)(*items)
+    return items if isinstance(value, list) else type(value)(items)
+
+
+def _visit_fields(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
+    """Dataclasses and pydantic models: a changed one is copied, without validation."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+    else:
+        pydantic = sys.modules.get("pydantic")
+        if pydantic is None or not isinstance(value, pydantic.BaseModel):
+            return value
+        names = list(type(value).model_fields)
+    old = {name: getattr(value, name, None) for name in names}
+    new = {name: visit(item, visitor, failure_allowed) for name, item in old.items()}
+    changes = {name: item for name, item in new.items() if item is not old[name]}
+    if not changes:
+        return value
+    if dataclasses.is_dataclass(value):
+        return dataclasses.replace(value, **changes)  # type: ignore[type-var]  # an instance, as found above
+    return value.model_copy(update=changes)
