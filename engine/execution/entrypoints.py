@@ -12,11 +12,15 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from playhead.exceptions import MissingFlowError
+
+loading: ContextVar[str] = ContextVar("loading", default="")
+"""The entrypoint that is being loaded: a script's own calls of its flows must not run then. Empty: none."""
 
 
 def entrypoint_of(fn: Callable[..., Any]) -> str:
@@ -45,7 +49,11 @@ def load_object(entrypoint: str) -> Any:
         raise MissingFlowError(
             f"{entrypoint!r} is no entrypoint: it must be 'path/to/file.py:function' or 'module:function'."
         )
-    found: Any = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
+    token = loading.set(entrypoint)
+    try:
+        found: Any = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
+    finally:
+        loading.reset(token)
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is None:

@@ -13,12 +13,13 @@ from playhead.context import tags
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Hook, NameSource, Recorded
 from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
-from playhead.engine.execution.entrypoints import entrypoint_of, load_object, source_hash
+from playhead.engine.execution.entrypoints import entrypoint_of, load_object, loading, source_hash
 from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.options import retry_policy
 from playhead.engine.execution.parameters import Signature, parameters_from_json
 from playhead.engine.execution.subflows import TrackingTask, call_loop, make_flow_call
 from playhead.exceptions import InvalidNameError, MissingFlowError
+from playhead.logging.loggers import get_logger
 from playhead.runs import FlowRun
 from playhead.states import State
 from playhead.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -108,8 +109,12 @@ class Flow(Generic[P, R]):
 
         Called in a flow, it is a subflow. `return_state=True` gives the final state instead, whatever it is;
         `wait_for`, for subflows only, names futures and states that must have completed before. Raises what the
-        function raised, `ParameterBindError` and `ParameterTypeError` for arguments that do not fit.
+        function raised, `ParameterBindError` and `ParameterTypeError` for arguments that do not fit. While a script is
+        loaded so that one run of its can be executed, the calls that it makes itself are left out: they give None.
         """
+        if loading.get():
+            get_logger().warning("Flow %r is not called: %r is only being loaded.", self.name, loading.get())
+            return _nothing() if self.isasync else None
         call = make_flow_call(self, self.signature.bind(args, kwargs), wait_for)
         if self.isasync:
             return _call_async(call, return_state)
@@ -261,6 +266,10 @@ def run_existing_flow_run(flow_run_id: str) -> State[Any]:
         if found.isasync:
             return run_coroutine(drive_async(call_loop(call), client))
         return drive_sync(call_loop(call), client)
+
+
+async def _nothing() -> None:
+    """What an async flow gives that is not called."""
 
 
 async def _call_async(call: FlowCall, return_state: bool) -> Any:

@@ -94,7 +94,8 @@ def read_bytes(result: v1.Result) -> bytes:
     if hashlib.sha256(data).digest() != result.reference.sha256:
         raise CorruptResult(
             f"The result stored at {result.reference.url} was altered or cut short: {len(data)} bytes do not have the "
-            f"digest of the {result.size_bytes} bytes that were stored."
+            f"digest of the {result.size_bytes} bytes that were stored. Put the file back, or compute the result anew: "
+            "refresh_cache=True for a cached task, a new run for another."
         )
     return data
 
@@ -117,7 +118,10 @@ def _fetch(url: str) -> bytes:
             data: bytes = file.read()
         return data
     except FileNotFoundError as error:
-        raise CorruptResult(f"The result stored at {url} is gone.") from error
+        raise CorruptResult(
+            f"The result stored at {url} is gone. Put the file back, or compute the result anew: refresh_cache=True "
+            "for a cached task, a new run for another."
+        ) from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

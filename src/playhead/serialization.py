@@ -36,7 +36,11 @@ def dumps(value: object) -> tuple[bytes, str]:
     if isinstance(value, BaseException):
         return _dump_exception(value), EXCEPTION
     if is_json_exact(value):
-        return _encode_json(value).encode(), JSON
+        try:
+            return _encode_json(value).encode(), JSON
+        except ValueError:
+            # An int of more digits than Python writes, half a surrogate pair: a pickle holds them.
+            return pickle_dumps(value), PICKLE
     return pickle_dumps(value), PICKLE
 
 
@@ -97,9 +101,17 @@ def pickle_dumps(value: object) -> bytes:
     return data
 
 
+def text_of_exception(error: BaseException) -> str:
+    """What an exception says of itself, even when its own code for that fails."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(its message can not be told: {type(failure).__name__})"
+
+
 def _dump_exception(error: BaseException) -> bytes:
     text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS_MAX:]
-    fields = {"type": type(error).__name__, "message": str(error), "traceback": text}
+    fields = {"type": type(error).__name__, "message": text_of_exception(error), "traceback": text}
     try:
         fields["pickle"] = base64.b64encode(pickle_dumps(error)).decode()
     except SerializationError as refusal:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from playhead.serialization import text_of_exception
 from playhead.state import (
     DISPLAY_NAMES,
     MISFORTUNES,
@@ -294,7 +295,7 @@ def exception_to_failed_state(
     exc = exc or sys.exception()
     if exc is None:
         raise ValueError("Exception was not passed and no active exception could be found.")
-    text = f"{type(exc).__name__}: {exc}"
+    text = f"{type(exc).__name__}: {text_of_exception(exc)}"
     return Failed(name=name, message=f"{message.rstrip()} {text}" if message else text, data=exc)
 
 

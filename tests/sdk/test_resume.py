@@ -248,9 +248,10 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_process_is_followed_by_another(service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize("guard", ['__name__ == "__main__"', "True"], ids=["guarded script", "script without guard"])
+def test_a_killed_process_is_followed_by_another(service: Service, tmp_path: Path, guard: str) -> None:
     script = tmp_path / "killed_pipeline.py"
-    script.write_text(PROGRAM)
+    script.write_text(PROGRAM.replace('__name__ == "__main__"', guard))
     environment = {**os.environ, "PLAYHEAD_LEASE_TTL_S": "1"}
     first = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, check=False)
     assert first.returncode == -signal.SIGKILL

@@ -11,6 +11,7 @@ import pytest
 from playhead.engine.execution.translation import message_of, state_of
 from playhead.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
 from playhead.results import StoredResult
+from playhead.serialization import dumps, loads
 from playhead.states import (
     AwaitingConcurrencySlot,
     AwaitingRetry,
@@ -32,6 +33,7 @@ from playhead.states import (
     StateType,
     Submitting,
     Suspended,
+    exception_to_failed_state,
     get_state_exception,
     get_state_result,
     is_state,
@@ -204,3 +206,20 @@ def test_states_and_messages_are_the_same_thing() -> None:
     assert again.state_details == details
     assert (again.type, again.name, again.message) == (state.type, state.name, state.message)
     assert not isinstance(again.data, StoredResult)
+
+
+def test_an_exception_that_can_not_tell_its_message_still_fails_the_run() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    state = exception_to_failed_state(Mute())
+    assert state.message == "Mute: (its message can not be told: RuntimeError)"
+    data, media_type = dumps(Mute())
+    assert type(loads(data, media_type)).__name__ == "Mute"
+
+
+def test_a_number_that_is_too_long_to_be_written_is_pickled() -> None:
+    data, media_type = dumps(2**20_000)
+    assert media_type == "application/x-cloudpickle"
+    assert loads(data, media_type) == 2**20_000

@@ -37,7 +37,9 @@ def find_run(session: Session, kind: Kind, text: str, read_at: v1.ReadAt | None 
         found = [run.spec.id for run in like if run.status.name == text]
     what = kind.replace("_", " ")
     if not found:
-        raise NotFound(f"No {what} is named {text!r}, and no id of the newest {NEWEST_MAX:,} begins with it.")
+        raise NotFound(
+            f"No {what} is named {text!r}, and no id of the newest {NEWEST_MAX:,} begins so (4 or more characters)."
+        )
     if len(found) > 1:
         ids = ", ".join(found[:SHOWN_MAX]) + (", …" if len(found) > SHOWN_MAX else "")
         raise BadRequest(f"{text!r} can be each of {len(found)}: {ids}. Give the whole id", field=what)

@@ -9,6 +9,7 @@ import typer
 
 from playhead import v1
 
+REVISION_DIGITS_MAX = 19
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])[a-z]*\s+ago", re.IGNORECASE)
@@ -23,7 +24,7 @@ def moment(text: str | None, option: str, now: datetime | None = None) -> v1.Rea
     if text is None or text.strip().lower() == "now":
         return v1.ReadAt()
     text = text.strip()
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) < REVISION_DIGITS_MAX:
         return v1.ReadAt(revision=int(text))
     time = _time(text, now or datetime.now(UTC))
     if time is None:

@@ -52,6 +52,8 @@ def pause(
 def resume(session: Session, run: Run) -> None:
     """Let a paused flow run go on.
 
+    A process must execute it: the one that paused and waits, or a new one: python -m playhead.engine RUN_ID.
+
     Example: playhead flow-run resume blue-heron
     """
     from playhead import v1

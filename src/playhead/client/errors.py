@@ -91,7 +91,7 @@ def error_of_call(failed: grpc.RpcError, asked: str) -> exceptions.PlayheadError
 
 def _error_of_code(code: grpc.StatusCode, message: str) -> exceptions.PlayheadError:
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return exceptions.DeadlinePassed(message)
+        return exceptions.DeadlinePassed(f"{message}. Is the server running, and is this its address?")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         sizes = _SIZES.search(message)
         facts = {"actual": sizes[1], "limit": sizes[2]} if sizes else {}
