@@ -45,7 +45,7 @@ def test_nothing_is_now(text: str | None) -> None:
     assert moment(text, "--as-of") == v1.ReadAt()
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "10m", "-5", "10 fortnights ago", "2026-13-01", "1e9d ago", "9" * 23])
+@pytest.mark.parametrize("text", ["", "yesterday", "10m", "-5", "2 fortnights ago", "2026-13-01", "1e9d ago", "9" * 23])
 def test_anything_else_names_the_option(text: str) -> None:
     with pytest.raises(typer.BadParameter) as refused:
         moment(text, "--from")
