@@ -1,10 +1,10 @@
-"""The write path: one thread, many commands in one transaction, one fsync.
+"""The write path: one writer at a time, many commands in one transaction, one fsync.
 
-The thread takes all the commands that wait, up to a bound, and does in ONE transaction: begin so that nobody else can
-append; take up what other processes appended; for each command in order either find the answer recorded for its
-request id or let the handler decide it; write events, tree nodes and view changes; commit. Only then are the futures
-resolved and the readers told. If anything fails, the transaction is rolled back, all caches are dropped and the
-futures fail with a typed error.
+The write thread takes all the commands that wait, up to a bound, and does in ONE transaction: begin so that nobody
+else can append; take up what other processes appended; for each command in order either find the answer recorded for
+its request id or let the handler decide it; write events, tree nodes and view changes; commit. Only then are the
+futures resolved and the readers told. If anything fails, the transaction is rolled back, all caches are dropped and
+the futures fail with a typed error. A caller that would only wait for the thread takes its place when it is idle.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ class Writer(Generic[C]):
         self._heads: Lru[bytes, StreamHead] = Lru(STREAM_HEADS_MAX)
         self._draining = False
         self._submitting = threading.Lock()
-        # Held by whoever writes: the thread, or a caller in its place. `_busy` is a hint that it is held.
+        # Held by whoever writes: the thread, or a caller in its place. `_busy` says, as a hint, which thread that is.
         self._turn = threading.Lock()
-        self._busy = False
+        self._busy = 0
         # What is in memory may differ from what is on disk, as after a transaction that did not end well.
         self._unsettled = False
         self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
@@ -139,6 +139,8 @@ class Writer(Generic[C]):
         When nobody else writes, the caller's thread does what the write thread would do, which spares two changes of
         thread. An exception raised into it by a signal's handler rolls back the transaction it met, and nothing else.
         """
+        if self._busy == threading.get_ident():
+            raise InternalDefect("A command was sent from within the decision of another, which would wait for itself.")
         if self._busy or not self._jobs.empty():
             return self.submit(commands, None, finish).result()
         job: Job[C] = Job(commands, Future(), None, finish)
@@ -207,11 +209,11 @@ class Writer(Generic[C]):
             self._disconnect()
 
     def _commit_in_turn(self, batch: list[Job[C]]) -> None:
-        self._busy = True
+        self._busy = threading.get_ident()
         try:
             self._commit(batch)
         finally:
-            self._busy = False
+            self._busy = 0
             if self._unsettled:
                 self._forget()
 
