@@ -35,7 +35,7 @@ def report_crash(
     request.state.CopyFrom(message)
     try:
         response = yield from propose_shielded(request)
-    except Exception:
+    except Exception:  # whatever it is, the crash itself is what the caller must hear of
         logger.exception("The crash could not be reported")
         return state
     if response.decision == v1.ACCEPT:

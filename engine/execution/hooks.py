@@ -35,7 +35,7 @@ def run_hooks(definition: Definition, run: Run, state: State[object], logger: Ru
         logger.info("Running hook %r in response to entering state %r", name, state.name)
         try:
             yield CallUser(hook, (definition, run, state), {})
-        except Exception:
+        except Exception:  # a hook is the user's code: it does not change how the run ended
             logger.exception("An error was encountered while running hook %r", name)
         else:
             logger.info("Hook %r finished running successfully", name)

@@ -23,7 +23,7 @@ from playhead.projector.sql import (
     statements,
 )
 
-RUNS_MAX = 20_000
+RUNS_MAX = 10_000
 """Runs kept in memory; the others are read when they are asked for."""
 
 FLOWS_MAX = 1_000

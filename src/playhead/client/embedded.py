@@ -4,21 +4,18 @@ its own.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import Any, cast
 
+from playhead.client.identity import this_process, this_software
 from playhead.client.interface import Request, Response, Streaming, Unary
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import DeadlinePassed
 from playhead.journal.record import Caller
-
-CLIENT_NAME = "playhead-python/0.1.0"
 
 
 class EmbeddedClient:
@@ -36,7 +33,7 @@ class EmbeddedClient:
     def _connect(self) -> None:
         self._pid = os.getpid()
         self.orchestrator = self._open()
-        self._caller = Caller(f"{_user()}@{socket.gethostname()} pid {os.getpid()}", CLIENT_NAME)
+        self._caller = Caller(this_process(), this_software())
         self._services = {
             "Orchestration": self.orchestrator.orchestration,
             "Runs": self.orchestrator.runs,
@@ -86,11 +83,3 @@ class EmbeddedClient:
             self._inherited = self.orchestrator
             self._connect()
         return cast("Callable[..., Any]", getattr(self._services[method.service], method.call))
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # No name for this user id, as in many containers.
-        return f"uid {os.getuid()}"

@@ -12,19 +12,17 @@ running in another thread at the moment of the fork; start worker processes with
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
-from importlib.metadata import version
 from typing import Any, cast
 from urllib.parse import quote
 
 import grpc
 
 from playhead.client.errors import error_of_call
+from playhead.client.identity import this_process, this_software
 from playhead.client.interface import Request, Response, Streaming, Unary
 from playhead.exceptions import BadRequest
 
@@ -53,7 +51,7 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_http_proxy", 0),  # proxies of the environment are for the web, not for this service
-    ("grpc.primary_user_agent", f"playhead-python/{version('playhead')}"),
+    ("grpc.primary_user_agent", this_software()),
 ]
 
 
@@ -109,7 +107,7 @@ class RemoteClient:
 
     def _open(self) -> None:
         self._pid = os.getpid()
-        self._metadata = (("playhead-actor", quote(self._actor or _this_process(), safe="@ ")),)
+        self._metadata = (("playhead-actor", quote(self._actor or this_process(), safe="@ ")),)
         self._channel = grpc.insecure_channel(self._target, options=_OPTIONS)
         self._callables: dict[tuple[str, str], Any] = {}
 
@@ -155,11 +153,3 @@ def _target(api_url: str) -> str:
     if scheme != "grpc" or not host or not port.isdigit():
         raise BadRequest(f'{api_url!r} is no address: "grpc://host:port" or "unix:/path"', field="api_url")
     return f"{host}:{port}"
-
-
-def _this_process() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"uid {os.getuid()}"  # it has no name, as in many containers
-    return f"{user}@{socket.gethostname()} pid {os.getpid()}"
