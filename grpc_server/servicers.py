@@ -154,6 +154,14 @@ class Runs(RunsServicer):
         async for response in _stream(self._orchestrator.watch_run(request), self._stopping, context):
             yield response
 
+    async def ListConcurrencyLimits(
+        self, request: v1.ListConcurrencyLimitsRequest, context: Context
+    ) -> v1.ListConcurrencyLimitsResponse:
+        return await _read(self._orchestrator, self._runs.list_concurrency_limits, request, context)
+
+    async def ListSlotUsers(self, request: v1.ListSlotUsersRequest, context: Context) -> v1.ListSlotUsersResponse:
+        return await _read(self._orchestrator, self._runs.list_slot_users, request, context)
+
 
 class Journal(JournalServicer):
     """Reads of the journal, and following it."""

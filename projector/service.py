@@ -12,6 +12,7 @@ from playhead.exceptions import (
     DeadlinePassed,
     MissingField,
     NotFound,
+    NotOffered,
     RevisionNotReached,
     TooLarge,
 )
@@ -124,6 +125,14 @@ class RunsService:
         rows, token = self._history(view, run_id, page, clauses)
         decisions = [decision_record(record, event) for record, event in rows]
         return v1.ListDecisionsResponse(meta=self._meta(page.revision), decisions=decisions, next_page_token=token)
+
+    def list_concurrency_limits(self, request: v1.ListConcurrencyLimitsRequest) -> v1.ListConcurrencyLimitsResponse:
+        """Not offered by this version: raises NotOffered."""
+        raise NotOffered("Concurrency limits are not offered by this version.")
+
+    def list_slot_users(self, request: v1.ListSlotUsersRequest) -> v1.ListSlotUsersResponse:
+        """Not offered by this version: raises NotOffered."""
+        raise NotOffered("Concurrency limits are not offered by this version.")
 
     def watch_run(self, request: v1.WatchRunRequest) -> Iterator[v1.WatchRunResponse]:
         """As `watching`, blocking the caller's thread while nothing changes."""

@@ -249,7 +249,7 @@ RUNS = [
     Case("lease that never was", methods.RENEW_LEASE, lambda world: v1.RenewLeaseRequest(
         flow_run_id=world.flow_run_id, lease_token=2**64 - 1), GONE),
     Case("not offered", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
-        request_id=world.ids.new_id(), tag="t"), exceptions.NotOffered),
+        request_id=world.ids.new_id(), limit="tag:t"), exceptions.NotOffered),
 ]  # fmt: skip
 
 LIST, COUNT = methods.LIST_FLOW_RUNS, methods.COUNT_FLOW_RUNS

@@ -4,11 +4,14 @@
 gRPC and are therefore not imported here.
 """
 
+from playhead.v1.audit_pb2 import *
+from playhead.v1.concurrency_pb2 import *
 from playhead.v1.decision_pb2 import *
 from playhead.v1.event_pb2 import *
 from playhead.v1.journal_pb2 import *
 from playhead.v1.meta_pb2 import *
 from playhead.v1.orchestration_pb2 import *
+from playhead.v1.replay_pb2 import *
 from playhead.v1.run_pb2 import *
 from playhead.v1.runs_pb2 import *
 from playhead.v1.state_pb2 import *

@@ -23,27 +23,30 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from playhead.v1 import concurrency_pb2 as playhead_dot_v1_dot_concurrency__pb2
 from playhead.v1 import run_pb2 as playhead_dot_v1_dot_run__pb2
 from playhead.v1 import state_pb2 as playhead_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aplayhead/v1/decision.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15playhead/v1/run.proto\x1a\x17playhead/v1/state.proto\"T\n\x0bRuleOutcome\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\'\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x17.playhead.v1.RuleEffect\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xcc\x02\n\x05\x46\x61\x63ts\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\'\n\x05retry\x18\x03 \x01(\x0b\x32\x18.playhead.v1.RetryPolicy\x12+\n\x08\x66low_run\x18\x04 \x01(\x0b\x32\x19.playhead.v1.FlowRunFacts\x12,\n\x0b\x63\x61\x63he_entry\x18\x05 \x01(\x0b\x32\x17.playhead.v1.CacheEntry\x12\x16\n\x0ehas_deployment\x18\x06 \x01(\x08\x12\x12\n\nis_subflow\x18\x07 \x01(\x08\x12\x0f\n\x07\x65ntropy\x18\x08 \x01(\x06\x12\x31\n\rlease_expires\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x0c\x46lowRunFacts\x12*\n\nstate_type\x18\x01 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x11\n\trun_count\x18\x02 \x01(\r\x12\x31\n\rpause_timeout\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10pause_reschedule\x18\x04 \x01(\x08\"D\n\nCacheEntry\x12!\n\x05state\x18\x01 \x01(\x0b\x32\x12.playhead.v1.State\x12\x13\n\x0btask_run_id\x18\x02 \x01(\t*Q\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02\x12\x08\n\x04WAIT\x10\x03\x12\t\n\x05\x41\x42ORT\x10\x04*\xaa\x01\n\nRuleEffect\x12\x1b\n\x17RULE_EFFECT_UNSPECIFIED\x10\x00\x12\x11\n\rRULE_REJECTED\x10\x01\x12\x11\n\rRULE_REPLACED\x10\x02\x12\x10\n\x0cRULE_DELAYED\x10\x03\x12\x10\n\x0cRULE_ABORTED\x10\x04\x12\x10\n\x0cRULE_RENAMED\x10\x05\x12\x10\n\x0cRULE_FIZZLED\x10\x06\x12\x11\n\rRULE_RECORDED\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aplayhead/v1/decision.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dplayhead/v1/concurrency.proto\x1a\x15playhead/v1/run.proto\x1a\x17playhead/v1/state.proto\"T\n\x0bRuleOutcome\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\'\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x17.playhead.v1.RuleEffect\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xf5\x02\n\x05\x46\x61\x63ts\x12\'\n\x03now\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\'\n\x05retry\x18\x03 \x01(\x0b\x32\x18.playhead.v1.RetryPolicy\x12+\n\x08\x66low_run\x18\x04 \x01(\x0b\x32\x19.playhead.v1.FlowRunFacts\x12,\n\x0b\x63\x61\x63he_entry\x18\x05 \x01(\x0b\x32\x17.playhead.v1.CacheEntry\x12\x16\n\x0ehas_deployment\x18\x06 \x01(\x08\x12\x12\n\nis_subflow\x18\x07 \x01(\x08\x12\x0f\n\x07\x65ntropy\x18\x08 \x01(\x06\x12\x31\n\rlease_expires\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06limits\x18\n \x03(\x0b\x32\x17.playhead.v1.LimitFacts\"\xaf\x01\n\x0c\x46lowRunFacts\x12*\n\nstate_type\x18\x01 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x11\n\trun_count\x18\x02 \x01(\r\x12\x31\n\rpause_timeout\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10pause_reschedule\x18\x04 \x01(\x08\x12\x13\n\x0blease_token\x18\x05 \x01(\x04\"}\n\nLimitFacts\x12\r\n\x05limit\x18\x01 \x01(\t\x12\r\n\x05slots\x18\x02 \x01(\r\x12\x0c\n\x04held\x18\x03 \x01(\r\x12\r\n\x05\x61head\x18\x04 \x01(\r\x12\x0e\n\x06needed\x18\x05 \x01(\r\x12$\n\x07on_full\x18\x06 \x01(\x0e\x32\x13.playhead.v1.OnFull\"D\n\nCacheEntry\x12!\n\x05state\x18\x01 \x01(\x0b\x32\x12.playhead.v1.State\x12\x13\n\x0btask_run_id\x18\x02 \x01(\t*Q\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02\x12\x08\n\x04WAIT\x10\x03\x12\t\n\x05\x41\x42ORT\x10\x04*\xaa\x01\n\nRuleEffect\x12\x1b\n\x17RULE_EFFECT_UNSPECIFIED\x10\x00\x12\x11\n\rRULE_REJECTED\x10\x01\x12\x11\n\rRULE_REPLACED\x10\x02\x12\x10\n\x0cRULE_DELAYED\x10\x03\x12\x10\n\x0cRULE_ABORTED\x10\x04\x12\x10\n\x0cRULE_RENAMED\x10\x05\x12\x10\n\x0cRULE_FIZZLED\x10\x06\x12\x11\n\rRULE_RECORDED\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISION']._serialized_start=772
-  _globals['_DECISION']._serialized_end=853
-  _globals['_RULEEFFECT']._serialized_start=856
-  _globals['_RULEEFFECT']._serialized_end=1026
-  _globals['_RULEOUTCOME']._serialized_start=124
-  _globals['_RULEOUTCOME']._serialized_end=208
-  _globals['_FACTS']._serialized_start=211
-  _globals['_FACTS']._serialized_end=543
-  _globals['_FLOWRUNFACTS']._serialized_start=546
-  _globals['_FLOWRUNFACTS']._serialized_end=700
-  _globals['_CACHEENTRY']._serialized_start=702
-  _globals['_CACHEENTRY']._serialized_end=770
+  _globals['_DECISION']._serialized_start=992
+  _globals['_DECISION']._serialized_end=1073
+  _globals['_RULEEFFECT']._serialized_start=1076
+  _globals['_RULEEFFECT']._serialized_end=1246
+  _globals['_RULEOUTCOME']._serialized_start=155
+  _globals['_RULEOUTCOME']._serialized_end=239
+  _globals['_FACTS']._serialized_start=242
+  _globals['_FACTS']._serialized_end=615
+  _globals['_FLOWRUNFACTS']._serialized_start=618
+  _globals['_FLOWRUNFACTS']._serialized_end=793
+  _globals['_LIMITFACTS']._serialized_start=795
+  _globals['_LIMITFACTS']._serialized_end=920
+  _globals['_CACHEENTRY']._serialized_start=922
+  _globals['_CACHEENTRY']._serialized_end=990
 # @@protoc_insertion_point(module_scope)

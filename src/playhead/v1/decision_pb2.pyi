@@ -3,10 +3,13 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from playhead.v1 import concurrency_pb2 as _concurrency_pb2
 from playhead.v1 import run_pb2 as _run_pb2
 from playhead.v1 import state_pb2 as _state_pb2
 import builtins as _builtins
@@ -127,6 +130,7 @@ class Facts(_message.Message):
     IS_SUBFLOW_FIELD_NUMBER: _builtins.int
     ENTROPY_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRES_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     has_deployment: _builtins.bool
     """Flow runs: it has a deployment."""
     is_subflow: _builtins.bool
@@ -155,6 +159,10 @@ class Facts(_message.Message):
     def lease_expires(self) -> _timestamp_pb2.Timestamp:
         """Flow runs with a lease: when it lapses, as far as this journal has heard."""
 
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitFacts]:
+        """The concurrency limits that apply to the run, in the order of their keys, when the proposal needs slots of them."""
+
     def __init__(
         self,
         *,
@@ -167,10 +175,11 @@ class Facts(_message.Message):
         is_subflow: _builtins.bool = ...,
         entropy: _builtins.int = ...,
         lease_expires: _timestamp_pb2.Timestamp | None = ...,
+        limits: _abc.Iterable[Global___LimitFacts] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_entry", b"cache_entry", "flow_run", b"flow_run", "lease_expires", b"lease_expires", "now", b"now", "retry", b"retry", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_entry", b"cache_entry", "entropy", b"entropy", "flow_run", b"flow_run", "has_deployment", b"has_deployment", "is_subflow", b"is_subflow", "lease_expires", b"lease_expires", "now", b"now", "retry", b"retry", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_entry", b"cache_entry", "entropy", b"entropy", "flow_run", b"flow_run", "has_deployment", b"has_deployment", "is_subflow", b"is_subflow", "lease_expires", b"lease_expires", "limits", b"limits", "now", b"now", "retry", b"retry", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -184,9 +193,12 @@ class FlowRunFacts(_message.Message):
     RUN_COUNT_FIELD_NUMBER: _builtins.int
     PAUSE_TIMEOUT_FIELD_NUMBER: _builtins.int
     PAUSE_RESCHEDULE_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     state_type: _state_pb2.StateType.ValueType
     run_count: _builtins.int
     pause_reschedule: _builtins.bool
+    lease_token: _builtins.int
+    """The lease under which it is worked on; 0: none."""
     @_builtins.property
     def pause_timeout(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -196,14 +208,57 @@ class FlowRunFacts(_message.Message):
         run_count: _builtins.int = ...,
         pause_timeout: _timestamp_pb2.Timestamp | None = ...,
         pause_reschedule: _builtins.bool = ...,
+        lease_token: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pause_timeout", b"pause_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "run_count", b"run_count", "state_type", b"state_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_token", b"lease_token", "pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "run_count", b"run_count", "state_type", b"state_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FlowRunFacts: _TypeAlias = FlowRunFacts  # noqa: Y015
+
+@_typing.final
+class LimitFacts(_message.Message):
+    """What a rule is told of a concurrency limit that applies to the run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    AHEAD_FIELD_NUMBER: _builtins.int
+    NEEDED_FIELD_NUMBER: _builtins.int
+    ON_FULL_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The limit's key: "tag:etl", "deployment:<id>" or "name:database"."""
+    slots: _builtins.int
+    """How many slots it has,"""
+    held: _builtins.int
+    """how many other runs hold, grants included,"""
+    ahead: _builtins.int
+    """how many runs wait that came before this one,"""
+    needed: _builtins.int
+    """how many this run needs,"""
+    on_full: _concurrency_pb2.OnFull.ValueType
+    """and what happens when they are not to be had."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        slots: _builtins.int = ...,
+        held: _builtins.int = ...,
+        ahead: _builtins.int = ...,
+        needed: _builtins.int = ...,
+        on_full: _concurrency_pb2.OnFull.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "held", b"held", "limit", b"limit", "needed", b"needed", "on_full", b"on_full", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitFacts: _TypeAlias = LimitFacts  # noqa: Y015
 
 @_typing.final
 class CacheEntry(_message.Message):

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from playhead.v1 import concurrency_pb2 as _concurrency_pb2
 from playhead.v1 import decision_pb2 as _decision_pb2
 from playhead.v1 import orchestration_pb2 as _orchestration_pb2
 from playhead.v1 import run_pb2 as _run_pb2
@@ -38,6 +39,8 @@ class Event(_message.Message):
     TASK_RUN_CREATED_FIELD_NUMBER: _builtins.int
     STATE_PROPOSED_FIELD_NUMBER: _builtins.int
     RUN_UPDATED_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_LIMIT_SET_FIELD_NUMBER: _builtins.int
+    SLOTS_GRANTED_FIELD_NUMBER: _builtins.int
     client: _builtins.str
     """The caller's software: "playhead-python/0.1.0"."""
     traceparent: _builtins.str
@@ -54,6 +57,10 @@ class Event(_message.Message):
     def state_proposed(self) -> Global___StateProposed: ...
     @_builtins.property
     def run_updated(self) -> Global___RunUpdated: ...
+    @_builtins.property
+    def concurrency_limit_set(self) -> Global___ConcurrencyLimitSet: ...
+    @_builtins.property
+    def slots_granted(self) -> Global___SlotsGranted: ...
     def __init__(
         self,
         *,
@@ -65,12 +72,14 @@ class Event(_message.Message):
         task_run_created: Global___TaskRunCreated | None = ...,
         state_proposed: Global___StateProposed | None = ...,
         run_updated: Global___RunUpdated | None = ...,
+        concurrency_limit_set: Global___ConcurrencyLimitSet | None = ...,
+        slots_granted: Global___SlotsGranted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "journal_created", b"journal_created", "run_updated", b"run_updated", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "journal_created", b"journal_created", "run_updated", b"run_updated", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "traceparent", b"traceparent", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "traceparent", b"traceparent", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["journal_created", "flow_registered", "flow_run_created", "task_run_created", "state_proposed", "run_updated"]  # noqa: Y015
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["journal_created", "flow_registered", "flow_run_created", "task_run_created", "state_proposed", "run_updated", "concurrency_limit_set", "slots_granted"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
 
@@ -193,11 +202,14 @@ class StateProposed(_message.Message):
     DELAY_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    MIRRORS_FIELD_NUMBER: _builtins.int
     decision: _decision_pb2.Decision.ValueType
     rule: _builtins.str
     """The rule that decided; empty when the proposal was accepted and no rule had a say."""
     policy_id: _builtins.str
     reason: _builtins.str
+    mirrors: _builtins.int
+    """A task run that tracks a subflow: the revision of the subflow run's event whose state it mirrors. 0: none."""
     @_builtins.property
     def command(self) -> _orchestration_pb2.ProposeStateRequest:
         """As received, but for request_id, which the event's row has, and for the spec of a run created on the way, which the
@@ -230,10 +242,11 @@ class StateProposed(_message.Message):
         delay: _duration_pb2.Duration | None = ...,
         facts: _decision_pb2.Facts | None = ...,
         status: _run_pb2.RunStatus | None = ...,
+        mirrors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "delay", b"delay", "facts", b"facts", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "decision", b"decision", "delay", b"delay", "facts", b"facts", "policy_id", b"policy_id", "reason", b"reason", "rule", b"rule", "rules", b"rules", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "decision", b"decision", "delay", b"delay", "facts", b"facts", "mirrors", b"mirrors", "policy_id", b"policy_id", "reason", b"reason", "rule", b"rule", "rules", b"rules", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,3 +275,76 @@ class RunUpdated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunUpdated: _TypeAlias = RunUpdated  # noqa: Y015
+
+@_typing.final
+class ConcurrencyLimitSet(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _orchestration_pb2.SetConcurrencyLimitRequest:
+        """As asked for, but for request_id, which the event's row has."""
+
+    @_builtins.property
+    def limit(self) -> _concurrency_pb2.ConcurrencyLimit:
+        """Unset: the limit was removed."""
+
+    def __init__(
+        self,
+        *,
+        command: _orchestration_pb2.SetConcurrencyLimitRequest | None = ...,
+        limit: _concurrency_pb2.ConcurrencyLimit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConcurrencyLimitSet: _TypeAlias = ConcurrencyLimitSet  # noqa: Y015
+
+@_typing.final
+class SlotsGranted(_message.Message):
+    """Slots given to a run that had waited for them, in the order of arrival. Part of the command that freed them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    POLICY_ID_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    FREED_BY_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The rule that decided."""
+    policy_id: _builtins.str
+    task_run: _builtins.bool
+    """Whether it is a task run."""
+    freed_by: _builtins.int
+    """The revision of the event that freed the slots."""
+    @_builtins.property
+    def facts(self) -> _decision_pb2.Facts:
+        """What it was told: facts.status is the run before."""
+
+    @_builtins.property
+    def status(self) -> _run_pb2.RunStatus:
+        """The run after."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        policy_id: _builtins.str = ...,
+        facts: _decision_pb2.Facts | None = ...,
+        status: _run_pb2.RunStatus | None = ...,
+        task_run: _builtins.bool = ...,
+        freed_by: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "freed_by", b"freed_by", "policy_id", b"policy_id", "rule", b"rule", "status", b"status", "task_run", b"task_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlotsGranted: _TypeAlias = SlotsGranted  # noqa: Y015

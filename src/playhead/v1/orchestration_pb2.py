@@ -24,63 +24,64 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from playhead.v1 import concurrency_pb2 as playhead_dot_v1_dot_concurrency__pb2
 from playhead.v1 import decision_pb2 as playhead_dot_v1_dot_decision__pb2
 from playhead.v1 import meta_pb2 as playhead_dot_v1_dot_meta__pb2
 from playhead.v1 import run_pb2 as playhead_dot_v1_dot_run__pb2
 from playhead.v1 import state_pb2 as playhead_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fplayhead/v1/orchestration.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x1aplayhead/v1/decision.proto\x1a\x16playhead/v1/meta.proto\x1a\x15playhead/v1/run.proto\x1a\x17playhead/v1/state.proto\"H\n\x13RegisterFlowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66low_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"`\n\x14RegisterFlowResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\x1f\n\x04\x66low\x18\x02 \x01(\x0b\x32\x11.playhead.v1.Flow\"R\n\x14\x43reateFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpec\"y\n\x15\x43reateFlowRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.FlowRun\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\"R\n\x14\x43reateTaskRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpec\"y\n\x15\x43reateTaskRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.TaskRun\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\"\xa2\x03\n\x13ProposeStateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x66low_run_id\x18\x02 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x03 \x01(\tH\x00\x12\x33\n\x0f\x63reate_flow_run\x18\x04 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpecH\x00\x12\x33\n\x0f\x63reate_task_run\x18\x05 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpecH\x00\x12!\n\x05state\x18\x06 \x01(\x0b\x32\x12.playhead.v1.State\x12\r\n\x05\x66orce\x18\x07 \x01(\x08\x12\x1d\n\x10\x65xpected_version\x18\x08 \x01(\x04H\x01\x88\x01\x01\x12\x15\n\rvalidate_only\x18\t \x01(\x08\x12,\n\tlease_ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0blease_token\x18\x0b \x01(\x04\x12\x18\n\x10if_lease_expired\x18\x0c \x01(\x08\x42\x05\n\x03runB\x13\n\x11_expected_version\"\xea\x02\n\x14ProposeStateResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x15.playhead.v1.Decision\x12!\n\x05state\x18\x03 \x01(\x0b\x32\x12.playhead.v1.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12(\n\x05\x64\x65lay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04rule\x18\x06 \x01(\t\x12\'\n\x05rules\x18\x07 \x03(\x0b\x32\x18.playhead.v1.RuleOutcome\x12\x11\n\tpolicy_id\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x04\x12\x0e\n\x06run_id\x18\n \x01(\t\x12\x13\n\x0blease_token\x18\x0b \x01(\x04\x12\x11\n\trun_count\x18\x0c \x01(\r\x12\x10\n\x08run_name\x18\r \x01(\t\"E\n\x14ProposeStatesRequest\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.playhead.v1.ProposeStatesItem\"^\n\x11ProposeStatesItem\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12\x31\n\x07request\x18\x02 \x01(\x0b\x32 .playhead.v1.ProposeStateRequest\"J\n\x15ProposeStatesResponse\x12\x31\n\x07\x61nswers\x18\x01 \x03(\x0b\x32 .playhead.v1.ProposeStatesAnswer\"\x93\x01\n\x13ProposeStatesAnswer\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12\x35\n\x08response\x18\x02 \x01(\x0b\x32!.playhead.v1.ProposeStateResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06\x61nswer\"\xcf\x01\n\x10UpdateRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x66low_run_id\x18\x02 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x03 \x01(\tH\x00\x12\x11\n\x04name\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\"\n\x04tags\x18\x05 \x01(\x0b\x32\x14.playhead.v1.TagList\x12\x1d\n\x10\x65xpected_version\x18\x06 \x01(\x04H\x02\x88\x01\x01\x42\x05\n\x03runB\x07\n\x05_nameB\x13\n\x11_expected_version\"\x17\n\x07TagList\x12\x0c\n\x04tags\x18\x01 \x03(\t\"d\n\x11UpdateRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"\x91\x01\n\x13PauseFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nreschedule\x18\x04 \x01(\x08\x12\x11\n\tpause_key\x18\x05 \x01(\t\"?\n\x14ResumeFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\"?\n\x14\x43\x61ncelFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\"[\n\x1aSetConcurrencyLimitRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\x12\x12\n\x05limit\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\x08\n\x06_limit\"F\n\x1bSetConcurrencyLimitResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\"=\n\x11RenewLeaseRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x04\"`\n\x12RenewLeaseResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12!\n\x05state\x18\x02 \x01(\x0b\x32\x12.playhead.v1.State2\xcd\x07\n\rOrchestration\x12S\n\x0cRegisterFlow\x12 .playhead.v1.RegisterFlowRequest\x1a!.playhead.v1.RegisterFlowResponse\x12V\n\rCreateFlowRun\x12!.playhead.v1.CreateFlowRunRequest\x1a\".playhead.v1.CreateFlowRunResponse\x12V\n\rCreateTaskRun\x12!.playhead.v1.CreateTaskRunRequest\x1a\".playhead.v1.CreateTaskRunResponse\x12S\n\x0cProposeState\x12 .playhead.v1.ProposeStateRequest\x1a!.playhead.v1.ProposeStateResponse\x12Z\n\rProposeStates\x12!.playhead.v1.ProposeStatesRequest\x1a\".playhead.v1.ProposeStatesResponse(\x01\x30\x01\x12J\n\tUpdateRun\x12\x1d.playhead.v1.UpdateRunRequest\x1a\x1e.playhead.v1.UpdateRunResponse\x12S\n\x0cPauseFlowRun\x12 .playhead.v1.PauseFlowRunRequest\x1a!.playhead.v1.ProposeStateResponse\x12U\n\rResumeFlowRun\x12!.playhead.v1.ResumeFlowRunRequest\x1a!.playhead.v1.ProposeStateResponse\x12U\n\rCancelFlowRun\x12!.playhead.v1.CancelFlowRunRequest\x1a!.playhead.v1.ProposeStateResponse\x12h\n\x13SetConcurrencyLimit\x12\'.playhead.v1.SetConcurrencyLimitRequest\x1a(.playhead.v1.SetConcurrencyLimitResponse\x12M\n\nRenewLease\x12\x1e.playhead.v1.RenewLeaseRequest\x1a\x1f.playhead.v1.RenewLeaseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fplayhead/v1/orchestration.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x1dplayhead/v1/concurrency.proto\x1a\x1aplayhead/v1/decision.proto\x1a\x16playhead/v1/meta.proto\x1a\x15playhead/v1/run.proto\x1a\x17playhead/v1/state.proto\"H\n\x13RegisterFlowRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66low_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"`\n\x14RegisterFlowResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\x1f\n\x04\x66low\x18\x02 \x01(\x0b\x32\x11.playhead.v1.Flow\"R\n\x14\x43reateFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpec\"y\n\x15\x43reateFlowRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.FlowRun\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\"R\n\x14\x43reateTaskRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpec\"y\n\x15\x43reateTaskRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.TaskRun\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\"\xa2\x03\n\x13ProposeStateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x66low_run_id\x18\x02 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x03 \x01(\tH\x00\x12\x33\n\x0f\x63reate_flow_run\x18\x04 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpecH\x00\x12\x33\n\x0f\x63reate_task_run\x18\x05 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpecH\x00\x12!\n\x05state\x18\x06 \x01(\x0b\x32\x12.playhead.v1.State\x12\r\n\x05\x66orce\x18\x07 \x01(\x08\x12\x1d\n\x10\x65xpected_version\x18\x08 \x01(\x04H\x01\x88\x01\x01\x12\x15\n\rvalidate_only\x18\t \x01(\x08\x12,\n\tlease_ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0blease_token\x18\x0b \x01(\x04\x12\x18\n\x10if_lease_expired\x18\x0c \x01(\x08\x42\x05\n\x03runB\x13\n\x11_expected_version\"\xea\x02\n\x14ProposeStateResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x15.playhead.v1.Decision\x12!\n\x05state\x18\x03 \x01(\x0b\x32\x12.playhead.v1.State\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12(\n\x05\x64\x65lay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04rule\x18\x06 \x01(\t\x12\'\n\x05rules\x18\x07 \x03(\x0b\x32\x18.playhead.v1.RuleOutcome\x12\x11\n\tpolicy_id\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x04\x12\x0e\n\x06run_id\x18\n \x01(\t\x12\x13\n\x0blease_token\x18\x0b \x01(\x04\x12\x11\n\trun_count\x18\x0c \x01(\r\x12\x10\n\x08run_name\x18\r \x01(\t\"E\n\x14ProposeStatesRequest\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.playhead.v1.ProposeStatesItem\"^\n\x11ProposeStatesItem\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12\x31\n\x07request\x18\x02 \x01(\x0b\x32 .playhead.v1.ProposeStateRequest\"J\n\x15ProposeStatesResponse\x12\x31\n\x07\x61nswers\x18\x01 \x03(\x0b\x32 .playhead.v1.ProposeStatesAnswer\"\x93\x01\n\x13ProposeStatesAnswer\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12\x35\n\x08response\x18\x02 \x01(\x0b\x32!.playhead.v1.ProposeStateResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06\x61nswer\"\xcf\x01\n\x10UpdateRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\x0b\x66low_run_id\x18\x02 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x03 \x01(\tH\x00\x12\x11\n\x04name\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\"\n\x04tags\x18\x05 \x01(\x0b\x32\x14.playhead.v1.TagList\x12\x1d\n\x10\x65xpected_version\x18\x06 \x01(\x04H\x02\x88\x01\x01\x42\x05\n\x03runB\x07\n\x05_nameB\x13\n\x11_expected_version\"\x17\n\x07TagList\x12\x0c\n\x04tags\x18\x01 \x03(\t\"d\n\x11UpdateRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"\xab\x01\n\x13PauseFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nreschedule\x18\x04 \x01(\x08\x12\x11\n\tpause_key\x18\x05 \x01(\t\x12\x18\n\x10run_input_schema\x18\x06 \x01(\x0c\"R\n\x14ResumeFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\x12\x11\n\trun_input\x18\x03 \x01(\x0c\"?\n\x14\x43\x61ncelFlowRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\"\x83\x01\n\x1aSetConcurrencyLimitRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\t\x12\x12\n\x05slots\x18\x03 \x01(\rH\x00\x88\x01\x01\x12$\n\x07on_full\x18\x04 \x01(\x0e\x32\x13.playhead.v1.OnFullB\x08\n\x06_slots\"w\n\x1bSetConcurrencyLimitResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12/\n\x05limit\x18\x02 \x01(\x0b\x32 .playhead.v1.ConcurrencyLimitUse\"R\n\x11RenewLeaseRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x13\n\x0blease_token\x18\x02 \x01(\x04\x12\x13\n\x0btask_run_id\x18\x03 \x01(\t\"`\n\x12RenewLeaseResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12!\n\x05state\x18\x02 \x01(\x0b\x32\x12.playhead.v1.State2\xcd\x07\n\rOrchestration\x12S\n\x0cRegisterFlow\x12 .playhead.v1.RegisterFlowRequest\x1a!.playhead.v1.RegisterFlowResponse\x12V\n\rCreateFlowRun\x12!.playhead.v1.CreateFlowRunRequest\x1a\".playhead.v1.CreateFlowRunResponse\x12V\n\rCreateTaskRun\x12!.playhead.v1.CreateTaskRunRequest\x1a\".playhead.v1.CreateTaskRunResponse\x12S\n\x0cProposeState\x12 .playhead.v1.ProposeStateRequest\x1a!.playhead.v1.ProposeStateResponse\x12Z\n\rProposeStates\x12!.playhead.v1.ProposeStatesRequest\x1a\".playhead.v1.ProposeStatesResponse(\x01\x30\x01\x12J\n\tUpdateRun\x12\x1d.playhead.v1.UpdateRunRequest\x1a\x1e.playhead.v1.UpdateRunResponse\x12S\n\x0cPauseFlowRun\x12 .playhead.v1.PauseFlowRunRequest\x1a!.playhead.v1.ProposeStateResponse\x12U\n\rResumeFlowRun\x12!.playhead.v1.ResumeFlowRunRequest\x1a!.playhead.v1.ProposeStateResponse\x12U\n\rCancelFlowRun\x12!.playhead.v1.CancelFlowRunRequest\x1a!.playhead.v1.ProposeStateResponse\x12h\n\x13SetConcurrencyLimit\x12\'.playhead.v1.SetConcurrencyLimitRequest\x1a(.playhead.v1.SetConcurrencyLimitResponse\x12M\n\nRenewLease\x12\x1e.playhead.v1.RenewLeaseRequest\x1a\x1f.playhead.v1.RenewLeaseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.orchestration_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REGISTERFLOWREQUEST']._serialized_start=205
-  _globals['_REGISTERFLOWREQUEST']._serialized_end=277
-  _globals['_REGISTERFLOWRESPONSE']._serialized_start=279
-  _globals['_REGISTERFLOWRESPONSE']._serialized_end=375
-  _globals['_CREATEFLOWRUNREQUEST']._serialized_start=377
-  _globals['_CREATEFLOWRUNREQUEST']._serialized_end=459
-  _globals['_CREATEFLOWRUNRESPONSE']._serialized_start=461
-  _globals['_CREATEFLOWRUNRESPONSE']._serialized_end=582
-  _globals['_CREATETASKRUNREQUEST']._serialized_start=584
-  _globals['_CREATETASKRUNREQUEST']._serialized_end=666
-  _globals['_CREATETASKRUNRESPONSE']._serialized_start=668
-  _globals['_CREATETASKRUNRESPONSE']._serialized_end=789
-  _globals['_PROPOSESTATEREQUEST']._serialized_start=792
-  _globals['_PROPOSESTATEREQUEST']._serialized_end=1210
-  _globals['_PROPOSESTATERESPONSE']._serialized_start=1213
-  _globals['_PROPOSESTATERESPONSE']._serialized_end=1575
-  _globals['_PROPOSESTATESREQUEST']._serialized_start=1577
-  _globals['_PROPOSESTATESREQUEST']._serialized_end=1646
-  _globals['_PROPOSESTATESITEM']._serialized_start=1648
-  _globals['_PROPOSESTATESITEM']._serialized_end=1742
-  _globals['_PROPOSESTATESRESPONSE']._serialized_start=1744
-  _globals['_PROPOSESTATESRESPONSE']._serialized_end=1818
-  _globals['_PROPOSESTATESANSWER']._serialized_start=1821
-  _globals['_PROPOSESTATESANSWER']._serialized_end=1968
-  _globals['_UPDATERUNREQUEST']._serialized_start=1971
-  _globals['_UPDATERUNREQUEST']._serialized_end=2178
-  _globals['_TAGLIST']._serialized_start=2180
-  _globals['_TAGLIST']._serialized_end=2203
-  _globals['_UPDATERUNRESPONSE']._serialized_start=2205
-  _globals['_UPDATERUNRESPONSE']._serialized_end=2305
-  _globals['_PAUSEFLOWRUNREQUEST']._serialized_start=2308
-  _globals['_PAUSEFLOWRUNREQUEST']._serialized_end=2453
-  _globals['_RESUMEFLOWRUNREQUEST']._serialized_start=2455
-  _globals['_RESUMEFLOWRUNREQUEST']._serialized_end=2518
-  _globals['_CANCELFLOWRUNREQUEST']._serialized_start=2520
-  _globals['_CANCELFLOWRUNREQUEST']._serialized_end=2583
-  _globals['_SETCONCURRENCYLIMITREQUEST']._serialized_start=2585
-  _globals['_SETCONCURRENCYLIMITREQUEST']._serialized_end=2676
-  _globals['_SETCONCURRENCYLIMITRESPONSE']._serialized_start=2678
-  _globals['_SETCONCURRENCYLIMITRESPONSE']._serialized_end=2748
-  _globals['_RENEWLEASEREQUEST']._serialized_start=2750
-  _globals['_RENEWLEASEREQUEST']._serialized_end=2811
-  _globals['_RENEWLEASERESPONSE']._serialized_start=2813
-  _globals['_RENEWLEASERESPONSE']._serialized_end=2909
-  _globals['_ORCHESTRATION']._serialized_start=2912
-  _globals['_ORCHESTRATION']._serialized_end=3885
+  _globals['_REGISTERFLOWREQUEST']._serialized_start=236
+  _globals['_REGISTERFLOWREQUEST']._serialized_end=308
+  _globals['_REGISTERFLOWRESPONSE']._serialized_start=310
+  _globals['_REGISTERFLOWRESPONSE']._serialized_end=406
+  _globals['_CREATEFLOWRUNREQUEST']._serialized_start=408
+  _globals['_CREATEFLOWRUNREQUEST']._serialized_end=490
+  _globals['_CREATEFLOWRUNRESPONSE']._serialized_start=492
+  _globals['_CREATEFLOWRUNRESPONSE']._serialized_end=613
+  _globals['_CREATETASKRUNREQUEST']._serialized_start=615
+  _globals['_CREATETASKRUNREQUEST']._serialized_end=697
+  _globals['_CREATETASKRUNRESPONSE']._serialized_start=699
+  _globals['_CREATETASKRUNRESPONSE']._serialized_end=820
+  _globals['_PROPOSESTATEREQUEST']._serialized_start=823
+  _globals['_PROPOSESTATEREQUEST']._serialized_end=1241
+  _globals['_PROPOSESTATERESPONSE']._serialized_start=1244
+  _globals['_PROPOSESTATERESPONSE']._serialized_end=1606
+  _globals['_PROPOSESTATESREQUEST']._serialized_start=1608
+  _globals['_PROPOSESTATESREQUEST']._serialized_end=1677
+  _globals['_PROPOSESTATESITEM']._serialized_start=1679
+  _globals['_PROPOSESTATESITEM']._serialized_end=1773
+  _globals['_PROPOSESTATESRESPONSE']._serialized_start=1775
+  _globals['_PROPOSESTATESRESPONSE']._serialized_end=1849
+  _globals['_PROPOSESTATESANSWER']._serialized_start=1852
+  _globals['_PROPOSESTATESANSWER']._serialized_end=1999
+  _globals['_UPDATERUNREQUEST']._serialized_start=2002
+  _globals['_UPDATERUNREQUEST']._serialized_end=2209
+  _globals['_TAGLIST']._serialized_start=2211
+  _globals['_TAGLIST']._serialized_end=2234
+  _globals['_UPDATERUNRESPONSE']._serialized_start=2236
+  _globals['_UPDATERUNRESPONSE']._serialized_end=2336
+  _globals['_PAUSEFLOWRUNREQUEST']._serialized_start=2339
+  _globals['_PAUSEFLOWRUNREQUEST']._serialized_end=2510
+  _globals['_RESUMEFLOWRUNREQUEST']._serialized_start=2512
+  _globals['_RESUMEFLOWRUNREQUEST']._serialized_end=2594
+  _globals['_CANCELFLOWRUNREQUEST']._serialized_start=2596
+  _globals['_CANCELFLOWRUNREQUEST']._serialized_end=2659
+  _globals['_SETCONCURRENCYLIMITREQUEST']._serialized_start=2662
+  _globals['_SETCONCURRENCYLIMITREQUEST']._serialized_end=2793
+  _globals['_SETCONCURRENCYLIMITRESPONSE']._serialized_start=2795
+  _globals['_SETCONCURRENCYLIMITRESPONSE']._serialized_end=2914
+  _globals['_RENEWLEASEREQUEST']._serialized_start=2916
+  _globals['_RENEWLEASEREQUEST']._serialized_end=2998
+  _globals['_RENEWLEASERESPONSE']._serialized_start=3000
+  _globals['_RENEWLEASERESPONSE']._serialized_end=3096
+  _globals['_ORCHESTRATION']._serialized_start=3099
+  _globals['_ORCHESTRATION']._serialized_end=4072
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
+from playhead.v1 import concurrency_pb2 as _concurrency_pb2
 from playhead.v1 import decision_pb2 as _decision_pb2
 from playhead.v1 import meta_pb2 as _meta_pb2
 from playhead.v1 import run_pb2 as _run_pb2
@@ -204,8 +205,9 @@ class ProposeStateRequest(_message.Message):
     validate_only: _builtins.bool
     """Answer what would be decided, and record nothing."""
     lease_token: _builtins.int
-    """The lease under which the run is worked on, from the answer to RUNNING. A proposal under a lease that is no longer the
-    run's is refused, so a process that was given up can not overwrite its successor.
+    """The lease under which the run is worked on, from the answer to RUNNING; of a task run inside a flow run, that of the
+    flow run. A proposal under a lease that is not in force any more is refused, so a process that was given up can not
+    overwrite its successor.
     """
     if_lease_expired: _builtins.bool
     """Refuse unless the run's lease has lapsed by the journal's clock: how a run whose process died is given up."""
@@ -221,7 +223,9 @@ class ProposeStateRequest(_message.Message):
 
     @_builtins.property
     def lease_ttl(self) -> _duration_pb2.Duration:
-        """RUNNING of a flow run: take a lease of this length, to be renewed with RenewLease. 1 s to 1 day. Unset: no lease."""
+        """RUNNING of a flow run, or of a task run outside one: take a lease of this length, to be renewed with RenewLease. 1 s to
+        1 day. Unset: no lease.
+        """
 
     def __init__(
         self,
@@ -524,11 +528,16 @@ class PauseFlowRunRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     RESCHEDULE_FIELD_NUMBER: _builtins.int
     PAUSE_KEY_FIELD_NUMBER: _builtins.int
+    RUN_INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     flow_run_id: _builtins.str
     reschedule: _builtins.bool
     """Suspend: end the process, schedule the run again when it is resumed."""
     pause_key: _builtins.str
+    run_input_schema: _builtins.bytes
+    """The JSON Schema (2020-12) of the input that a resume must bring, a JSON object. Empty: none is asked for. At most
+    65,536 bytes; "$ref" may point within the schema only.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long to wait for a resume before the run fails. Unset: for ever."""
@@ -541,10 +550,11 @@ class PauseFlowRunRequest(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         reschedule: _builtins.bool = ...,
         pause_key: _builtins.str = ...,
+        run_input_schema: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "pause_key", b"pause_key", "request_id", b"request_id", "reschedule", b"reschedule", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "pause_key", b"pause_key", "request_id", b"request_id", "reschedule", b"reschedule", "run_input_schema", b"run_input_schema", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -556,17 +566,21 @@ class ResumeFlowRunRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
+    RUN_INPUT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     flow_run_id: _builtins.str
+    run_input: _builtins.bytes
+    """The input that the pause asked for, JSON. What does not fit its schema is REJECTed, with the place and the reason."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         flow_run_id: _builtins.str = ...,
+        run_input: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "request_id", b"request_id", "run_input", b"run_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -599,26 +613,31 @@ class SetConcurrencyLimitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    TAG_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    ON_FULL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    tag: _builtins.str
-    limit: _builtins.int
-    """Unset: remove the limit."""
+    limit: _builtins.str
+    """The limit's key: "tag:etl", "deployment:<id>" or "name:database". Required, at most 500 bytes."""
+    slots: _builtins.int
+    """At most 1,000,000. 0: whoever needs one is answered ABORT. Unset: remove the limit."""
+    on_full: _concurrency_pb2.OnFull.ValueType
+    """Unset: ENQUEUE."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
-        tag: _builtins.str = ...,
-        limit: _builtins.int | None = ...,
+        limit: _builtins.str = ...,
+        slots: _builtins.int | None = ...,
+        on_full: _concurrency_pb2.OnFull.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_slots", b"_slots", "slots", b"slots"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit", "request_id", b"request_id", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_slots", b"_slots", "limit", b"limit", "on_full", b"on_full", "request_id", b"request_id", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
-    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    _WhichOneofReturnType__slots: _TypeAlias = _typing.Literal["slots"]  # noqa: Y015
+    _WhichOneofArgType__slots: _TypeAlias = _typing.Literal["_slots", b"_slots"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slots) -> _WhichOneofReturnType__slots | None: ...
 
 Global___SetConcurrencyLimitRequest: _TypeAlias = SetConcurrencyLimitRequest  # noqa: Y015
 
@@ -627,16 +646,22 @@ class SetConcurrencyLimitResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     META_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def meta(self) -> _meta_pb2.ResponseMeta: ...
+    @_builtins.property
+    def limit(self) -> _concurrency_pb2.ConcurrencyLimitUse:
+        """The limit as it is now. Unset when it was removed."""
+
     def __init__(
         self,
         *,
         meta: _meta_pb2.ResponseMeta | None = ...,
+        limit: _concurrency_pb2.ConcurrencyLimitUse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "meta", b"meta"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "meta", b"meta"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -648,17 +673,21 @@ class RenewLeaseRequest(_message.Message):
 
     FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    TASK_RUN_ID_FIELD_NUMBER: _builtins.int
     flow_run_id: _builtins.str
+    """Of the flow run; or task_run_id, of a task run outside one."""
     lease_token: _builtins.int
+    task_run_id: _builtins.str
     def __init__(
         self,
         *,
         flow_run_id: _builtins.str = ...,
         lease_token: _builtins.int = ...,
+        task_run_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "lease_token", b"lease_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "lease_token", b"lease_token", "task_run_id", b"task_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -674,7 +703,7 @@ class RenewLeaseResponse(_message.Message):
     def meta(self) -> _meta_pb2.ResponseMeta: ...
     @_builtins.property
     def state(self) -> _state_pb2.State:
-        """The flow run's state, so that a holder learns of a cancellation."""
+        """The run's state, so that a holder learns of a cancellation."""
 
     def __init__(
         self,

@@ -170,14 +170,15 @@ class OrchestrationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetConcurrencyLimit(self, request, context):
-        """Sets how many runs with a tag may run at the same time.
+        """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
+        those that wait get what has become free.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RenewLease(self, request, context):
-        """Says that the holder of a flow run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
+        """Says that the holder of a run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
         working on the run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -63,9 +63,11 @@ class OrchestrationStub:
     CancelFlowRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.CancelFlowRunRequest, _orchestration_pb2.ProposeStateResponse]
     """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once."""
     SetConcurrencyLimit: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.SetConcurrencyLimitRequest, _orchestration_pb2.SetConcurrencyLimitResponse]
-    """Sets how many runs with a tag may run at the same time."""
+    """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
+    those that wait get what has become free.
+    """
     RenewLease: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.RenewLeaseRequest, _orchestration_pb2.RenewLeaseResponse]
-    """Says that the holder of a flow run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
+    """Says that the holder of a run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
     working on the run.
     """
 
@@ -104,9 +106,11 @@ class OrchestrationAsyncStub(OrchestrationStub):
     CancelFlowRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.CancelFlowRunRequest, _orchestration_pb2.ProposeStateResponse]  # type: ignore[assignment]
     """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once."""
     SetConcurrencyLimit: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.SetConcurrencyLimitRequest, _orchestration_pb2.SetConcurrencyLimitResponse]  # type: ignore[assignment]
-    """Sets how many runs with a tag may run at the same time."""
+    """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
+    those that wait get what has become free.
+    """
     RenewLease: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.RenewLeaseRequest, _orchestration_pb2.RenewLeaseResponse]  # type: ignore[assignment]
-    """Says that the holder of a flow run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
+    """Says that the holder of a run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
     working on the run.
     """
 
@@ -202,7 +206,9 @@ class OrchestrationServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestration_pb2.SetConcurrencyLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestration_pb2.SetConcurrencyLimitResponse, _abc.Awaitable[_orchestration_pb2.SetConcurrencyLimitResponse]]:
-        """Sets how many runs with a tag may run at the same time."""
+        """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
+        those that wait get what has become free.
+        """
 
     @_abc_1.abstractmethod
     def RenewLease(
@@ -210,7 +216,7 @@ class OrchestrationServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestration_pb2.RenewLeaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestration_pb2.RenewLeaseResponse, _abc.Awaitable[_orchestration_pb2.RenewLeaseResponse]]:
-        """Says that the holder of a flow run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
+        """Says that the holder of a run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
         working on the run.
         """
 

@@ -27,35 +27,47 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from playhead.v1 import state_pb2 as playhead_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15playhead/v1/run.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17playhead/v1/state.proto\"g\n\x04\x46low\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63reated_revision\x18\x04 \x01(\x04\"G\n\x0bRetryPolicy\x12\x0f\n\x07retries\x18\x01 \x01(\r\x12\x10\n\x08\x64\x65lays_s\x18\x02 \x03(\x01\x12\x15\n\rjitter_factor\x18\x03 \x01(\x01\"\xcd\x02\n\x0b\x46lowRunSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x66low_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x0c\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\'\n\x05retry\x18\x06 \x01(\x0b\x32\x18.playhead.v1.RetryPolicy\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\x1a\n\x12parent_task_run_id\x18\x08 \x01(\t\x12\x15\n\rdeployment_id\x18\t \x01(\t\x12\x13\n\x0b\x62\x61\x63kfill_id\x18\n \x01(\t\x12\x1a\n\x12\x66orked_from_run_id\x18\x0b \x01(\t\x12\x12\n\nentrypoint\x18\x0c \x01(\t\x12\x14\n\x0c\x66low_version\x18\r \x01(\t\x12!\n\x05state\x18\x0e \x01(\x0b\x32\x12.playhead.v1.State\"\xd1\x02\n\x0bTaskRunSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\x12\x10\n\x08task_key\x18\x03 \x01(\t\x12\x13\n\x0b\x64ynamic_key\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\'\n\x05retry\x18\x07 \x01(\x0b\x32\x18.playhead.v1.RetryPolicy\x12\x34\n\x06inputs\x18\x08 \x03(\x0b\x32$.playhead.v1.TaskRunSpec.InputsEntry\x12\x14\n\x0ctask_version\x18\t \x01(\t\x12!\n\x05state\x18\n \x01(\x0b\x32\x12.playhead.v1.State\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.playhead.v1.TaskInputs:\x02\x38\x01\"4\n\nTaskInputs\x12&\n\x06inputs\x18\x01 \x03(\x0b\x32\x16.playhead.v1.TaskInput\"X\n\tTaskInput\x12\x15\n\x0btask_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x66low_run_id\x18\x02 \x01(\tH\x00\x12\x13\n\tparameter\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"\xdc\x03\n\tRunStatus\x12!\n\x05state\x18\x01 \x01(\x0b\x32\x12.playhead.v1.State\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04tags\x18\x03 \x03(\t\x12\x11\n\trun_count\x18\x04 \x01(\r\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0etotal_run_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x13\x65xpected_start_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x19next_scheduled_start_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\npause_keys\x18\n \x03(\t\x12\x10\n\x08resuming\x18\x0b \x01(\x08\x12\x1a\n\x12\x66low_run_run_count\x18\x0c \x01(\r\x12\x0f\n\x07version\x18\r \x01(\x04\x12!\n\x05lease\x18\x0e \x01(\x0b\x32\x12.playhead.v1.Lease\"N\n\x05Lease\x12\r\n\x05token\x18\x01 \x01(\x04\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc7\x01\n\x07\x46lowRun\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpec\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\x11\n\tflow_name\x18\x03 \x01(\t\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63reated_revision\x18\x05 \x01(\x04\x12\x12\n\ncreated_by\x18\x06 \x01(\t\"\xb4\x01\n\x07TaskRun\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpec\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63reated_revision\x18\x05 \x01(\x04\x12\x12\n\ncreated_by\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15playhead/v1/run.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17playhead/v1/state.proto\"g\n\x04\x46low\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63reated_revision\x18\x04 \x01(\x04\"Y\n\x0bRetryPolicy\x12\x0f\n\x07retries\x18\x01 \x01(\r\x12\x10\n\x08\x64\x65lays_s\x18\x02 \x03(\x01\x12\x15\n\rjitter_factor\x18\x03 \x01(\x01\x12\x10\n\x08on_crash\x18\x04 \x01(\x08\"\xaf\x03\n\x0b\x46lowRunSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x66low_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x12\n\nparameters\x18\x04 \x01(\x0c\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12\'\n\x05retry\x18\x06 \x01(\x0b\x32\x18.playhead.v1.RetryPolicy\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\x1a\n\x12parent_task_run_id\x18\x08 \x01(\t\x12\x15\n\rdeployment_id\x18\t \x01(\t\x12\x13\n\x0b\x62\x61\x63kfill_id\x18\n \x01(\t\x12\x1a\n\x12\x66orked_from_run_id\x18\x0b \x01(\t\x12\x12\n\nentrypoint\x18\x0c \x01(\t\x12\x14\n\x0c\x66low_version\x18\r \x01(\t\x12!\n\x05state\x18\x0e \x01(\x0b\x32\x12.playhead.v1.State\x12\x32\n\x05slots\x18\x0f \x03(\x0b\x32#.playhead.v1.FlowRunSpec.SlotsEntry\x1a,\n\nSlotsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\xb3\x03\n\x0bTaskRunSpec\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x02 \x01(\t\x12\x10\n\x08task_key\x18\x03 \x01(\t\x12\x13\n\x0b\x64ynamic_key\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\'\n\x05retry\x18\x07 \x01(\x0b\x32\x18.playhead.v1.RetryPolicy\x12\x34\n\x06inputs\x18\x08 \x03(\x0b\x32$.playhead.v1.TaskRunSpec.InputsEntry\x12\x14\n\x0ctask_version\x18\t \x01(\t\x12!\n\x05state\x18\n \x01(\x0b\x32\x12.playhead.v1.State\x12\x32\n\x05slots\x18\x0b \x03(\x0b\x32#.playhead.v1.TaskRunSpec.SlotsEntry\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.playhead.v1.TaskInputs:\x02\x38\x01\x1a,\n\nSlotsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"4\n\nTaskInputs\x12&\n\x06inputs\x18\x01 \x03(\x0b\x32\x16.playhead.v1.TaskInput\"X\n\tTaskInput\x12\x15\n\x0btask_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x66low_run_id\x18\x02 \x01(\tH\x00\x12\x13\n\tparameter\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"\xad\x04\n\tRunStatus\x12!\n\x05state\x18\x01 \x01(\x0b\x32\x12.playhead.v1.State\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04tags\x18\x03 \x03(\t\x12\x11\n\trun_count\x18\x04 \x01(\r\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0etotal_run_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x13\x65xpected_start_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x19next_scheduled_start_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\npause_keys\x18\n \x03(\t\x12\x10\n\x08resuming\x18\x0b \x01(\x08\x12\x1a\n\x12\x66low_run_run_count\x18\x0c \x01(\r\x12\x0f\n\x07version\x18\r \x01(\x04\x12!\n\x05lease\x18\x0e \x01(\x0b\x32\x12.playhead.v1.Lease\x12%\n\x05slots\x18\x0f \x03(\x0b\x32\x16.playhead.v1.HeldSlots\x12(\n\tslot_wait\x18\x10 \x01(\x0b\x32\x15.playhead.v1.SlotWait\"W\n\tHeldSlots\x12\r\n\x05limit\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12,\n\x08\x63laim_by\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x08SlotWait\x12\r\n\x05since\x18\x01 \x01(\x04\x12%\n\x05slots\x18\x02 \x03(\x0b\x32\x16.playhead.v1.HeldSlots\"N\n\x05Lease\x12\r\n\x05token\x18\x01 \x01(\x04\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc7\x01\n\x07\x46lowRun\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpec\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\x11\n\tflow_name\x18\x03 \x01(\t\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63reated_revision\x18\x05 \x01(\x04\x12\x12\n\ncreated_by\x18\x06 \x01(\t\"\xb4\x01\n\x07TaskRun\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpec\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12+\n\x07\x63reated\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63reated_revision\x18\x05 \x01(\x04\x12\x12\n\ncreated_by\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FLOWRUNSPEC_SLOTSENTRY']._loaded_options = None
+  _globals['_FLOWRUNSPEC_SLOTSENTRY']._serialized_options = b'8\001'
   _globals['_TASKRUNSPEC_INPUTSENTRY']._loaded_options = None
   _globals['_TASKRUNSPEC_INPUTSENTRY']._serialized_options = b'8\001'
+  _globals['_TASKRUNSPEC_SLOTSENTRY']._loaded_options = None
+  _globals['_TASKRUNSPEC_SLOTSENTRY']._serialized_options = b'8\001'
   _globals['_FLOW']._serialized_start=128
   _globals['_FLOW']._serialized_end=231
   _globals['_RETRYPOLICY']._serialized_start=233
-  _globals['_RETRYPOLICY']._serialized_end=304
-  _globals['_FLOWRUNSPEC']._serialized_start=307
-  _globals['_FLOWRUNSPEC']._serialized_end=640
-  _globals['_TASKRUNSPEC']._serialized_start=643
-  _globals['_TASKRUNSPEC']._serialized_end=980
-  _globals['_TASKRUNSPEC_INPUTSENTRY']._serialized_start=910
-  _globals['_TASKRUNSPEC_INPUTSENTRY']._serialized_end=980
-  _globals['_TASKINPUTS']._serialized_start=982
-  _globals['_TASKINPUTS']._serialized_end=1034
-  _globals['_TASKINPUT']._serialized_start=1036
-  _globals['_TASKINPUT']._serialized_end=1124
-  _globals['_RUNSTATUS']._serialized_start=1127
-  _globals['_RUNSTATUS']._serialized_end=1603
-  _globals['_LEASE']._serialized_start=1605
-  _globals['_LEASE']._serialized_end=1683
-  _globals['_FLOWRUN']._serialized_start=1686
-  _globals['_FLOWRUN']._serialized_end=1885
-  _globals['_TASKRUN']._serialized_start=1888
-  _globals['_TASKRUN']._serialized_end=2068
+  _globals['_RETRYPOLICY']._serialized_end=322
+  _globals['_FLOWRUNSPEC']._serialized_start=325
+  _globals['_FLOWRUNSPEC']._serialized_end=756
+  _globals['_FLOWRUNSPEC_SLOTSENTRY']._serialized_start=712
+  _globals['_FLOWRUNSPEC_SLOTSENTRY']._serialized_end=756
+  _globals['_TASKRUNSPEC']._serialized_start=759
+  _globals['_TASKRUNSPEC']._serialized_end=1194
+  _globals['_TASKRUNSPEC_INPUTSENTRY']._serialized_start=1078
+  _globals['_TASKRUNSPEC_INPUTSENTRY']._serialized_end=1148
+  _globals['_TASKRUNSPEC_SLOTSENTRY']._serialized_start=712
+  _globals['_TASKRUNSPEC_SLOTSENTRY']._serialized_end=756
+  _globals['_TASKINPUTS']._serialized_start=1196
+  _globals['_TASKINPUTS']._serialized_end=1248
+  _globals['_TASKINPUT']._serialized_start=1250
+  _globals['_TASKINPUT']._serialized_end=1338
+  _globals['_RUNSTATUS']._serialized_start=1341
+  _globals['_RUNSTATUS']._serialized_end=1898
+  _globals['_HELDSLOTS']._serialized_start=1900
+  _globals['_HELDSLOTS']._serialized_end=1987
+  _globals['_SLOTWAIT']._serialized_start=1989
+  _globals['_SLOTWAIT']._serialized_end=2053
+  _globals['_LEASE']._serialized_start=2055
+  _globals['_LEASE']._serialized_end=2133
+  _globals['_FLOWRUN']._serialized_start=2136
+  _globals['_FLOWRUN']._serialized_end=2335
+  _globals['_TASKRUN']._serialized_start=2338
+  _globals['_TASKRUN']._serialized_end=2518
 # @@protoc_insertion_point(module_scope)

@@ -61,10 +61,13 @@ class RetryPolicy(_message.Message):
     RETRIES_FIELD_NUMBER: _builtins.int
     DELAYS_S_FIELD_NUMBER: _builtins.int
     JITTER_FACTOR_FIELD_NUMBER: _builtins.int
+    ON_CRASH_FIELD_NUMBER: _builtins.int
     retries: _builtins.int
     """Further attempts after the first. 0: none. At most 1,000,000."""
     jitter_factor: _builtins.float
     """0: exact delays. f > 0: an exponential variate around each delay, clamped to at most delay x (1 + f). Finite, >= 0."""
+    on_crash: _builtins.bool
+    """Flow runs: a run whose process died (its lease lapsed) is scheduled again, within the same number of retries."""
     @_builtins.property
     def delays_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Seconds to wait before retry 1, 2, …; the last one serves all further retries. Empty: at once. At most 50 entries,
@@ -77,10 +80,11 @@ class RetryPolicy(_message.Message):
         retries: _builtins.int = ...,
         delays_s: _abc.Iterable[_builtins.float] | None = ...,
         jitter_factor: _builtins.float = ...,
+        on_crash: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delays_s", b"delays_s", "jitter_factor", b"jitter_factor", "retries", b"retries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delays_s", b"delays_s", "jitter_factor", b"jitter_factor", "on_crash", b"on_crash", "retries", b"retries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -91,6 +95,26 @@ class FlowRunSpec(_message.Message):
     """What a flow run is, from its first moment. Never changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SlotsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     ID_FIELD_NUMBER: _builtins.int
     FLOW_ID_FIELD_NUMBER: _builtins.int
@@ -106,6 +130,7 @@ class FlowRunSpec(_message.Message):
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
     FLOW_VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, made by the client. Required."""
     flow_id: _builtins.str
@@ -138,6 +163,12 @@ class FlowRunSpec(_message.Message):
     def state(self) -> _state_pb2.State:
         """The first state: SCHEDULED or PENDING; propose any other. Unset: the run has no state yet."""
 
+    @_builtins.property
+    def slots(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Named concurrency limits, without "name:", and how many slots of each the run holds while it is PENDING or RUNNING.
+        At most 20.
+        """
+
     def __init__(
         self,
         *,
@@ -155,10 +186,11 @@ class FlowRunSpec(_message.Message):
         entrypoint: _builtins.str = ...,
         flow_version: _builtins.str = ...,
         state: _state_pb2.State | None = ...,
+        slots: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry", b"retry", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "deployment_id", b"deployment_id", "entrypoint", b"entrypoint", "flow_id", b"flow_id", "flow_version", b"flow_version", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "idempotency_key", b"idempotency_key", "name", b"name", "parameters", b"parameters", "parent_task_run_id", b"parent_task_run_id", "retry", b"retry", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backfill_id", b"backfill_id", "deployment_id", b"deployment_id", "entrypoint", b"entrypoint", "flow_id", b"flow_id", "flow_version", b"flow_version", "forked_from_run_id", b"forked_from_run_id", "id", b"id", "idempotency_key", b"idempotency_key", "name", b"name", "parameters", b"parameters", "parent_task_run_id", b"parent_task_run_id", "retry", b"retry", "slots", b"slots", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,6 +223,26 @@ class TaskRunSpec(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class SlotsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
     TASK_KEY_FIELD_NUMBER: _builtins.int
@@ -201,6 +253,7 @@ class TaskRunSpec(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     TASK_VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Inside a flow run: leave it empty, or send what it must be: the UUID (version 8 bits set) from the first 16 bytes of
     SHA-256(flow run id as 16 bytes || 0x00 || task_key || 0x00 || dynamic_key). So the same call has the same id in
@@ -227,6 +280,10 @@ class TaskRunSpec(_message.Message):
     def state(self) -> _state_pb2.State:
         """The first state: SCHEDULED or PENDING; propose any other. Unset: the run has no state yet."""
 
+    @_builtins.property
+    def slots(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Named concurrency limits, without "name:", and how many slots of each the run holds while it is RUNNING. At most 20."""
+
     def __init__(
         self,
         *,
@@ -240,10 +297,11 @@ class TaskRunSpec(_message.Message):
         inputs: _abc.Mapping[_builtins.str, Global___TaskInputs] | None = ...,
         task_version: _builtins.str = ...,
         state: _state_pb2.State | None = ...,
+        slots: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry", b"retry", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dynamic_key", b"dynamic_key", "flow_run_id", b"flow_run_id", "id", b"id", "inputs", b"inputs", "name", b"name", "retry", b"retry", "state", b"state", "tags", b"tags", "task_key", b"task_key", "task_version", b"task_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dynamic_key", b"dynamic_key", "flow_run_id", b"flow_run_id", "id", b"id", "inputs", b"inputs", "name", b"name", "retry", b"retry", "slots", b"slots", "state", b"state", "tags", b"tags", "task_key", b"task_key", "task_version", b"task_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,6 +375,8 @@ class RunStatus(_message.Message):
     FLOW_RUN_RUN_COUNT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    SLOT_WAIT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     run_count: _builtins.int
     """Times the run was accepted into RUNNING; a task run's starts again when it leaves a terminal state."""
@@ -358,7 +418,15 @@ class RunStatus(_message.Message):
 
     @_builtins.property
     def lease(self) -> Global___Lease:
-        """Flow runs: who runs it now, and until when."""
+        """Who runs it now, and until when: flow runs, and task runs outside one."""
+
+    @_builtins.property
+    def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldSlots]:
+        """The slots of concurrency limits that the run holds, in the order of the limits' keys."""
+
+    @_builtins.property
+    def slot_wait(self) -> Global___SlotWait:
+        """Set while the run stands in the queues of concurrency limits."""
 
     def __init__(
         self,
@@ -377,18 +445,81 @@ class RunStatus(_message.Message):
         flow_run_run_count: _builtins.int = ...,
         version: _builtins.int = ...,
         lease: Global___Lease | None = ...,
+        slots: _abc.Iterable[Global___HeldSlots] | None = ...,
+        slot_wait: Global___SlotWait | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "expected_start_time", b"expected_start_time", "lease", b"lease", "next_scheduled_start_time", b"next_scheduled_start_time", "start_time", b"start_time", "state", b"state", "total_run_time", b"total_run_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "expected_start_time", b"expected_start_time", "lease", b"lease", "next_scheduled_start_time", b"next_scheduled_start_time", "slot_wait", b"slot_wait", "start_time", b"start_time", "state", b"state", "total_run_time", b"total_run_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "expected_start_time", b"expected_start_time", "flow_run_run_count", b"flow_run_run_count", "lease", b"lease", "name", b"name", "next_scheduled_start_time", b"next_scheduled_start_time", "pause_keys", b"pause_keys", "resuming", b"resuming", "run_count", b"run_count", "start_time", b"start_time", "state", b"state", "tags", b"tags", "total_run_time", b"total_run_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "expected_start_time", b"expected_start_time", "flow_run_run_count", b"flow_run_run_count", "lease", b"lease", "name", b"name", "next_scheduled_start_time", b"next_scheduled_start_time", "pause_keys", b"pause_keys", "resuming", b"resuming", "run_count", b"run_count", "slot_wait", b"slot_wait", "slots", b"slots", "start_time", b"start_time", "state", b"state", "tags", b"tags", "total_run_time", b"total_run_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
 @_typing.final
+class HeldSlots(_message.Message):
+    """Slots of one concurrency limit, held by a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    CLAIM_BY_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The limit's key: "tag:etl", "deployment:<id>" or "name:database"."""
+    count: _builtins.int
+    @_builtins.property
+    def claim_by(self) -> _timestamp_pb2.Timestamp:
+        """Unset: the run holds them for as long as it runs. Set: they were granted to a run that waited, which has to go on by
+        then; else they go to the next one.
+        """
+
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        count: _builtins.int = ...,
+        claim_by: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim_by", b"claim_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_by", b"claim_by", "count", b"count", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldSlots: _TypeAlias = HeldSlots  # noqa: Y015
+
+@_typing.final
+class SlotWait(_message.Message):
+    """A run's place in the queues of the limits it needs: those that came before it are served before it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    since: _builtins.int
+    """The revision at which it came."""
+    @_builtins.property
+    def slots(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldSlots]:
+        """What it needs, in the order of the limits' keys."""
+
+    def __init__(
+        self,
+        *,
+        since: _builtins.int = ...,
+        slots: _abc.Iterable[Global___HeldSlots] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlotWait: _TypeAlias = SlotWait  # noqa: Y015
+
+@_typing.final
 class Lease(_message.Message):
-    """The right, and the duty, of one process to run a flow run. Grants and expiries are events; renewals are not."""
+    """The right, and the duty, of one process to run a run. Grants and expiries are events; renewals are not."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

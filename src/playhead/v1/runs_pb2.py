@@ -24,79 +24,88 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from playhead.v1 import concurrency_pb2 as playhead_dot_v1_dot_concurrency__pb2
 from playhead.v1 import decision_pb2 as playhead_dot_v1_dot_decision__pb2
 from playhead.v1 import meta_pb2 as playhead_dot_v1_dot_meta__pb2
 from playhead.v1 import run_pb2 as playhead_dot_v1_dot_run__pb2
 from playhead.v1 import state_pb2 as playhead_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16playhead/v1/runs.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aplayhead/v1/decision.proto\x1a\x16playhead/v1/meta.proto\x1a\x15playhead/v1/run.proto\x1a\x17playhead/v1/state.proto\"3\n\tTagFilter\x12\x0b\n\x03\x61ll\x18\x01 \x03(\t\x12\x0b\n\x03\x61ny\x18\x02 \x03(\t\x12\x0c\n\x04none\x18\x03 \x03(\t\"C\n\x0bStateFilter\x12%\n\x05types\x18\x01 \x03(\x0e\x32\x16.playhead.v1.StateType\x12\r\n\x05names\x18\x02 \x03(\t\"`\n\tTimeRange\x12(\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x03\n\rFlowRunFilter\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x10\n\x08\x66low_ids\x18\x02 \x03(\t\x12\x12\n\nflow_names\x18\x03 \x03(\t\x12\'\n\x05state\x18\x04 \x01(\x0b\x32\x18.playhead.v1.StateFilter\x12$\n\x04tags\x18\x05 \x01(\x0b\x32\x16.playhead.v1.TagFilter\x12\x11\n\tname_like\x18\x06 \x01(\t\x12\'\n\x07\x63reated\x18\x07 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\'\n\x07started\x18\x08 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\x1b\n\x13parent_task_run_ids\x18\t \x03(\t\x12\x16\n\x0e\x64\x65ployment_ids\x18\n \x03(\t\x12\x14\n\x0c\x62\x61\x63kfill_ids\x18\x0b \x03(\t\x12\x1b\n\x13\x66orked_from_run_ids\x18\x0c \x03(\t\x12\x16\n\x0etop_level_only\x18\r \x01(\x08\x12.\n\x0e\x65xpected_start\x18\x0e \x01(\x0b\x32\x16.playhead.v1.TimeRange\"\xf9\x01\n\rTaskRunFilter\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x14\n\x0c\x66low_run_ids\x18\x02 \x03(\t\x12\'\n\x05state\x18\x03 \x01(\x0b\x32\x18.playhead.v1.StateFilter\x12$\n\x04tags\x18\x04 \x01(\x0b\x32\x16.playhead.v1.TagFilter\x12\x11\n\tname_like\x18\x05 \x01(\t\x12\'\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\'\n\x07started\x18\x07 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\x11\n\ttask_keys\x18\x08 \x03(\t\"a\n\x0eGetFlowRequest\x12\x11\n\x07\x66low_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12$\n\x07read_at\x18\x03 \x01(\x0b\x32\x13.playhead.v1.ReadAtB\x06\n\x04\x66low\"[\n\x0fGetFlowResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\x1f\n\x04\x66low\x18\x02 \x01(\x0b\x32\x11.playhead.v1.Flow\"_\n\x10ListFlowsRequest\x12$\n\x07read_at\x18\x01 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"w\n\x11ListFlowsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12 \n\x05\x66lows\x18\x02 \x03(\x0b\x32\x11.playhead.v1.Flow\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"N\n\x11GetFlowRunRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\"e\n\x12GetFlowRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.FlowRun\"\xb1\x01\n\x13ListFlowRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.FlowRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12!\n\x05order\x18\x03 \x01(\x0e\x32\x12.playhead.v1.Order\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x81\x01\n\x14ListFlowRunsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\tflow_runs\x18\x02 \x03(\x0b\x32\x14.playhead.v1.FlowRun\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x99\x01\n\x14\x43ountFlowRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.FlowRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12/\n\x0c\x62ucket_width\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x11GetTaskRunRequest\x12\x13\n\x0btask_run_id\x18\x01 \x01(\t\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\"e\n\x12GetTaskRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.TaskRun\"\xb1\x01\n\x13ListTaskRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.TaskRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12!\n\x05order\x18\x03 \x01(\x0e\x32\x12.playhead.v1.Order\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x81\x01\n\x14ListTaskRunsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\ttask_runs\x18\x02 \x03(\x0b\x32\x14.playhead.v1.TaskRun\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x99\x01\n\x14\x43ountTaskRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.TaskRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12/\n\x0c\x62ucket_width\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"O\n\nStateCount\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\"a\n\x0b\x43ountBucket\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x17.playhead.v1.StateCount\"\x9f\x01\n\x11\x43ountRunsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\r\n\x05total\x18\x02 \x01(\x04\x12\'\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x17.playhead.v1.StateCount\x12)\n\x07\x62uckets\x18\x04 \x03(\x0b\x32\x18.playhead.v1.CountBucket\"\x95\x01\n\x11ListStatesRequest\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12$\n\x07read_at\x18\x03 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\tB\x05\n\x03run\"z\n\x12ListStatesResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\"\n\x06states\x18\x02 \x03(\x0b\x32\x12.playhead.v1.State\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xc2\x01\n\x14ListDecisionsRequest\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12$\n\x07read_at\x18\x03 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\x12(\n\tdecisions\x18\x06 \x03(\x0e\x32\x15.playhead.v1.DecisionB\x05\n\x03run\"\xe2\x03\n\x0e\x44\x65\x63isionRecord\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12$\n\x08proposed\x18\x06 \x01(\x0b\x32\x12.playhead.v1.State\x12\r\n\x05\x66orce\x18\x07 \x01(\x08\x12\'\n\x08\x64\x65\x63ision\x18\x08 \x01(\x0e\x32\x15.playhead.v1.Decision\x12\x0c\n\x04rule\x18\t \x01(\t\x12\'\n\x05rules\x18\n \x03(\x0b\x32\x18.playhead.v1.RuleOutcome\x12\x11\n\tpolicy_id\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12(\n\x05\x64\x65lay\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x06\x62\x65\x66ore\x18\x0e \x01(\x0b\x32\x12.playhead.v1.State\x12!\n\x05\x61\x66ter\x18\x0f \x01(\x0b\x32\x12.playhead.v1.State\x12\x0e\n\x06run_id\x18\x10 \x01(\t\x12!\n\x05\x66\x61\x63ts\x18\x11 \x01(\x0b\x32\x12.playhead.v1.Facts\"\x89\x01\n\x15ListDecisionsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12.\n\tdecisions\x18\x02 \x03(\x0b\x32\x1b.playhead.v1.DecisionRecord\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"v\n\x0fWatchRunRequest\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12\x16\n\x0e\x61\x66ter_revision\x18\x03 \x01(\x04\x12\x16\n\x0euntil_terminal\x18\x04 \x01(\x08\x42\x05\n\x03run\"\x96\x01\n\x10WatchRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12(\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x03 \x01(\x0b\x32\x14.playhead.v1.TaskRunH\x00\x42\x05\n\x03run*B\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x10\n\x0cNEWEST_FIRST\x10\x01\x12\x10\n\x0cOLDEST_FIRST\x10\x02\x32\xfa\x06\n\x04Runs\x12\x44\n\x07GetFlow\x12\x1b.playhead.v1.GetFlowRequest\x1a\x1c.playhead.v1.GetFlowResponse\x12J\n\tListFlows\x12\x1d.playhead.v1.ListFlowsRequest\x1a\x1e.playhead.v1.ListFlowsResponse\x12M\n\nGetFlowRun\x12\x1e.playhead.v1.GetFlowRunRequest\x1a\x1f.playhead.v1.GetFlowRunResponse\x12S\n\x0cListFlowRuns\x12 .playhead.v1.ListFlowRunsRequest\x1a!.playhead.v1.ListFlowRunsResponse\x12R\n\rCountFlowRuns\x12!.playhead.v1.CountFlowRunsRequest\x1a\x1e.playhead.v1.CountRunsResponse\x12M\n\nGetTaskRun\x12\x1e.playhead.v1.GetTaskRunRequest\x1a\x1f.playhead.v1.GetTaskRunResponse\x12S\n\x0cListTaskRuns\x12 .playhead.v1.ListTaskRunsRequest\x1a!.playhead.v1.ListTaskRunsResponse\x12R\n\rCountTaskRuns\x12!.playhead.v1.CountTaskRunsRequest\x1a\x1e.playhead.v1.CountRunsResponse\x12M\n\nListStates\x12\x1e.playhead.v1.ListStatesRequest\x1a\x1f.playhead.v1.ListStatesResponse\x12V\n\rListDecisions\x12!.playhead.v1.ListDecisionsRequest\x1a\".playhead.v1.ListDecisionsResponse\x12I\n\x08WatchRun\x12\x1c.playhead.v1.WatchRunRequest\x1a\x1d.playhead.v1.WatchRunResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16playhead/v1/runs.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dplayhead/v1/concurrency.proto\x1a\x1aplayhead/v1/decision.proto\x1a\x16playhead/v1/meta.proto\x1a\x15playhead/v1/run.proto\x1a\x17playhead/v1/state.proto\"3\n\tTagFilter\x12\x0b\n\x03\x61ll\x18\x01 \x03(\t\x12\x0b\n\x03\x61ny\x18\x02 \x03(\t\x12\x0c\n\x04none\x18\x03 \x03(\t\"C\n\x0bStateFilter\x12%\n\x05types\x18\x01 \x03(\x0e\x32\x16.playhead.v1.StateType\x12\r\n\x05names\x18\x02 \x03(\t\"`\n\tTimeRange\x12(\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x03\n\rFlowRunFilter\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x10\n\x08\x66low_ids\x18\x02 \x03(\t\x12\x12\n\nflow_names\x18\x03 \x03(\t\x12\'\n\x05state\x18\x04 \x01(\x0b\x32\x18.playhead.v1.StateFilter\x12$\n\x04tags\x18\x05 \x01(\x0b\x32\x16.playhead.v1.TagFilter\x12\x11\n\tname_like\x18\x06 \x01(\t\x12\'\n\x07\x63reated\x18\x07 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\'\n\x07started\x18\x08 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\x1b\n\x13parent_task_run_ids\x18\t \x03(\t\x12\x16\n\x0e\x64\x65ployment_ids\x18\n \x03(\t\x12\x14\n\x0c\x62\x61\x63kfill_ids\x18\x0b \x03(\t\x12\x1b\n\x13\x66orked_from_run_ids\x18\x0c \x03(\t\x12\x16\n\x0etop_level_only\x18\r \x01(\x08\x12.\n\x0e\x65xpected_start\x18\x0e \x01(\x0b\x32\x16.playhead.v1.TimeRange\"\xf9\x01\n\rTaskRunFilter\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x14\n\x0c\x66low_run_ids\x18\x02 \x03(\t\x12\'\n\x05state\x18\x03 \x01(\x0b\x32\x18.playhead.v1.StateFilter\x12$\n\x04tags\x18\x04 \x01(\x0b\x32\x16.playhead.v1.TagFilter\x12\x11\n\tname_like\x18\x05 \x01(\t\x12\'\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\'\n\x07started\x18\x07 \x01(\x0b\x32\x16.playhead.v1.TimeRange\x12\x11\n\ttask_keys\x18\x08 \x03(\t\"a\n\x0eGetFlowRequest\x12\x11\n\x07\x66low_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12$\n\x07read_at\x18\x03 \x01(\x0b\x32\x13.playhead.v1.ReadAtB\x06\n\x04\x66low\"[\n\x0fGetFlowResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\x1f\n\x04\x66low\x18\x02 \x01(\x0b\x32\x11.playhead.v1.Flow\"_\n\x10ListFlowsRequest\x12$\n\x07read_at\x18\x01 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"w\n\x11ListFlowsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12 \n\x05\x66lows\x18\x02 \x03(\x0b\x32\x11.playhead.v1.Flow\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"N\n\x11GetFlowRunRequest\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\"e\n\x12GetFlowRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.FlowRun\"\xb1\x01\n\x13ListFlowRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.FlowRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12!\n\x05order\x18\x03 \x01(\x0e\x32\x12.playhead.v1.Order\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x81\x01\n\x14ListFlowRunsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\tflow_runs\x18\x02 \x03(\x0b\x32\x14.playhead.v1.FlowRun\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x99\x01\n\x14\x43ountFlowRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.FlowRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12/\n\x0c\x62ucket_width\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x11GetTaskRunRequest\x12\x13\n\x0btask_run_id\x18\x01 \x01(\t\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\"e\n\x12GetTaskRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12&\n\x08task_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.TaskRun\"\xb1\x01\n\x13ListTaskRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.TaskRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12!\n\x05order\x18\x03 \x01(\x0e\x32\x12.playhead.v1.Order\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"\x81\x01\n\x14ListTaskRunsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\ttask_runs\x18\x02 \x03(\x0b\x32\x14.playhead.v1.TaskRun\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x99\x01\n\x14\x43ountTaskRunsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.playhead.v1.TaskRunFilter\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12/\n\x0c\x62ucket_width\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"O\n\nStateCount\x12$\n\x04type\x18\x01 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\"a\n\x0b\x43ountBucket\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x06\x63ounts\x18\x02 \x03(\x0b\x32\x17.playhead.v1.StateCount\"\x9f\x01\n\x11\x43ountRunsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\r\n\x05total\x18\x02 \x01(\x04\x12\'\n\x06\x63ounts\x18\x03 \x03(\x0b\x32\x17.playhead.v1.StateCount\x12)\n\x07\x62uckets\x18\x04 \x03(\x0b\x32\x18.playhead.v1.CountBucket\"\x95\x01\n\x11ListStatesRequest\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12$\n\x07read_at\x18\x03 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\tB\x05\n\x03run\"z\n\x12ListStatesResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\"\n\x06states\x18\x02 \x03(\x0b\x32\x12.playhead.v1.State\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xc2\x01\n\x14ListDecisionsRequest\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12$\n\x07read_at\x18\x03 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\x12(\n\tdecisions\x18\x06 \x03(\x0e\x32\x15.playhead.v1.DecisionB\x05\n\x03run\"\x9a\x04\n\x0e\x44\x65\x63isionRecord\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12$\n\x08proposed\x18\x06 \x01(\x0b\x32\x12.playhead.v1.State\x12\r\n\x05\x66orce\x18\x07 \x01(\x08\x12\'\n\x08\x64\x65\x63ision\x18\x08 \x01(\x0e\x32\x15.playhead.v1.Decision\x12\x0c\n\x04rule\x18\t \x01(\t\x12\'\n\x05rules\x18\n \x03(\x0b\x32\x18.playhead.v1.RuleOutcome\x12\x11\n\tpolicy_id\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12(\n\x05\x64\x65lay\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x06\x62\x65\x66ore\x18\x0e \x01(\x0b\x32\x12.playhead.v1.State\x12!\n\x05\x61\x66ter\x18\x0f \x01(\x0b\x32\x12.playhead.v1.State\x12\x0e\n\x06run_id\x18\x10 \x01(\t\x12!\n\x05\x66\x61\x63ts\x18\x11 \x01(\x0b\x32\x12.playhead.v1.Facts\x12\x13\n\x0btraceparent\x18\x12 \x01(\t\x12\x10\n\x08task_run\x18\x13 \x01(\x08\x12\x0f\n\x07version\x18\x14 \x01(\x04\"\x89\x01\n\x15ListDecisionsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12.\n\tdecisions\x18\x02 \x03(\x0b\x32\x1b.playhead.v1.DecisionRecord\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"v\n\x0fWatchRunRequest\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12\x16\n\x0e\x61\x66ter_revision\x18\x03 \x01(\x04\x12\x16\n\x0euntil_terminal\x18\x04 \x01(\x08\x42\x05\n\x03run\"\x96\x01\n\x10WatchRunResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12(\n\x08\x66low_run\x18\x02 \x01(\x0b\x32\x14.playhead.v1.FlowRunH\x00\x12(\n\x08task_run\x18\x03 \x01(\x0b\x32\x14.playhead.v1.TaskRunH\x00\x42\x05\n\x03run\"k\n\x1cListConcurrencyLimitsRequest\x12$\n\x07read_at\x18\x01 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x93\x01\n\x1dListConcurrencyLimitsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\x30\n\x06limits\x18\x02 \x03(\x0b\x32 .playhead.v1.ConcurrencyLimitUse\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"r\n\x14ListSlotUsersRequest\x12\r\n\x05limit\x18\x01 \x01(\t\x12$\n\x07read_at\x18\x02 \x01(\x0b\x32\x13.playhead.v1.ReadAt\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x7f\n\x15ListSlotUsersResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12$\n\x05users\x18\x02 \x03(\x0b\x32\x15.playhead.v1.SlotUser\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t*B\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x10\n\x0cNEWEST_FIRST\x10\x01\x12\x10\n\x0cOLDEST_FIRST\x10\x02\x32\xc2\x08\n\x04Runs\x12\x44\n\x07GetFlow\x12\x1b.playhead.v1.GetFlowRequest\x1a\x1c.playhead.v1.GetFlowResponse\x12J\n\tListFlows\x12\x1d.playhead.v1.ListFlowsRequest\x1a\x1e.playhead.v1.ListFlowsResponse\x12M\n\nGetFlowRun\x12\x1e.playhead.v1.GetFlowRunRequest\x1a\x1f.playhead.v1.GetFlowRunResponse\x12S\n\x0cListFlowRuns\x12 .playhead.v1.ListFlowRunsRequest\x1a!.playhead.v1.ListFlowRunsResponse\x12R\n\rCountFlowRuns\x12!.playhead.v1.CountFlowRunsRequest\x1a\x1e.playhead.v1.CountRunsResponse\x12M\n\nGetTaskRun\x12\x1e.playhead.v1.GetTaskRunRequest\x1a\x1f.playhead.v1.GetTaskRunResponse\x12S\n\x0cListTaskRuns\x12 .playhead.v1.ListTaskRunsRequest\x1a!.playhead.v1.ListTaskRunsResponse\x12R\n\rCountTaskRuns\x12!.playhead.v1.CountTaskRunsRequest\x1a\x1e.playhead.v1.CountRunsResponse\x12M\n\nListStates\x12\x1e.playhead.v1.ListStatesRequest\x1a\x1f.playhead.v1.ListStatesResponse\x12V\n\rListDecisions\x12!.playhead.v1.ListDecisionsRequest\x1a\".playhead.v1.ListDecisionsResponse\x12I\n\x08WatchRun\x12\x1c.playhead.v1.WatchRunRequest\x1a\x1d.playhead.v1.WatchRunResponse0\x01\x12n\n\x15ListConcurrencyLimits\x12).playhead.v1.ListConcurrencyLimitsRequest\x1a*.playhead.v1.ListConcurrencyLimitsResponse\x12V\n\rListSlotUsers\x12!.playhead.v1.ListSlotUsersRequest\x1a\".playhead.v1.ListSlotUsersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.runs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDER']._serialized_start=4526
-  _globals['_ORDER']._serialized_end=4592
-  _globals['_TAGFILTER']._serialized_start=204
-  _globals['_TAGFILTER']._serialized_end=255
-  _globals['_STATEFILTER']._serialized_start=257
-  _globals['_STATEFILTER']._serialized_end=324
-  _globals['_TIMERANGE']._serialized_start=326
-  _globals['_TIMERANGE']._serialized_end=422
-  _globals['_FLOWRUNFILTER']._serialized_start=425
-  _globals['_FLOWRUNFILTER']._serialized_end=847
-  _globals['_TASKRUNFILTER']._serialized_start=850
-  _globals['_TASKRUNFILTER']._serialized_end=1099
-  _globals['_GETFLOWREQUEST']._serialized_start=1101
-  _globals['_GETFLOWREQUEST']._serialized_end=1198
-  _globals['_GETFLOWRESPONSE']._serialized_start=1200
-  _globals['_GETFLOWRESPONSE']._serialized_end=1291
-  _globals['_LISTFLOWSREQUEST']._serialized_start=1293
-  _globals['_LISTFLOWSREQUEST']._serialized_end=1388
-  _globals['_LISTFLOWSRESPONSE']._serialized_start=1390
-  _globals['_LISTFLOWSRESPONSE']._serialized_end=1509
-  _globals['_GETFLOWRUNREQUEST']._serialized_start=1511
-  _globals['_GETFLOWRUNREQUEST']._serialized_end=1589
-  _globals['_GETFLOWRUNRESPONSE']._serialized_start=1591
-  _globals['_GETFLOWRUNRESPONSE']._serialized_end=1692
-  _globals['_LISTFLOWRUNSREQUEST']._serialized_start=1695
-  _globals['_LISTFLOWRUNSREQUEST']._serialized_end=1872
-  _globals['_LISTFLOWRUNSRESPONSE']._serialized_start=1875
-  _globals['_LISTFLOWRUNSRESPONSE']._serialized_end=2004
-  _globals['_COUNTFLOWRUNSREQUEST']._serialized_start=2007
-  _globals['_COUNTFLOWRUNSREQUEST']._serialized_end=2160
-  _globals['_GETTASKRUNREQUEST']._serialized_start=2162
-  _globals['_GETTASKRUNREQUEST']._serialized_end=2240
-  _globals['_GETTASKRUNRESPONSE']._serialized_start=2242
-  _globals['_GETTASKRUNRESPONSE']._serialized_end=2343
-  _globals['_LISTTASKRUNSREQUEST']._serialized_start=2346
-  _globals['_LISTTASKRUNSREQUEST']._serialized_end=2523
-  _globals['_LISTTASKRUNSRESPONSE']._serialized_start=2526
-  _globals['_LISTTASKRUNSRESPONSE']._serialized_end=2655
-  _globals['_COUNTTASKRUNSREQUEST']._serialized_start=2658
-  _globals['_COUNTTASKRUNSREQUEST']._serialized_end=2811
-  _globals['_STATECOUNT']._serialized_start=2813
-  _globals['_STATECOUNT']._serialized_end=2892
-  _globals['_COUNTBUCKET']._serialized_start=2894
-  _globals['_COUNTBUCKET']._serialized_end=2991
-  _globals['_COUNTRUNSRESPONSE']._serialized_start=2994
-  _globals['_COUNTRUNSRESPONSE']._serialized_end=3153
-  _globals['_LISTSTATESREQUEST']._serialized_start=3156
-  _globals['_LISTSTATESREQUEST']._serialized_end=3305
-  _globals['_LISTSTATESRESPONSE']._serialized_start=3307
-  _globals['_LISTSTATESRESPONSE']._serialized_end=3429
-  _globals['_LISTDECISIONSREQUEST']._serialized_start=3432
-  _globals['_LISTDECISIONSREQUEST']._serialized_end=3626
-  _globals['_DECISIONRECORD']._serialized_start=3629
-  _globals['_DECISIONRECORD']._serialized_end=4111
-  _globals['_LISTDECISIONSRESPONSE']._serialized_start=4114
-  _globals['_LISTDECISIONSRESPONSE']._serialized_end=4251
-  _globals['_WATCHRUNREQUEST']._serialized_start=4253
-  _globals['_WATCHRUNREQUEST']._serialized_end=4371
-  _globals['_WATCHRUNRESPONSE']._serialized_start=4374
-  _globals['_WATCHRUNRESPONSE']._serialized_end=4524
-  _globals['_RUNS']._serialized_start=4595
-  _globals['_RUNS']._serialized_end=5485
+  _globals['_ORDER']._serialized_start=5117
+  _globals['_ORDER']._serialized_end=5183
+  _globals['_TAGFILTER']._serialized_start=235
+  _globals['_TAGFILTER']._serialized_end=286
+  _globals['_STATEFILTER']._serialized_start=288
+  _globals['_STATEFILTER']._serialized_end=355
+  _globals['_TIMERANGE']._serialized_start=357
+  _globals['_TIMERANGE']._serialized_end=453
+  _globals['_FLOWRUNFILTER']._serialized_start=456
+  _globals['_FLOWRUNFILTER']._serialized_end=878
+  _globals['_TASKRUNFILTER']._serialized_start=881
+  _globals['_TASKRUNFILTER']._serialized_end=1130
+  _globals['_GETFLOWREQUEST']._serialized_start=1132
+  _globals['_GETFLOWREQUEST']._serialized_end=1229
+  _globals['_GETFLOWRESPONSE']._serialized_start=1231
+  _globals['_GETFLOWRESPONSE']._serialized_end=1322
+  _globals['_LISTFLOWSREQUEST']._serialized_start=1324
+  _globals['_LISTFLOWSREQUEST']._serialized_end=1419
+  _globals['_LISTFLOWSRESPONSE']._serialized_start=1421
+  _globals['_LISTFLOWSRESPONSE']._serialized_end=1540
+  _globals['_GETFLOWRUNREQUEST']._serialized_start=1542
+  _globals['_GETFLOWRUNREQUEST']._serialized_end=1620
+  _globals['_GETFLOWRUNRESPONSE']._serialized_start=1622
+  _globals['_GETFLOWRUNRESPONSE']._serialized_end=1723
+  _globals['_LISTFLOWRUNSREQUEST']._serialized_start=1726
+  _globals['_LISTFLOWRUNSREQUEST']._serialized_end=1903
+  _globals['_LISTFLOWRUNSRESPONSE']._serialized_start=1906
+  _globals['_LISTFLOWRUNSRESPONSE']._serialized_end=2035
+  _globals['_COUNTFLOWRUNSREQUEST']._serialized_start=2038
+  _globals['_COUNTFLOWRUNSREQUEST']._serialized_end=2191
+  _globals['_GETTASKRUNREQUEST']._serialized_start=2193
+  _globals['_GETTASKRUNREQUEST']._serialized_end=2271
+  _globals['_GETTASKRUNRESPONSE']._serialized_start=2273
+  _globals['_GETTASKRUNRESPONSE']._serialized_end=2374
+  _globals['_LISTTASKRUNSREQUEST']._serialized_start=2377
+  _globals['_LISTTASKRUNSREQUEST']._serialized_end=2554
+  _globals['_LISTTASKRUNSRESPONSE']._serialized_start=2557
+  _globals['_LISTTASKRUNSRESPONSE']._serialized_end=2686
+  _globals['_COUNTTASKRUNSREQUEST']._serialized_start=2689
+  _globals['_COUNTTASKRUNSREQUEST']._serialized_end=2842
+  _globals['_STATECOUNT']._serialized_start=2844
+  _globals['_STATECOUNT']._serialized_end=2923
+  _globals['_COUNTBUCKET']._serialized_start=2925
+  _globals['_COUNTBUCKET']._serialized_end=3022
+  _globals['_COUNTRUNSRESPONSE']._serialized_start=3025
+  _globals['_COUNTRUNSRESPONSE']._serialized_end=3184
+  _globals['_LISTSTATESREQUEST']._serialized_start=3187
+  _globals['_LISTSTATESREQUEST']._serialized_end=3336
+  _globals['_LISTSTATESRESPONSE']._serialized_start=3338
+  _globals['_LISTSTATESRESPONSE']._serialized_end=3460
+  _globals['_LISTDECISIONSREQUEST']._serialized_start=3463
+  _globals['_LISTDECISIONSREQUEST']._serialized_end=3657
+  _globals['_DECISIONRECORD']._serialized_start=3660
+  _globals['_DECISIONRECORD']._serialized_end=4198
+  _globals['_LISTDECISIONSRESPONSE']._serialized_start=4201
+  _globals['_LISTDECISIONSRESPONSE']._serialized_end=4338
+  _globals['_WATCHRUNREQUEST']._serialized_start=4340
+  _globals['_WATCHRUNREQUEST']._serialized_end=4458
+  _globals['_WATCHRUNRESPONSE']._serialized_start=4461
+  _globals['_WATCHRUNRESPONSE']._serialized_end=4611
+  _globals['_LISTCONCURRENCYLIMITSREQUEST']._serialized_start=4613
+  _globals['_LISTCONCURRENCYLIMITSREQUEST']._serialized_end=4720
+  _globals['_LISTCONCURRENCYLIMITSRESPONSE']._serialized_start=4723
+  _globals['_LISTCONCURRENCYLIMITSRESPONSE']._serialized_end=4870
+  _globals['_LISTSLOTUSERSREQUEST']._serialized_start=4872
+  _globals['_LISTSLOTUSERSREQUEST']._serialized_end=4986
+  _globals['_LISTSLOTUSERSRESPONSE']._serialized_start=4988
+  _globals['_LISTSLOTUSERSRESPONSE']._serialized_end=5115
+  _globals['_RUNS']._serialized_start=5186
+  _globals['_RUNS']._serialized_end=6276
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from playhead.v1 import concurrency_pb2 as _concurrency_pb2
 from playhead.v1 import decision_pb2 as _decision_pb2
 from playhead.v1 import meta_pb2 as _meta_pb2
 from playhead.v1 import run_pb2 as _run_pb2
@@ -836,6 +837,9 @@ class DecisionRecord(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     actor: _builtins.str
     client: _builtins.str
@@ -846,6 +850,12 @@ class DecisionRecord(_message.Message):
     policy_id: _builtins.str
     reason: _builtins.str
     run_id: _builtins.str
+    traceparent: _builtins.str
+    """The caller's W3C traceparent, when it sent one."""
+    task_run: _builtins.bool
+    """The run is a task run."""
+    version: _builtins.int
+    """The run's version after the decision, when the decision changed it; else 0."""
     @_builtins.property
     def recorded_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -882,10 +892,13 @@ class DecisionRecord(_message.Message):
         after: _state_pb2.State | None = ...,
         run_id: _builtins.str = ...,
         facts: _decision_pb2.Facts | None = ...,
+        traceparent: _builtins.str = ...,
+        task_run: _builtins.bool = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "delay", b"delay", "facts", b"facts", "proposed", b"proposed", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "client", b"client", "decision", b"decision", "delay", b"delay", "facts", b"facts", "force", b"force", "policy_id", b"policy_id", "proposed", b"proposed", "reason", b"reason", "recorded_at", b"recorded_at", "request_id", b"request_id", "revision", b"revision", "rule", b"rule", "rules", b"rules", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "client", b"client", "decision", b"decision", "delay", b"delay", "facts", b"facts", "force", b"force", "policy_id", b"policy_id", "proposed", b"proposed", "reason", b"reason", "recorded_at", b"recorded_at", "request_id", b"request_id", "revision", b"revision", "rule", b"rule", "rules", b"rules", "run_id", b"run_id", "task_run", b"task_run", "traceparent", b"traceparent", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -981,3 +994,113 @@ class WatchRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_run) -> _WhichOneofReturnType_run | None: ...
 
 Global___WatchRunResponse: _TypeAlias = WatchRunResponse  # noqa: Y015
+
+@_typing.final
+class ListConcurrencyLimitsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_AT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def read_at(self) -> _meta_pb2.ReadAt: ...
+    def __init__(
+        self,
+        *,
+        read_at: _meta_pb2.ReadAt | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_at", b"read_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "read_at", b"read_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConcurrencyLimitsRequest: _TypeAlias = ListConcurrencyLimitsRequest  # noqa: Y015
+
+@_typing.final
+class ListConcurrencyLimitsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    META_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def meta(self) -> _meta_pb2.ResponseMeta: ...
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_concurrency_pb2.ConcurrencyLimitUse]: ...
+    def __init__(
+        self,
+        *,
+        meta: _meta_pb2.ResponseMeta | None = ...,
+        limits: _abc.Iterable[_concurrency_pb2.ConcurrencyLimitUse] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "meta", b"meta", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConcurrencyLimitsResponse: _TypeAlias = ListConcurrencyLimitsResponse  # noqa: Y015
+
+@_typing.final
+class ListSlotUsersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    READ_AT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The limit's key. NOT_FOUND when there was none of this key at that moment."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    @_builtins.property
+    def read_at(self) -> _meta_pb2.ReadAt: ...
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        read_at: _meta_pb2.ReadAt | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_at", b"read_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "read_at", b"read_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSlotUsersRequest: _TypeAlias = ListSlotUsersRequest  # noqa: Y015
+
+@_typing.final
+class ListSlotUsersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    META_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def meta(self) -> _meta_pb2.ResponseMeta: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedCompositeFieldContainer[_concurrency_pb2.SlotUser]: ...
+    def __init__(
+        self,
+        *,
+        meta: _meta_pb2.ResponseMeta | None = ...,
+        users: _abc.Iterable[_concurrency_pb2.SlotUser] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meta", b"meta", "next_page_token", b"next_page_token", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSlotUsersResponse: _TypeAlias = ListSlotUsersResponse  # noqa: Y015

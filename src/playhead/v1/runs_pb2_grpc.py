@@ -90,6 +90,16 @@ class RunsStub:
                 request_serializer=playhead_dot_v1_dot_runs__pb2.WatchRunRequest.SerializeToString,
                 response_deserializer=playhead_dot_v1_dot_runs__pb2.WatchRunResponse.FromString,
                 _registered_method=True)
+        self.ListConcurrencyLimits = channel.unary_unary(
+                '/playhead.v1.Runs/ListConcurrencyLimits',
+                request_serializer=playhead_dot_v1_dot_runs__pb2.ListConcurrencyLimitsRequest.SerializeToString,
+                response_deserializer=playhead_dot_v1_dot_runs__pb2.ListConcurrencyLimitsResponse.FromString,
+                _registered_method=True)
+        self.ListSlotUsers = channel.unary_unary(
+                '/playhead.v1.Runs/ListSlotUsers',
+                request_serializer=playhead_dot_v1_dot_runs__pb2.ListSlotUsersRequest.SerializeToString,
+                response_deserializer=playhead_dot_v1_dot_runs__pb2.ListSlotUsersResponse.FromString,
+                _registered_method=True)
 
 
 class RunsServicer:
@@ -174,6 +184,20 @@ class RunsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConcurrencyLimits(self, request, context):
+        """The concurrency limits, in the order of their keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSlotUsers(self, request, context):
+        """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -231,6 +255,16 @@ def add_RunsServicer_to_server(servicer, server):
                     servicer.WatchRun,
                     request_deserializer=playhead_dot_v1_dot_runs__pb2.WatchRunRequest.FromString,
                     response_serializer=playhead_dot_v1_dot_runs__pb2.WatchRunResponse.SerializeToString,
+            ),
+            'ListConcurrencyLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConcurrencyLimits,
+                    request_deserializer=playhead_dot_v1_dot_runs__pb2.ListConcurrencyLimitsRequest.FromString,
+                    response_serializer=playhead_dot_v1_dot_runs__pb2.ListConcurrencyLimitsResponse.SerializeToString,
+            ),
+            'ListSlotUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSlotUsers,
+                    request_deserializer=playhead_dot_v1_dot_runs__pb2.ListSlotUsersRequest.FromString,
+                    response_serializer=playhead_dot_v1_dot_runs__pb2.ListSlotUsersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -531,6 +565,60 @@ class Runs:
             '/playhead.v1.Runs/WatchRun',
             playhead_dot_v1_dot_runs__pb2.WatchRunRequest.SerializeToString,
             playhead_dot_v1_dot_runs__pb2.WatchRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConcurrencyLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/playhead.v1.Runs/ListConcurrencyLimits',
+            playhead_dot_v1_dot_runs__pb2.ListConcurrencyLimitsRequest.SerializeToString,
+            playhead_dot_v1_dot_runs__pb2.ListConcurrencyLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSlotUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/playhead.v1.Runs/ListSlotUsers',
+            playhead_dot_v1_dot_runs__pb2.ListSlotUsersRequest.SerializeToString,
+            playhead_dot_v1_dot_runs__pb2.ListSlotUsersResponse.FromString,
             options,
             channel_credentials,
             insecure,

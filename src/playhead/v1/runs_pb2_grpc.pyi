@@ -57,6 +57,10 @@ class RunsStub:
     """The run as it is, then again after each change, in order, none left out. Ends when the run is terminal if asked to;
     else with the call. UNAVAILABLE, SHUTTING_DOWN: watch again with after_revision set to the last one seen.
     """
+    ListConcurrencyLimits: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListConcurrencyLimitsRequest, _runs_pb2.ListConcurrencyLimitsResponse]
+    """The concurrency limits, in the order of their keys."""
+    ListSlotUsers: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListSlotUsersRequest, _runs_pb2.ListSlotUsersResponse]
+    """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served."""
 
 @_typing.type_check_only
 class RunsAsyncStub(RunsStub):
@@ -87,6 +91,10 @@ class RunsAsyncStub(RunsStub):
     """The run as it is, then again after each change, in order, none left out. Ends when the run is terminal if asked to;
     else with the call. UNAVAILABLE, SHUTTING_DOWN: watch again with after_revision set to the last one seen.
     """
+    ListConcurrencyLimits: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListConcurrencyLimitsRequest, _runs_pb2.ListConcurrencyLimitsResponse]  # type: ignore[assignment]
+    """The concurrency limits, in the order of their keys."""
+    ListSlotUsers: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListSlotUsersRequest, _runs_pb2.ListSlotUsersResponse]  # type: ignore[assignment]
+    """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served."""
 
 class RunsServicer(metaclass=_abc_1.ABCMeta):
     """Reading runs, now or at any revision. Reads have no effect and may be repeated."""
@@ -180,5 +188,21 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         """The run as it is, then again after each change, in order, none left out. Ends when the run is terminal if asked to;
         else with the call. UNAVAILABLE, SHUTTING_DOWN: watch again with after_revision set to the last one seen.
         """
+
+    @_abc_1.abstractmethod
+    def ListConcurrencyLimits(
+        self,
+        request: _runs_pb2.ListConcurrencyLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.ListConcurrencyLimitsResponse, _abc.Awaitable[_runs_pb2.ListConcurrencyLimitsResponse]]:
+        """The concurrency limits, in the order of their keys."""
+
+    @_abc_1.abstractmethod
+    def ListSlotUsers(
+        self,
+        request: _runs_pb2.ListSlotUsersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.ListSlotUsersResponse, _abc.Awaitable[_runs_pb2.ListSlotUsersResponse]]:
+        """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served."""
 
 def add_RunsServicer_to_server(servicer: RunsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -132,6 +132,8 @@ class StateDetails(_message.Message):
     CHILD_FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
     UNTRACKABLE_RESULT_FIELD_NUMBER: _builtins.int
     RUN_INPUT_KEY_FIELD_NUMBER: _builtins.int
+    RUN_INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    RUN_INPUT_FIELD_NUMBER: _builtins.int
     cache_key: _builtins.str
     """RUNNING of a task run: look for a completed state under this key. COMPLETED: insert under it. At most 2,000 bytes."""
     refresh_cache: _builtins.bool
@@ -148,6 +150,10 @@ class StateDetails(_message.Message):
     """The value is one of a kind that can not be told apart by identity (a small int, None, a bool)."""
     run_input_key: _builtins.str
     """The base key under which the input asked for by a pause is kept."""
+    run_input_schema: _builtins.bytes
+    """PAUSED: the JSON Schema (2020-12) of the input that a resume must bring. At most 65,536 bytes of JSON."""
+    run_input: _builtins.bytes
+    """RUNNING or SCHEDULED that resumes such a pause: the input, JSON. At most 65,536 bytes."""
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
         """SCHEDULED: when to run. Unset when proposed: now. Carried on to PENDING. Not allowed on other types."""
@@ -174,10 +180,12 @@ class StateDetails(_message.Message):
         child_flow_run_id: _builtins.str = ...,
         untrackable_result: _builtins.bool = ...,
         run_input_key: _builtins.str = ...,
+        run_input_schema: _builtins.bytes = ...,
+        run_input: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "pause_timeout", b"pause_timeout", "retriable", b"retriable", "scheduled_time", b"scheduled_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "cache_key", b"cache_key", "child_flow_run_id", b"child_flow_run_id", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "refresh_cache", b"refresh_cache", "retriable", b"retriable", "run_input_key", b"run_input_key", "scheduled_time", b"scheduled_time", "untrackable_result", b"untrackable_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "cache_key", b"cache_key", "child_flow_run_id", b"child_flow_run_id", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "refresh_cache", b"refresh_cache", "retriable", b"retriable", "run_input", b"run_input", "run_input_key", b"run_input_key", "run_input_schema", b"run_input_schema", "scheduled_time", b"scheduled_time", "untrackable_result", b"untrackable_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retriable: _TypeAlias = _typing.Literal["retriable"]  # noqa: Y015
     _WhichOneofArgType__retriable: _TypeAlias = _typing.Literal["_retriable", b"_retriable"]  # noqa: Y015
