@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from playhead.exceptions import BadPageToken, TooLarge
 from playhead.projector.sql import OPEN
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1_000
+
+Row = TypeVar("Row")
 
 PAGE_BYTES_MAX = 2 << 20
 """A page ends early rather than be larger than this, and one more row."""
@@ -56,6 +59,16 @@ def page_of(request: Any, moment: int | None) -> Page | None:
     if made_for != digest:
         raise BadPageToken("given for a request with other fields: repeat them", field="page_token")
     return Page(revision, key, size, digest)
+
+
+def fitting(rows: list[Row], size_of: Callable[[Row], int]) -> list[Row]:
+    """As many rows as fit a page, and at least one."""
+    size = 0
+    for index, row in enumerate(rows):
+        size += size_of(row)
+        if size > PAGE_BYTES_MAX:
+            return rows[: index + 1]
+    return rows
 
 
 def _digest(request: Any) -> str:

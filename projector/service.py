@@ -6,16 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from playhead import v1
-from playhead.exceptions import (
-    BadPageToken,
-    BadRequest,
-    DeadlinePassed,
-    MissingField,
-    NotFound,
-    NotOffered,
-    RevisionNotReached,
-    TooLarge,
-)
+from playhead.exceptions import BadRequest, MissingField, NotFound, NotOffered, RevisionNotReached, TooLarge
 from playhead.journal import checks
 from playhead.journal.encoding import SECOND_US, text_of, timestamp
 from playhead.journal.following import follow
@@ -24,13 +15,13 @@ from playhead.journal.journal import Journal
 from playhead.journal.payload import event_of
 from playhead.journal.record import Record, record_of
 from playhead.projector.filters import flow_run_clauses, state_types, task_run_clauses
-from playhead.projector.paging import PAGE_BYTES_MAX, Page, page_of
+from playhead.projector.moments import Moments
+from playhead.projector.paging import Page, fitting
 from playhead.projector.reads import Reads
+from playhead.projector.showing import changes_run, decision_record, flow_of, flow_run_of, status_of, task_run_of
 from playhead.projector.sql import RunTables
 
 BUCKETS_MAX = 10_000
-MIN_REVISION_WAIT_S = 30.0
-"""How long a blocking read waits for min_revision before DeadlinePassed."""
 
 TERMINAL = frozenset({v1.COMPLETED, v1.FAILED, v1.CANCELLED, v1.CRASHED})
 
@@ -40,12 +31,12 @@ class RunsService:
 
     def __init__(self, journal: Journal, reads: Reads | None = None) -> None:
         self._journal = journal
-        self._journal_id = text_of(journal.id)
+        self._moments = Moments(journal)
         self._reads = reads or Reads(journal.database)
 
     def get_flow(self, request: v1.GetFlowRequest) -> v1.GetFlowResponse:
         """One flow, by id or name."""
-        at = self._moment(request.read_at)
+        at = self._moments.at(request.read_at)
         which = request.WhichOneof("flow")
         if which is None:
             raise MissingField("flow_id or name is required", field="flow")
@@ -54,46 +45,48 @@ class RunsService:
         row = self._reads.flow(which, value, at)
         if row is None:
             raise NotFound(f"No flow with {which} {getattr(request, which)!r} at revision {at}.", at=at)
-        return v1.GetFlowResponse(meta=self._meta(at), flow=_flow(row))
+        return v1.GetFlowResponse(meta=self._moments.meta(at), flow=flow_of(row))
 
     def list_flows(self, request: v1.ListFlowsRequest) -> v1.ListFlowsResponse:
         """Flows in the order of their registration."""
-        page = self._page(request)
+        page = self._moments.page(request)
         rows = self._reads.flows(page.revision, page.key, page.size + 1)
         more = len(rows) > page.size
         token = page.next_token(rows[page.size - 1].created_revision) if more else ""
         return v1.ListFlowsResponse(
-            meta=self._meta(page.revision), flows=[_flow(row) for row in rows[: page.size]], next_page_token=token
+            meta=self._moments.meta(page.revision),
+            flows=[flow_of(row) for row in rows[: page.size]],
+            next_page_token=token,
         )
 
     def get_flow_run(self, request: v1.GetFlowRunRequest) -> v1.GetFlowRunResponse:
         """One flow run."""
-        at = self._moment(request.read_at)
+        at = self._moments.at(request.read_at)
         run = self._flow_run(checks.id_bytes(request.flow_run_id, "flow_run_id"), at)
-        return v1.GetFlowRunResponse(meta=self._meta(at), flow_run=run)
+        return v1.GetFlowRunResponse(meta=self._moments.meta(at), flow_run=run)
 
     def get_task_run(self, request: v1.GetTaskRunRequest) -> v1.GetTaskRunResponse:
         """One task run."""
-        at = self._moment(request.read_at)
+        at = self._moments.at(request.read_at)
         run = self._task_run(checks.id_bytes(request.task_run_id, "task_run_id"), at)
-        return v1.GetTaskRunResponse(meta=self._meta(at), task_run=run)
+        return v1.GetTaskRunResponse(meta=self._moments.meta(at), task_run=run)
 
     def list_flow_runs(self, request: v1.ListFlowRunsRequest) -> v1.ListFlowRunsResponse:
         """A page of flow runs in creation order."""
         clauses = flow_run_clauses(request.filter, self._reads.tables)
-        page = self._page(request)
+        page = self._moments.page(request)
         rows, token = self._list(self._reads.tables.flow_runs, request, clauses, page)
         return v1.ListFlowRunsResponse(
-            meta=self._meta(page.revision), flow_runs=[_flow_run(row) for row in rows], next_page_token=token
+            meta=self._moments.meta(page.revision), flow_runs=[flow_run_of(row) for row in rows], next_page_token=token
         )
 
     def list_task_runs(self, request: v1.ListTaskRunsRequest) -> v1.ListTaskRunsResponse:
         """A page of task runs in creation order."""
         clauses = task_run_clauses(request.filter, self._reads.tables)
-        page = self._page(request)
+        page = self._moments.page(request)
         rows, token = self._list(self._reads.tables.task_runs, request, clauses, page)
         return v1.ListTaskRunsResponse(
-            meta=self._meta(page.revision), task_runs=[_task_run(row) for row in rows], next_page_token=token
+            meta=self._moments.meta(page.revision), task_runs=[task_run_of(row) for row in rows], next_page_token=token
         )
 
     def count_flow_runs(self, request: v1.CountFlowRunsRequest) -> v1.CountRunsResponse:
@@ -108,23 +101,25 @@ class RunsService:
 
     def list_states(self, request: v1.ListStatesRequest) -> v1.ListStatesResponse:
         """Every state a run has been in, oldest first."""
-        page = self._page(request)
+        page = self._moments.page(request)
         run_id = self._existing(request, page.revision)
         rows, token = self._history(self._reads.tables.states, run_id, page, [])
         states = [status_of(event).state for _, event in rows]
-        return v1.ListStatesResponse(meta=self._meta(page.revision), states=states, next_page_token=token)
+        return v1.ListStatesResponse(meta=self._moments.meta(page.revision), states=states, next_page_token=token)
 
     def list_decisions(self, request: v1.ListDecisionsRequest) -> v1.ListDecisionsResponse:
         """Every proposal made for a run and how it was decided, oldest first."""
         for index, value in enumerate(request.decisions):
             checks.known_enum(value, v1.Decision.values(), f"decisions[{index}]")
-        page = self._page(request)
+        page = self._moments.page(request)
         run_id = self._existing(request, page.revision)
         view = self._reads.tables.decisions
         clauses = [view.c.decision.in_(set(request.decisions))] if request.decisions else []
         rows, token = self._history(view, run_id, page, clauses)
         decisions = [decision_record(record, event) for record, event in rows]
-        return v1.ListDecisionsResponse(meta=self._meta(page.revision), decisions=decisions, next_page_token=token)
+        return v1.ListDecisionsResponse(
+            meta=self._moments.meta(page.revision), decisions=decisions, next_page_token=token
+        )
 
     def list_concurrency_limits(self, request: v1.ListConcurrencyLimitsRequest) -> v1.ListConcurrencyLimitsResponse:
         """Not offered by this version: raises NotOffered."""
@@ -177,22 +172,22 @@ class RunsService:
         return row is not None and v1.RunStatus.FromString(row.status).state.type in TERMINAL
 
     def _watched_flow_run(self, run_id: bytes, at: int) -> v1.WatchRunResponse:
-        return v1.WatchRunResponse(meta=self._meta(at), flow_run=self._flow_run(run_id, at))
+        return v1.WatchRunResponse(meta=self._moments.meta(at), flow_run=self._flow_run(run_id, at))
 
     def _watched_task_run(self, run_id: bytes, at: int) -> v1.WatchRunResponse:
-        return v1.WatchRunResponse(meta=self._meta(at), task_run=self._task_run(run_id, at))
+        return v1.WatchRunResponse(meta=self._moments.meta(at), task_run=self._task_run(run_id, at))
 
     def _flow_run(self, run_id: bytes, at: int) -> v1.FlowRun:
         row = self._reads.run(self._reads.tables.flow_runs, run_id, at)
         if row is None:
             raise NotFound(f"No flow run {text_of(run_id)} at revision {at}.", flow_run_id=text_of(run_id), at=at)
-        return _flow_run(row)
+        return flow_run_of(row)
 
     def _task_run(self, run_id: bytes, at: int) -> v1.TaskRun:
         row = self._reads.run(self._reads.tables.task_runs, run_id, at)
         if row is None:
             raise NotFound(f"No task run {text_of(run_id)} at revision {at}.", task_run_id=text_of(run_id), at=at)
-        return _task_run(row)
+        return task_run_of(row)
 
     def _existing(self, request: Any, at: int) -> bytes:
         """The id of the run a request names, which must exist."""
@@ -215,12 +210,12 @@ class RunsService:
             newest_first=request.order != v1.OLDEST_FIRST,
             size=page.size + 1,
         )
-        kept = _fitting(rows[: page.size], lambda row: len(row.spec) + len(row.status))
+        kept = fitting(rows[: page.size], lambda row: len(row.spec) + len(row.status))
         more = len(kept) < len(rows)
         return kept, page.next_token(kept[-1].created_revision) if more else ""
 
     def _count(self, tables: RunTables, request: Any, clauses: list[Any]) -> v1.CountRunsResponse:
-        at = self._moment(request.read_at)
+        at = self._moments.at(request.read_at)
         width = checks.duration(request.bucket_width, "bucket_width") if request.HasField("bucket_width") else None
         if width is not None and width < SECOND_US:
             raise BadRequest("at least 1 s", field="bucket_width")
@@ -241,7 +236,7 @@ class RunsService:
                 actual=len(buckets),
             )
         return v1.CountRunsResponse(
-            meta=self._meta(at),
+            meta=self._moments.meta(at),
             total=sum(totals.values()),
             counts=[
                 v1.StateCount(type=v1.StateType.ValueType(t), name=n, count=c) for (t, n), c in sorted(totals.items())
@@ -253,128 +248,10 @@ class RunsService:
         self, view: Any, run_id: bytes, page: Page, clauses: list[Any]
     ) -> tuple[list[tuple[Record, v1.Event]], str]:
         rows = self._reads.history(view, run_id, page.revision, page.key, page.size + 1, clauses)
-        kept = _fitting([record_of(row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
+        kept = fitting([record_of(row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
         token = page.next_token(kept[-1].revision) if len(kept) < len(rows) else ""
         return [(record, event_of(record)) for record in kept], token
-
-    def _page(self, request: Any) -> Page:
-        page = page_of(request, None)
-        if page is None:
-            page = page_of(request, self._moment(request.read_at))
-            assert page is not None
-        elif page.revision > self._journal.head()[0]:
-            raise BadPageToken("of a revision that this journal has not reached", field="page_token")
-        return page
-
-    def _moment(self, read_at: v1.ReadAt) -> int:
-        """The revision a read shows. Raises RevisionNotReached beyond the head, DeadlinePassed for min_revision."""
-        if read_at.min_revision:
-            self._reach(read_at.min_revision)
-        which = read_at.WhichOneof("at")
-        if which == "time":
-            return self._journal.revision_at(checks.micros(read_at.time, "read_at.time"))
-        head = self._journal.head()[0]
-        if which == "revision":
-            if read_at.revision > head:
-                raise RevisionNotReached(f"The head is revision {head}.", head=head, asked=read_at.revision)
-            return read_at.revision
-        return head
-
-    def _reach(self, revision: int) -> None:
-        if self._journal.head()[0] < revision and not self._journal.hub.wait(revision - 1, MIN_REVISION_WAIT_S):
-            raise DeadlinePassed(
-                f"Revision {revision} was not reached within {MIN_REVISION_WAIT_S:.0f} s.", min_revision=revision
-            )
-
-    def _meta(self, revision: int) -> v1.ResponseMeta:
-        return v1.ResponseMeta(journal_id=self._journal_id, revision=revision)
-
-
-def changes_run(record: Record) -> bool:
-    """Whether an event changed its run: a refusal that kept the state does not."""
-    if record.kind != "state_proposed" or record.payload is None:
-        return True
-    return event_of(record).state_proposed.HasField("status")
-
-
-def status_of(event: v1.Event) -> v1.RunStatus:
-    """The status an event gave its run. Events that say nothing of a run give an empty one."""
-    what = event.WhichOneof("what")
-    return getattr(event, what).status if what in _STATUS_KINDS else v1.RunStatus()
-
-
-def decision_record(record: Record, event: v1.Event) -> v1.DecisionRecord:
-    """A proposal and its answer as the contract shows them."""
-    proposed = event.state_proposed
-    before = proposed.facts.status
-    after = proposed.status if proposed.HasField("status") else before
-    shown = v1.DecisionRecord(
-        revision=record.revision,
-        recorded_at=timestamp(record.recorded_at),
-        actor=record.actor,
-        client=event.client,
-        request_id=text_of(record.request_id) if record.request_id else "",
-        proposed=proposed.command.state,
-        force=proposed.command.force,
-        decision=proposed.decision,
-        rule=proposed.rule,
-        rules=proposed.rules,
-        policy_id=proposed.policy_id,
-        reason=proposed.reason,
-        run_id=text_of(record.stream),
-        facts=proposed.facts,
-    )
-    if proposed.HasField("delay"):
-        shown.delay.CopyFrom(proposed.delay)
-    if before.HasField("state"):
-        shown.before.CopyFrom(before.state)
-    if after.HasField("state"):
-        shown.after.CopyFrom(after.state)
-    return shown
-
-
-_STATUS_KINDS = frozenset({"flow_run_created", "task_run_created", "state_proposed", "run_updated"})
-
-
-def _flow(row: Any) -> v1.Flow:
-    return v1.Flow(
-        id=text_of(row.flow_id),
-        name=row.name,
-        created=timestamp(row.created_at),
-        created_revision=row.created_revision,
-    )
-
-
-def _flow_run(row: Any) -> v1.FlowRun:
-    return v1.FlowRun(
-        spec=v1.FlowRunSpec.FromString(row.spec),
-        status=v1.RunStatus.FromString(row.status),
-        flow_name=row.flow_name,
-        created=timestamp(row.created_at),
-        created_revision=row.created_revision,
-        created_by=row.created_by,
-    )
-
-
-def _task_run(row: Any) -> v1.TaskRun:
-    return v1.TaskRun(
-        spec=v1.TaskRunSpec.FromString(row.spec),
-        status=v1.RunStatus.FromString(row.status),
-        created=timestamp(row.created_at),
-        created_revision=row.created_revision,
-        created_by=row.created_by,
-    )
 
 
 def _status(response: v1.WatchRunResponse) -> v1.RunStatus:
     return response.task_run.status if response.WhichOneof("run") == "task_run" else response.flow_run.status
-
-
-def _fitting(rows: list[Any], size_of: Any) -> list[Any]:
-    """As many rows as fit a page, and at least one."""
-    size = 0
-    for index, row in enumerate(rows):
-        size += size_of(row)
-        if size > PAGE_BYTES_MAX:
-            return rows[: index + 1]
-    return rows

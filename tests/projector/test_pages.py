@@ -103,7 +103,6 @@ def test_a_page_of_more_than_its_bound_is_refused(life: Life) -> None:
 
 def test_a_page_of_large_rows_ends_early(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 1 << 20)
-    monkeypatch.setattr("playhead.projector.service.PAGE_BYTES_MAX", 1 << 20)
     with Life(store) as life:
         for number in range(8):
             spec = v1.FlowRunSpec(id=an_id(100 + number), flow_id=FLOWS["etl"], parameters=b"x" * 400_000)

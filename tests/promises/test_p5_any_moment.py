@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from playhead import v1
 from playhead.exceptions import DeadlinePassed, NotFound, RevisionNotReached
 from playhead.journal.encoding import micros_of, timestamp
-from playhead.projector import service
+from playhead.projector import moments
 from playhead.projector.service import RunsService
 from tests.clocks import START_US
 from tests.histories import EXAMPLES, FLOW_RUN_IDS, FLOWS, NAMES, TASK_KEYS, TASK_RUN_IDS, Life, Step, an_id, stories
@@ -273,7 +273,7 @@ def test_p5_a_read_waits_for_the_revision_it_must_show(store: str, monkeypatch: 
         elsewhere.send("cancel_flow_run", v1.CancelFlowRunRequest(flow_run_id=FLOW_RUN_IDS[0]), elsewhere.sent[0][2])
         elsewhere.settle()
         assert waiting.result(60).meta.revision >= awaited
-        monkeypatch.setattr(service, "MIN_REVISION_WAIT_S", 0.0)
+        monkeypatch.setattr(moments, "MIN_REVISION_WAIT_S", 0.0)
         with pytest.raises(DeadlinePassed):
             life.orchestrator.runs.count_flow_runs(v1.CountFlowRunsRequest(read_at=v1.ReadAt(min_revision=10_000)))
 

@@ -1,0 +1,91 @@
+"""Rows of the views and events of the journal, as the contract shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playhead import v1
+from playhead.journal.encoding import text_of, timestamp
+from playhead.journal.payload import event_of
+from playhead.journal.record import Record
+
+_STATUS_KINDS = frozenset({"flow_run_created", "task_run_created", "state_proposed", "run_updated", "slots_granted"})
+
+
+def changes_run(record: Record) -> bool:
+    """Whether an event changed its run: a refusal that kept the state does not."""
+    if record.kind != "state_proposed" or record.payload is None:
+        return True
+    return event_of(record).state_proposed.HasField("status")
+
+
+def status_of(event: v1.Event) -> v1.RunStatus:
+    """The status an event gave its run. Events that say nothing of a run give an empty one."""
+    what = event.WhichOneof("what")
+    return getattr(event, what).status if what in _STATUS_KINDS else v1.RunStatus()
+
+
+def decision_record(record: Record, event: v1.Event) -> v1.DecisionRecord:
+    """A proposal and its answer as the contract shows them."""
+    proposed = event.state_proposed
+    before = proposed.facts.status
+    after = proposed.status if proposed.HasField("status") else before
+    shown = v1.DecisionRecord(
+        revision=record.revision,
+        recorded_at=timestamp(record.recorded_at),
+        actor=record.actor,
+        client=event.client,
+        request_id=text_of(record.request_id) if record.request_id else "",
+        proposed=proposed.command.state,
+        force=proposed.command.force,
+        decision=proposed.decision,
+        rule=proposed.rule,
+        rules=proposed.rules,
+        policy_id=proposed.policy_id,
+        reason=proposed.reason,
+        run_id=text_of(record.stream),
+        facts=proposed.facts,
+        traceparent=event.traceparent,
+        task_run=proposed.command.WhichOneof("run") == "task_run_id",
+        version=proposed.status.version,
+    )
+    if proposed.HasField("delay"):
+        shown.delay.CopyFrom(proposed.delay)
+    if before.HasField("state"):
+        shown.before.CopyFrom(before.state)
+    if after.HasField("state"):
+        shown.after.CopyFrom(after.state)
+    return shown
+
+
+def flow_of(row: Any) -> v1.Flow:
+    """A flow of its row."""
+    return v1.Flow(
+        id=text_of(row.flow_id),
+        name=row.name,
+        created=timestamp(row.created_at),
+        created_revision=row.created_revision,
+    )
+
+
+def flow_run_of(row: Any) -> v1.FlowRun:
+    """A flow run of its row and its version's."""
+    return v1.FlowRun(
+        spec=v1.FlowRunSpec.FromString(row.spec),
+        status=v1.RunStatus.FromString(row.status),
+        flow_name=row.flow_name,
+        created=timestamp(row.created_at),
+        created_revision=row.created_revision,
+        created_by=row.created_by,
+    )
+
+
+def task_run_of(row: Any) -> v1.TaskRun:
+    """A task run of its row and its version's."""
+    return v1.TaskRun(
+        spec=v1.TaskRunSpec.FromString(row.spec),
+        status=v1.RunStatus.FromString(row.status),
+        created=timestamp(row.created_at),
+        created_revision=row.created_revision,
+        created_by=row.created_by,
+    )
