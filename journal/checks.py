@@ -14,6 +14,8 @@ from playhead.journal.encoding import SECOND_US, micros_of
 IDS_MAX = 1_000
 """Values in one list of a filter."""
 
+LIMIT_KEY_BYTES_MAX = 500
+
 # Timestamps outside the years 1 … 9999 are no Timestamps.
 SECONDS_MIN, SECONDS_MAX = -62_135_596_800, 253_402_300_799
 
@@ -30,6 +32,20 @@ def id_bytes(text: str, field: str) -> bytes:
     if not text:
         raise MissingField("an id is required", field=field)
     raise MalformedId(f"{text[:60]!r} is not a canonical lower-case UUID string", field=field)
+
+
+def limit_key(text: str, field: str) -> None:
+    """Refuse what is not the key of a concurrency limit: "tag:etl", "deployment:<id>" or "name:database"."""
+    if not text:
+        raise MissingField("the key of a concurrency limit is required", field=field)
+    kind, _, name = text.partition(":")
+    if kind not in ("tag", "deployment", "name") or not name:
+        raise BadRequest('must be "tag:…", "deployment:<id>" or "name:…"', field=field)
+    if kind == "deployment":
+        id_bytes(name, field)
+    bounded_text(text, field, LIMIT_KEY_BYTES_MAX)
+    if not text.isprintable():
+        raise BadRequest("must be one line of printable characters", field=field)
 
 
 def optional_id(text: str, field: str) -> bytes | None:

@@ -3,13 +3,15 @@
 Every event holds the whole of what it changed, so a fold needs nothing but the event: folding the same events, in the
 order of their revisions, gives the same rows, whether one at a time or a million.
 
-| event             | rows                                                                        |
-|-------------------|-----------------------------------------------------------------------------|
-| flow_registered   | flows                                                                       |
-| flow_run_created  | flow_runs, first version, states if it has one                              |
-| task_run_created  | task_runs, first version, states if it has one                              |
-| state_proposed    | decisions; if the run changed: version, states; cache entry if it completed |
-| run_updated       | version                                                                     |
+| event                 | rows                                                                                |
+|-----------------------|-------------------------------------------------------------------------------------|
+| flow_registered       | flows                                                                               |
+| flow_run_created      | flow_runs, first version, states if it has one                                      |
+| task_run_created      | task_runs, first version, states if it has one                                      |
+| state_proposed        | decisions; if the run changed: version, states, slot users; cache entry if completed |
+| run_updated           | version                                                                             |
+| concurrency_limit_set | concurrency limits                                                                  |
+| slots_granted         | version, states if it has a new one, slot users                                     |
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from playhead.journal.errors import NewerDatabase
 from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
-VIEWS_VERSION = 1
+VIEWS_VERSION = 2
 """Version of these folds and their tables. A process that finds rows of an older one rebuilds them."""
 
 Write = Callable[[str, Sequence[Sequence[Any]]], None]
@@ -76,10 +78,71 @@ class _Runs:
         write(self._statements.insert_version, self.versions)
 
 
+class _Slots:
+    """Rows of concurrency limits and of who uses their slots that are not written yet."""
+
+    __slots__ = ("_limit_closings", "_limits", "_open_limits", "_open_users", "_statements", "_user_closings", "_users")
+
+    def __init__(self, statements: ViewStatements) -> None:
+        self._statements = statements
+        self._limits: list[list[Any]] = []
+        self._limit_closings: list[tuple[int, str]] = []
+        self._open_limits: dict[str, list[Any]] = {}
+        self._users: list[list[Any]] = []
+        self._user_closings: list[tuple[int, bytes]] = []
+        # The rows of a run that are open and not written; none, once those that were written are to be closed.
+        self._open_users: dict[bytes, list[list[Any]]] = {}
+
+    def set_limit(self, revision: int, key: str, limit: v1.ConcurrencyLimit | None) -> None:
+        """From `revision` on the limit is this, None: there is none."""
+        previous = self._open_limits.pop(key, None)
+        if previous is not None:
+            previous[2] = revision
+        else:
+            self._limit_closings.append((revision, key))
+        if limit is not None:
+            row = [key, revision, OPEN, limit.slots, limit.on_full]
+            self._open_limits[key] = row
+            self._limits.append(row)
+
+    def change(self, run_id: bytes, revision: int, before: v1.RunStatus, after: v1.RunStatus, is_task: bool) -> None:
+        """From `revision` on the run uses other slots, if it does."""
+        users = slot_users(after)
+        if users == slot_users(before):
+            return
+        previous = self._open_users.get(run_id)
+        if previous is None:
+            self._user_closings.append((revision, run_id))
+        else:
+            for row in previous:
+                row[3] = revision
+        rows = [
+            [run_id, revision, key, OPEN, is_task, count, holds, revision if holds else after.slot_wait.since]
+            for key, count, holds in users
+        ]
+        self._open_users[run_id] = rows
+        self._users += rows
+
+    def flush(self, write: Write) -> None:
+        text = self._statements
+        write(text.close_limit, self._limit_closings)
+        write(text.insert_limit, self._limits)
+        write(text.close_slot_users, self._user_closings)
+        write(text.insert_slot_user, self._users)
+
+
+def slot_users(status: v1.RunStatus) -> list[tuple[str, int, bool]]:
+    """The limits a run uses: key, slots, and whether it holds them or waits for them."""
+    users = [(held.limit, held.count, True) for held in status.slots]
+    if status.HasField("slot_wait"):
+        users += [(held.limit, held.count, False) for held in status.slot_wait.slots]
+    return users
+
+
 class Fold:
     """Events on their way into the views: `apply` each, then `flush` the rows."""
 
-    __slots__ = ("_cache", "_decisions", "_flow_runs", "_flows", "_statements", "_states", "_task_runs")
+    __slots__ = ("_cache", "_decisions", "_flow_runs", "_flows", "_slots", "_statements", "_states", "_task_runs")
 
     def __init__(self, prefix: str = "") -> None:
         self._statements: ViewStatements = statements(prefix)
@@ -92,6 +155,7 @@ class Fold:
         self._states: list[tuple[Any, ...]] = []
         self._decisions: list[tuple[Any, ...]] = []
         self._cache: list[tuple[Any, ...]] = []
+        self._slots = _Slots(self._statements)
 
     def apply(self, record: Record, event: v1.Event) -> None:
         """Fold one event. `event` is the record's payload."""
@@ -112,6 +176,7 @@ class Fold:
         write(text.insert_state, self._states)
         write(text.insert_decision, self._decisions)
         write(text.insert_cache, self._cache)
+        self._slots.flush(write)
         self._clear()
 
     def _journal_created(self, record: Record, event: v1.Event) -> None:
@@ -178,6 +243,7 @@ class Fold:
         is_task = command.WhichOneof("run") == "task_run_id"
         status = proposed.status
         (self._task_runs if is_task else self._flow_runs).change(record.stream, record.revision, status)
+        self._slots.change(record.stream, record.revision, before, status, is_task)
         self._state(record, status)
         if is_task and proposed.decision == v1.ACCEPT and command.state.type == v1.COMPLETED:
             self._insert_cache(record, status.state)
@@ -187,8 +253,21 @@ class Fold:
         is_task = updated.command.WhichOneof("run") == "task_run_id"
         (self._task_runs if is_task else self._flow_runs).change(record.stream, record.revision, updated.status)
 
+    def _concurrency_limit_set(self, record: Record, event: v1.Event) -> None:
+        changed = event.concurrency_limit_set
+        limit = changed.limit if changed.HasField("limit") else None
+        self._slots.set_limit(record.revision, changed.command.limit, limit)
+
+    def _slots_granted(self, record: Record, event: v1.Event) -> None:
+        granted = event.slots_granted
+        runs = self._task_runs if granted.task_run else self._flow_runs
+        runs.change(record.stream, record.revision, granted.status)
+        self._slots.change(record.stream, record.revision, granted.facts.status, granted.status, granted.task_run)
+        self._state(record, granted.status)
+
     def _state(self, record: Record, status: v1.RunStatus) -> None:
-        if status.HasField("state"):
+        # A status can change while its state stays.
+        if status.state.revision == record.revision:
             self._states.append((record.revision, record.stream, status.state.type, status.state.name))
 
     def _insert_cache(self, record: Record, state: v1.State) -> None:
@@ -205,6 +284,8 @@ FOLDINGS: dict[str, Callable[[Fold, Record, v1.Event], None]] = {
     "task_run_created": Fold._task_run_created,
     "state_proposed": Fold._state_proposed,
     "run_updated": Fold._run_updated,
+    "concurrency_limit_set": Fold._concurrency_limit_set,
+    "slots_granted": Fold._slots_granted,
 }
 
 

@@ -101,6 +101,38 @@ class Reads:
         with self._database.reading() as connection:
             return list(connection.execute(query))
 
+    def limits(self, at: int, key: str | None, after: int | None, size: int) -> Sequence[Row]:
+        """Concurrency limits, all or one, in the order in which they were set; how much is held and how many wait."""
+        limits, users = self.tables.limits.c, self.tables.slot_users.c
+        used = [users.limit_key == limits.limit_key, users.valid_from <= at, users.valid_to > at]
+        held = sa.select(sa.func.coalesce(sa.func.sum(users.count), 0)).where(*used, users.holds)
+        waiting = sa.select(sa.func.count()).where(*used, sa.not_(users.holds))
+        query = (
+            sa.select(
+                self.tables.limits, held.scalar_subquery().label("held"), waiting.scalar_subquery().label("waiting")
+            )
+            .where(limits.valid_from <= at, limits.valid_to > at, limits.valid_from > (after or 0))
+            .order_by(limits.valid_from)
+            .limit(size)
+        )
+        if key is not None:
+            query = query.where(limits.limit_key == key)
+        with self._database.reading() as connection:
+            return list(connection.execute(query))
+
+    def slot_users(self, at: int, key: str, holds: bool, after: int | None, size: int) -> Sequence[Row]:
+        """Who held slots of a limit, or waited for them, those who came first before the others."""
+        users = self.tables.slot_users.c
+        query = (
+            sa.select(users.run_id, users.is_task, users.count, users.holds, users.since)
+            .where(users.limit_key == key, users.valid_from <= at, users.valid_to > at)
+            .where(users.holds == holds, users.since > (after or 0))
+            .order_by(users.since)
+            .limit(size)
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query))
+
     def _runs(self, tables: RunTables, at: int) -> sa.Select[Any]:
         runs, versions = tables.runs, tables.versions
         query = sa.select(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from playhead import v1
-from playhead.exceptions import BadRequest, MissingField, NotFound, NotOffered, RevisionNotReached, TooLarge
+from playhead.exceptions import BadRequest, MissingField, NotFound, RevisionNotReached, TooLarge
 from playhead.journal import checks
 from playhead.journal.encoding import SECOND_US, text_of, timestamp
 from playhead.journal.following import follow
@@ -18,7 +18,16 @@ from playhead.projector.filters import flow_run_clauses, state_types, task_run_c
 from playhead.projector.moments import Moments
 from playhead.projector.paging import Page, fitting
 from playhead.projector.reads import Reads
-from playhead.projector.showing import changes_run, decision_record, flow_of, flow_run_of, status_of, task_run_of
+from playhead.projector.showing import (
+    changes_run,
+    decision_record,
+    flow_of,
+    flow_run_of,
+    limit_of,
+    slot_user_of,
+    status_of,
+    task_run_of,
+)
 from playhead.projector.sql import RunTables
 
 BUCKETS_MAX = 10_000
@@ -122,12 +131,31 @@ class RunsService:
         )
 
     def list_concurrency_limits(self, request: v1.ListConcurrencyLimitsRequest) -> v1.ListConcurrencyLimitsResponse:
-        """Not offered by this version: raises NotOffered."""
-        raise NotOffered("Concurrency limits are not offered by this version.")
+        """A page of concurrency limits in the order in which they were set."""
+        page = self._moments.page(request)
+        rows = self._reads.limits(page.revision, None, page.key, page.size + 1)
+        token = page.next_token(rows[page.size - 1].valid_from) if len(rows) > page.size else ""
+        return v1.ListConcurrencyLimitsResponse(
+            meta=self._moments.meta(page.revision),
+            limits=[limit_of(row) for row in rows[: page.size]],
+            next_page_token=token,
+        )
 
     def list_slot_users(self, request: v1.ListSlotUsersRequest) -> v1.ListSlotUsersResponse:
-        """Not offered by this version: raises NotOffered."""
-        raise NotOffered("Concurrency limits are not offered by this version.")
+        """A page of those who hold slots of a limit, or of those who wait for them."""
+        checks.limit_key(request.limit, "limit")
+        page = self._moments.page(request)
+        if not self._reads.limits(page.revision, request.limit, None, 1):
+            raise NotFound(
+                f"No concurrency limit {request.limit!r} at revision {page.revision}.", field="limit", at=page.revision
+            )
+        rows = self._reads.slot_users(page.revision, request.limit, not request.waiting, page.key, page.size + 1)
+        token = page.next_token(rows[page.size - 1].since) if len(rows) > page.size else ""
+        return v1.ListSlotUsersResponse(
+            meta=self._moments.meta(page.revision),
+            users=[slot_user_of(row) for row in rows[: page.size]],
+            next_page_token=token,
+        )
 
     def watch_run(self, request: v1.WatchRunRequest) -> Iterator[v1.WatchRunResponse]:
         """As `watching`, blocking the caller's thread while nothing changes."""

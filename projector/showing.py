@@ -89,3 +89,23 @@ def task_run_of(row: Any) -> v1.TaskRun:
         created_revision=row.created_revision,
         created_by=row.created_by,
     )
+
+
+def limit_of(row: Any) -> v1.ConcurrencyLimitUse:
+    """A concurrency limit and what of it is used, from its row."""
+    return v1.ConcurrencyLimitUse(
+        limit=v1.ConcurrencyLimit(limit=row.limit_key, slots=row.slots, on_full=row.on_full),
+        held=int(row.held),  # PostgreSQL sums up to a decimal
+        waiting=row.waiting,
+        set_revision=row.valid_from,
+    )
+
+
+def slot_user_of(row: Any) -> v1.SlotUser:
+    """Who holds slots or waits for them, from the row."""
+    user = v1.SlotUser(count=row.count, holds=row.holds, since=row.since)
+    if row.is_task:
+        user.task_run_id = text_of(bytes(row.run_id))
+    else:
+        user.flow_run_id = text_of(bytes(row.run_id))
+    return user

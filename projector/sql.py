@@ -47,6 +47,8 @@ class ViewTables:
     states: sa.Table
     decisions: sa.Table
     cache: sa.Table
+    limits: sa.Table
+    slot_users: sa.Table
 
     @property
     def all(self) -> list[sa.Table]:
@@ -123,6 +125,31 @@ def made_of(prefix: str = "") -> ViewTables:
             sa.Column("state", sa.LargeBinary, nullable=False),
             sqlite_with_rowid=False,
         ),
+        sa.Table(
+            f"{prefix}concurrency_limits",
+            metadata,
+            sa.Column("limit_key", sa.Text, primary_key=True),
+            sa.Column("valid_from", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("valid_to", sa.BigInteger, nullable=False),
+            sa.Column("slots", sa.BigInteger, nullable=False),
+            sa.Column("on_full", sa.SmallInteger, nullable=False),
+            sqlite_with_rowid=False,
+        ),
+        # Who holds slots of a limit, and who waits for them.
+        sa.Table(
+            f"{prefix}slot_users",
+            metadata,
+            sa.Column("run_id", Id, primary_key=True),
+            sa.Column("valid_from", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("limit_key", sa.Text, primary_key=True),
+            sa.Column("valid_to", sa.BigInteger, nullable=False),
+            sa.Column("is_task", sa.Boolean, nullable=False),
+            sa.Column("count", sa.BigInteger, nullable=False),
+            sa.Column("holds", sa.Boolean, nullable=False),
+            sa.Column("since", sa.BigInteger, nullable=False),
+            sa.Index(f"{prefix}slot_users_by_limit", "limit_key", "valid_to", "holds", "since"),
+            sqlite_with_rowid=False,
+        ),
     )
 
 
@@ -186,6 +213,10 @@ class ViewStatements:
     insert_state: str
     insert_decision: str
     insert_cache: str
+    close_limit: str
+    insert_limit: str
+    close_slot_users: str
+    insert_slot_user: str
 
 
 @lru_cache(maxsize=4)
@@ -199,6 +230,10 @@ def statements(prefix: str = "") -> ViewStatements:
         _insert(tables.states),
         _insert(tables.decisions),
         _insert(tables.cache),
+        f"UPDATE {tables.limits.name} SET valid_to = ? WHERE limit_key = ? AND valid_to = {OPEN}",
+        _insert(tables.limits),
+        f"UPDATE {tables.slot_users.name} SET valid_to = ? WHERE run_id = ? AND valid_to = {OPEN}",
+        _insert(tables.slot_users),
     )
 
 
@@ -226,4 +261,9 @@ SELECT_RUN_BY_KEY = "SELECT run_id FROM flow_runs WHERE flow_id = ? AND idempote
 SELECT_CACHE = """
     SELECT task_run_id, state FROM cache_entries
     WHERE cache_key = ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY revision DESC LIMIT 1
+"""
+SELECT_LIMITS = f"SELECT limit_key, slots, on_full FROM concurrency_limits WHERE valid_to = {OPEN}"
+# All users of slots, those who came first before the others.
+SELECT_SLOT_USERS = f"""
+    SELECT run_id, limit_key, is_task, count, holds, since FROM slot_users WHERE valid_to = {OPEN} ORDER BY since
 """

@@ -40,6 +40,7 @@ FLOWS = {"etl": an_id(1), "ml": an_id(2)}
 NAMES = ("nightly", "Über Nacht", "50%_off/", "")
 TAGS = ("a", "b", "A", "a b")
 TASK_KEYS = ("load", "clean")
+LIMITS = ("tag:a", "name:db", f"deployment:{an_id(31)}")
 
 FLOW_RUNS = (
     v1.FlowRunSpec(id=an_id(11), flow_id=FLOWS["etl"], name="nightly", tags=["a", "b"], parameters=b"{}"),
@@ -65,12 +66,13 @@ TASK_RUNS = (
         task_key="load",
         dynamic_key="0",
         retry=v1.RetryPolicy(retries=2, delays_s=[0, 2], jitter_factor=0.5),
+        slots={"db": 1},
     ),
     v1.TaskRunSpec(
         flow_run_id=an_id(11), task_key="load", dynamic_key="1", tags=["a"], state=v1.State(type=v1.PENDING)
     ),
     v1.TaskRunSpec(flow_run_id=an_id(12), task_key="clean", dynamic_key="0", name="50%_off/"),
-    v1.TaskRunSpec(id=an_id(24), task_key="clean", tags=["A", "a b"]),
+    v1.TaskRunSpec(id=an_id(24), task_key="clean", tags=["A", "a b", "a"], slots={"db": 2}),
 )
 FLOW_RUN_IDS = tuple(spec.id for spec in FLOW_RUNS)
 TASK_RUN_IDS = tuple(
@@ -102,7 +104,7 @@ class Step:
 
 steps = st.builds(
     Step,
-    what=st.sampled_from(["propose"] * 12 + ["create", "update", "pause", "resume", "cancel", "again"]),
+    what=st.sampled_from(["propose"] * 12 + ["create", "update", "pause", "resume", "cancel", "again", "limit"]),
     run=st.sampled_from([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 6]),
     type=st.sampled_from(
         [value for value in v1.StateType.values() if value] + [v1.RUNNING] * 10 + [v1.COMPLETED, v1.FAILED] * 4
@@ -228,6 +230,9 @@ def command_of(step: Step) -> tuple[str, Any]:
         return "resume_flow_run", v1.ResumeFlowRunRequest(flow_run_id=flow_run_id)
     if step.what == "cancel":
         return "cancel_flow_run", v1.CancelFlowRunRequest(flow_run_id=flow_run_id)
+    if step.what == "limit":
+        slots = step.expected_version if step.leased else step.run
+        return "set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit=LIMITS[step.back % 3], slots=slots)
     return "propose_state", _proposal(step)
 
 

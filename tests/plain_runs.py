@@ -61,13 +61,15 @@ class PlainRuns:
             self.decisions.setdefault(run_id, []).append(record.revision)
             if event.state_proposed.HasField("status"):
                 self._change(run_id, event.state_proposed.status, True)
+        elif record.kind == "slots_granted":
+            self._change(run_id, event.slots_granted.status, True)
         elif record.kind == "run_updated":
             self._change(run_id, event.run_updated.status, False)
 
     def _change(self, run_id: str, status: v1.RunStatus, new_state: bool) -> None:
         run = self.flow_runs.get(run_id) or self.task_runs[run_id]
         run.status.CopyFrom(status)
-        if new_state and status.HasField("state"):
+        if new_state and status.HasField("state") and status.state not in self.states.get(run_id, []):
             self.states.setdefault(run_id, []).append(status.state)
 
     def listed_flow_runs(self, wanted: v1.FlowRunFilter, newest_first: bool = True) -> list[v1.FlowRun]:

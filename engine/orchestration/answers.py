@@ -7,7 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from playhead import v1
-from playhead.engine.orchestration.commands import AnyCommand, CreateRun, Propose, RegisterFlow, Resume, UpdateRun
+from playhead.engine.orchestration.commands import (
+    AnyCommand,
+    CreateRun,
+    Propose,
+    RegisterFlow,
+    Resume,
+    SetLimit,
+    UpdateRun,
+)
 from playhead.engine.orchestration.known import Run
 from playhead.engine.orchestration.policy import Subject
 from playhead.exceptions import RequestIdReused
@@ -88,6 +96,13 @@ def flow(record: Record, event: v1.Event) -> v1.Flow:
 def updated(journal_id: str, record: Record, event: v1.Event) -> v1.UpdateRunResponse:
     """The answer to an update."""
     return v1.UpdateRunResponse(meta=meta(journal_id, record.revision), status=event.run_updated.status)
+
+
+def limit_set(journal_id: str, record: Record, event: v1.Event) -> v1.SetConcurrencyLimitResponse:
+    """The answer to a concurrency limit that was set or removed."""
+    changed = event.concurrency_limit_set
+    limit = changed.limit if changed.HasField("limit") else None
+    return v1.SetConcurrencyLimitResponse(meta=meta(journal_id, record.revision), limit=limit)
 
 
 def normalize(command: Propose, run_id: bytes, into: v1.ProposeStateRequest) -> None:
@@ -181,12 +196,22 @@ def _recorded_update(journal_id: str, command: AnyCommand, record: Record, event
     return updated(journal_id, record, event)
 
 
+def _recorded_limit(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
+    if not isinstance(command, SetLimit):
+        return None
+    same = v1.SetConcurrencyLimitRequest()
+    same.CopyFrom(command.request)
+    same.ClearField("request_id")
+    return limit_set(journal_id, record, event) if same == event.concurrency_limit_set.command else None
+
+
 _RECORDED: dict[str, Callable[[str, AnyCommand, Record, v1.Event], object | None]] = {
     "state_proposed": _recorded_proposal,
     "flow_run_created": _recorded_creation,
     "task_run_created": _recorded_creation,
     "flow_registered": _recorded_flow,
     "run_updated": _recorded_update,
+    "concurrency_limit_set": _recorded_limit,
 }
 
 

@@ -14,7 +14,15 @@ from playhead import v1
 from playhead.engine.orchestration.decide import Subject
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
-from playhead.journal.checks import bounded_bytes, bounded_list, bounded_text, id_bytes, optional_id
+from playhead.journal.checks import (
+    bounded_bytes,
+    bounded_list,
+    bounded_text,
+    id_bytes,
+    known_enum,
+    limit_key,
+    optional_id,
+)
 from playhead.journal.encoding import SECOND_US, id_from, text_of
 from playhead.journal.record import Caller
 
@@ -33,6 +41,8 @@ INPUTS_MAX = 1_000
 RETRIES_MAX = 1_000_000
 RETRY_DELAYS_MAX = 50
 BATCH_ITEMS_MAX = 1_000
+SLOTS_MAX = 1_000_000
+NAMED_LIMITS_MAX = 20
 LEASE_MIN_US = SECOND_US
 LEASE_MAX_US = 86_400 * SECOND_US
 
@@ -106,7 +116,17 @@ class RenewLease:
     token: int
 
 
-AnyCommand = Propose | CreateRun | RegisterFlow | UpdateRun | Resume | RenewLease
+@dataclass(slots=True)
+class SetLimit:
+    """A concurrency limit to be set or removed. `stream` is the limit's."""
+
+    request_id: bytes | None
+    caller: Caller
+    request: v1.SetConcurrencyLimitRequest
+    stream: bytes
+
+
+AnyCommand = Propose | CreateRun | RegisterFlow | UpdateRun | Resume | RenewLease | SetLimit
 
 
 def propose(request: v1.ProposeStateRequest, caller: Caller) -> Propose:
@@ -200,6 +220,19 @@ def renew_lease(request: v1.RenewLeaseRequest, caller: Caller) -> RenewLease:
     if not request.lease_token:
         raise MissingField("the token of the lease is required", field="lease_token")
     return RenewLease(None, caller, run_id, request.lease_token)
+
+
+def set_limit(request: v1.SetConcurrencyLimitRequest, caller: Caller) -> SetLimit:
+    """The command of a SetConcurrencyLimitRequest."""
+    request_id = id_bytes(request.request_id, "request_id")
+    limit_key(request.limit, "limit")
+    if request.slots > SLOTS_MAX:
+        raise BadRequest(f"at most {SLOTS_MAX}", field="slots")
+    if request.on_full:
+        known_enum(request.on_full, v1.OnFull.values(), "on_full")
+        if not request.HasField("slots"):
+            raise BadRequest("belongs to a limit that is set: send slots too", field="on_full")
+    return SetLimit(request_id, caller, request, id_from(b"concurrency limit", request.limit.encode()))
 
 
 def task_run_id(flow_run_id: bytes, task_key: str, dynamic_key: str) -> bytes:
@@ -311,6 +344,12 @@ def _check_run(spec: v1.FlowRunSpec | v1.TaskRunSpec, field: str) -> None:
         _check_tags(spec.tags, f"{field}.tags")
     if spec.HasField("retry"):
         _check_retry(spec.retry, f"{field}.retry")
+    if spec.slots:
+        bounded_list(list(spec.slots), f"{field}.slots", NAMED_LIMITS_MAX)
+        for name, count in spec.slots.items():
+            limit_key(f"name:{name}", f"{field}.slots[{name!r}]")
+            if not 1 <= count <= SLOTS_MAX:
+                raise BadRequest(f"must be from 1 to {SLOTS_MAX}", field=f"{field}.slots[{name!r}]")
     if spec.HasField("state"):
         check_state(spec.state, f"{field}.state")
         if spec.state.type not in FIRST_STATES:

@@ -6,6 +6,7 @@ A rule is asked if it speaks about the transition as proposed. What it says:
     REPLACED, same type          REJECT, and the next rule is asked about the new proposal
     REPLACED, another type       REJECT, and no later rule is asked: they speak about another transition
     REJECTED, DELAYED, ABORTED   nothing changes about the run, and no later rule is asked
+    DELAYED, queueing            the rule's `after` completes the status, whose state stays, and no later rule is asked
     raises                       ABORTED, with the error as its reason
 
 Rules that had an effect on a proposal which a later one took away are marked FIZZLED, and what they meant to keep about
@@ -46,8 +47,9 @@ def decide(
     """Answer one proposal. Pure: what there is to know is in `facts`, the time and the chance included.
 
     The answer has everything but the command and the facts, which are the caller's to fill in. Its `status` is set
-    when, and only when, the run's state changed; then the caller stamps its version, its state's revision, and the
-    token and holder of a lease whose token is 0. Neither facts nor command are changed. The proposed state must have
+    when, and only when, the run changed: its state, or under WAIT its place in line alone. Then the caller stamps its
+    version, its new state's revision, the revision of a new place in line, and the token and holder of a lease whose
+    token is 0. Neither facts nor command are changed. The proposed state must have
     one of the nine types. `into` is an empty message to write the answer to, which may be the one that holds the facts.
     """
     answer = v1.StateProposed() if into is None else into
@@ -59,7 +61,10 @@ def decide(
     if not status.state.name:
         status.state.name = DEFAULT_NAMES[to_type]
     standing = _ask(policy.rules_for(subject, command.force, from_type, to_type), facts, command, answer)
-    if answer.HasField("status"):
+    if answer.decision == v1.WAIT and answer.HasField("status"):
+        status.CopyFrom(facts.status)
+        _keep([(rule, rule.after) for rule in standing], facts, command, answer)
+    elif answer.HasField("status"):
         kept = policy.bookkeeping_for(subject, from_type, status.state.type)
         _keep([*((rule, rule.after) for rule in standing), *kept] if standing else kept, facts, command, answer)
     return answer
@@ -108,7 +113,7 @@ def _apply(rule: Rule, effect: Effect, answer: v1.StateProposed, standing: list[
         answer.status.state.CopyFrom(effect.state)
     elif effect.name:
         answer.status.state.name = effect.name
-    elif taken_away:
+    elif taken_away and not effect.queues:
         answer.ClearField("status")
     answer.rules.add(rule=rule.name, effect=effect.kind, reason=effect.reason)
     standing.append(rule)

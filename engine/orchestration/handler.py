@@ -19,16 +19,27 @@ from playhead.engine.orchestration.commands import (
     RegisterFlow,
     RenewLease,
     Resume,
+    SetLimit,
     UpdateRun,
 )
 from playhead.engine.orchestration.decide import decide
 from playhead.engine.orchestration.known import Known, Run
 from playhead.engine.orchestration.policy import Policy, Subject
+from playhead.engine.orchestration.rules.slots import (
+    GRANT_SLOTS,
+    SecureFlowConcurrencySlots,
+    SecureTaskConcurrencySlots,
+    granted,
+)
+from playhead.engine.orchestration.slots import Slots
 from playhead.exceptions import AlreadyExists, InternalDefect, NotFound, VersionMismatch
 from playhead.journal.append import Append
 from playhead.journal.encoding import SECOND_US, bytes_of, micros_of, text_of
 from playhead.journal.record import Caller, Record
 from playhead.projector.fold import Fold
+
+NEEDS_SLOTS = {Subject.FLOW_RUN: SecureFlowConcurrencySlots, Subject.TASK_RUN: SecureTaskConcurrencySlots}
+"""The rule that wants to know of concurrency limits: it says on which transitions."""
 
 RESUME_NEEDS_PAUSE = "ResumeNeedsPause"
 """The rule on record when a run is to be resumed that is not paused."""
@@ -41,6 +52,7 @@ class Orchestrating:
         self._journal_id = text_of(journal_id)
         self._policy = policy
         self._known = Known()
+        self._slots = Slots()
         self._fold = Fold()
         self._leases: dict[bytes, tuple[int, int] | None] = {}
 
@@ -53,6 +65,7 @@ class Orchestrating:
                     wanted.append((Subject.FLOW_RUN, bytes_of(command.spec.flow_run_id)))
         if wanted:
             self._known.load(append, wanted)
+        self._slots.load(append)
 
     def decide(self, append: Append, command: AnyCommand) -> object:
         if isinstance(command, Propose):
@@ -65,6 +78,8 @@ class Orchestrating:
             return self._update(append, command)
         if isinstance(command, Resume):
             return self._resume(append, command)
+        if isinstance(command, SetLimit):
+            return self._set_limit(append, command)
         return self._renew(append, command)
 
     def answer(self, append: Append, command: AnyCommand, records: list[Record]) -> object:
@@ -80,9 +95,11 @@ class Orchestrating:
 
     def catch_up(self, records: list[Record]) -> None:
         self._known.catch_up(records)
+        self._slots.catch_up(records)
 
     def reset(self) -> None:
         self._known.reset()
+        self._slots.reset()
         self._fold = Fold()
         self._leases.clear()
 
@@ -115,7 +132,10 @@ class Orchestrating:
         if proposed.HasField("status"):
             status = proposed.status
             revision = append.revision + 1
-            status.state.revision = revision
+            if proposed.decision != v1.WAIT:
+                status.state.revision = revision
+            if status.HasField("slot_wait") and not status.slot_wait.since:
+                status.slot_wait.since = revision
             status.version = append.version(run.run_id) + 1
             if status.HasField("lease"):
                 if not status.lease.token:
@@ -128,7 +148,51 @@ class Orchestrating:
                 self._known.keep_cache_entry(run.run_id, status.state)
             run.status = status
         record = self._append(append, run.run_id, "state_proposed", event, command, seq)
+        if self._slots.any_set and proposed.HasField("status"):
+            self._slots.apply(run.run_id, run.subject, run.status)
+            self._grant(append, command.caller)
         return answers.proposed(self._journal_id, record, proposed)
+
+    def _grant(self, append: Append, caller: Caller) -> None:
+        """Give slots that have become free to those who wait for them, in the order in which they came."""
+        freed_by = append.revision
+        for waiter in self._slots.next_served():
+            run = self._known.existing(append, waiter.subject, waiter.run_id, "run_id")
+            event = v1.Event()
+            facts = event.slots_granted.facts
+            facts.status.CopyFrom(run.status)
+            facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
+            self._slots.describe(run.run_id, waiter.needs, facts)
+            after = granted(facts)
+            if after is None:
+                continue
+            if after.HasField("state") and not after.state.revision:
+                after.state.revision = append.revision + 1
+            after.version = append.version(run.run_id) + 1
+            event.slots_granted.rule, event.slots_granted.policy_id = GRANT_SLOTS, self._policy.id
+            event.slots_granted.task_run = waiter.subject is Subject.TASK_RUN
+            event.slots_granted.freed_by = freed_by
+            event.slots_granted.status.CopyFrom(after)
+            record = append.append(run.run_id, "slots_granted", event, caller)
+            self._fold.apply(record, event)
+            run.status = event.slots_granted.status
+            self._slots.apply(run.run_id, run.subject, run.status)
+
+    def _set_limit(self, append: Append, command: SetLimit) -> v1.SetConcurrencyLimitResponse:
+        request = command.request
+        if not request.HasField("slots") and self._slots.limit(request.limit) is None:
+            raise NotFound(f"limit: no concurrency limit {request.limit!r}.", field="limit", limit=request.limit)
+        event = v1.Event()
+        changed = event.concurrency_limit_set
+        changed.command.CopyFrom(request)
+        changed.command.ClearField("request_id")
+        if request.HasField("slots"):
+            changed.limit.limit, changed.limit.slots = request.limit, request.slots
+            changed.limit.on_full = request.on_full or v1.ENQUEUE
+        record = self._append(append, command.stream, "concurrency_limit_set", event, command, 0)
+        self._slots.set(request.limit, changed.limit if changed.HasField("limit") else None)
+        self._grant(append, command.caller)
+        return answers.limit_set(self._journal_id, record, event)
 
     def _facts(self, append: Append, command: Propose, run: Run, facts: v1.Facts) -> None:
         """Gather what the rules are told."""
@@ -137,6 +201,10 @@ class Orchestrating:
         if run.spec.HasField("retry"):
             facts.retry.CopyFrom(run.spec.retry)
         facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
+        if self._slots.any_set:
+            asking = NEEDS_SLOTS[run.subject]
+            if request.state.type in asking.to_states and run.status.state.type in asking.from_states:
+                self._slots.describe(run.run_id, self._slots.needed(run), facts)
         if command.subject is Subject.TASK_RUN:
             if run.flow_run_id is not None:
                 parent = self._known.existing(append, Subject.FLOW_RUN, run.flow_run_id, "flow_run_id")

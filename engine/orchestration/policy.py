@@ -4,8 +4,7 @@
     bookkeeping_of(subject)    applied whenever the run's state changes
 
 Order matters. Conditions of the caller's own (leases) come first; a cached result comes before anything that waits;
-terminal rules come before those that move a run. Concurrency slots belong after PreventRunningTasksFromStoppedFlows
-(tasks) and after PreventPendingTransitions (flows).
+terminal rules come before those that move a run; slots are taken last, by runs that nothing else keeps from running.
 """
 
 from __future__ import annotations
@@ -35,6 +34,12 @@ from playhead.engine.orchestration.rules.scheduling import (
     CopyScheduledTime,
     EnsureOnlyScheduledFlowsMarkedLate,
     WaitForScheduledTime,
+)
+from playhead.engine.orchestration.rules.slots import (
+    KeepFlowSlots,
+    KeepTaskSlots,
+    SecureFlowConcurrencySlots,
+    SecureTaskConcurrencySlots,
 )
 from playhead.engine.orchestration.rules.stopping import PreventRunningTasksFromStoppedFlows
 from playhead.engine.orchestration.rules.terminal import (
@@ -144,6 +149,7 @@ def core_policy() -> Policy:
             WaitForLiveLease(),
             CopyScheduledTime(),
             WaitForScheduledTime(),
+            SecureFlowConcurrencySlots(),
             RetryFailedFlows(),
         ),
         core_task=(
@@ -154,6 +160,7 @@ def core_policy() -> Policy:
             PreventRunningTasksFromStoppedFlows(),
             CopyScheduledTime(),
             WaitForScheduledTime(),
+            SecureTaskConcurrencySlots(),
             RetryFailedTasks(),
             RenameReruns(),
         ),
@@ -173,8 +180,9 @@ def core_policy() -> Policy:
             keep.ForgetPauseKeys(),
             keep.GrantLease(),
             keep.EndLease(),
+            KeepFlowSlots(),
         ),
-        task_bookkeeping=(*common_bookkeeping(), keep.CountTaskRuns()),
+        task_bookkeeping=(*common_bookkeeping(), keep.CountTaskRuns(), KeepTaskSlots()),
     )
 
 

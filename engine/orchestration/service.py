@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from playhead import v1
 from playhead.engine.orchestration import commands
 from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, AnyCommand
-from playhead.exceptions import NotOffered, PlayheadError, TooLarge
+from playhead.exceptions import PlayheadError, TooLarge
 from playhead.journal.journal import Clock
 from playhead.journal.record import Caller
 
@@ -99,8 +99,8 @@ class OrchestrationService:
         return self._perform((commands.cancel(request, caller),), loop)
 
     def set_concurrency_limit(self, request: v1.SetConcurrencyLimitRequest, caller: Caller, loop: Loop = None) -> Any:
-        """Not offered by this version: raises NotOffered."""
-        raise NotOffered("Concurrency limits are not offered by this version.")
+        """Set or remove a concurrency limit."""
+        return self._perform((commands.set_limit(request, caller),), loop)
 
     def renew_lease(self, request: v1.RenewLeaseRequest, caller: Caller, loop: Loop = None) -> Any:
         """Say that the holder of a lease is alive."""

@@ -15,7 +15,6 @@ from playhead.exceptions import (
     AlreadyExists,
     BadRequest,
     NotFound,
-    NotOffered,
     RequestIdReused,
     TooLarge,
     VersionMismatch,
@@ -236,11 +235,6 @@ def test_a_run_that_nobody_works_on_is_cancelled_at_once(command: Commanding) ->
     running = command.flow_run(v1.RUNNING)
     cancel = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=running)
     assert command.orchestration.cancel_flow_run(cancel, ALICE).result().state.type == v1.CANCELLING
-
-
-def test_concurrency_limits_are_not_offered_rather_than_pretended(command: Commanding) -> None:
-    with pytest.raises(NotOffered):
-        command.orchestration.set_concurrency_limit(v1.SetConcurrencyLimitRequest(), ALICE)
 
 
 def test_a_batch_over_its_bound_is_refused_whole(command: Commanding) -> None:

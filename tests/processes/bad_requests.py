@@ -248,8 +248,26 @@ RUNS = [
         flow_run_id=world.flow_run_id), MISSING, "lease_token"),
     Case("lease that never was", methods.RENEW_LEASE, lambda world: v1.RenewLeaseRequest(
         flow_run_id=world.flow_run_id, lease_token=2**64 - 1), GONE),
-    Case("not offered", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
-        request_id=world.ids.new_id(), limit="tag:t"), exceptions.NotOffered),
+    Case("limit of no kind", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
+        request_id=world.ids.new_id(), limit="t", slots=1), BAD, "limit"),
+    Case("limit of a deployment that is no UUID", methods.SET_CONCURRENCY_LIMIT, lambda world:
+        v1.SetConcurrencyLimitRequest(request_id=world.ids.new_id(), limit="deployment:1", slots=1), MALFORMED, "limit"),
+    Case("no limit", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
+        request_id=world.ids.new_id(), slots=1), MISSING, "limit"),
+    Case("slots without end", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
+        request_id=world.ids.new_id(), limit="tag:t", slots=2**32 - 1), BAD, "slots"),
+    Case("unknown way of being full", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
+        request_id=world.ids.new_id(), limit="tag:t", slots=1, on_full=7), UNKNOWN, "on_full"),  # type: ignore[arg-type] # the point of it
+    Case("full, of a limit removed", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
+        request_id=world.ids.new_id(), limit="tag:t", on_full=v1.ENQUEUE), BAD, "on_full"),
+    Case("limit that is not there", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
+        request_id=world.ids.new_id(), limit="tag:nobody"), GONE),
+    Case("no slots of a named limit", methods.PROPOSE_STATE, _task_proposal(slots={"db": 0}), BAD,
+         "create_task_run.slots['db']"),
+    Case("slots of a limit without a name", methods.PROPOSE_STATE, _task_proposal(slots={"": 1}), BAD,
+         "create_task_run.slots['']"),
+    Case("many named limits", methods.PROPOSE_STATE, _task_proposal(slots={str(n): 1 for n in range(21)}), LARGE,
+         "create_task_run.slots"),
 ]  # fmt: skip
 
 LIST, COUNT = methods.LIST_FLOW_RUNS, methods.COUNT_FLOW_RUNS
@@ -296,6 +314,11 @@ READS = [
     Case("unknown decision", methods.LIST_DECISIONS, lambda world: v1.ListDecisionsRequest(
         flow_run_id=world.flow_run_id, decisions=[88]), UNKNOWN, "decisions[0]"),  # type: ignore[list-item] # the point of it
     Case("no time", methods.GET_REVISION_AT, _plain(v1.GetRevisionAtRequest()), MISSING, "time"),
+    Case("users of no limit", methods.LIST_SLOT_USERS, _plain(v1.ListSlotUsersRequest()), MISSING, "limit"),
+    Case("users of a limit that is not there", methods.LIST_SLOT_USERS, _plain(
+        v1.ListSlotUsersRequest(limit="tag:nobody")), GONE),
+    Case("many limits", methods.LIST_CONCURRENCY_LIMITS, _plain(v1.ListConcurrencyLimitsRequest(page_size=1_001)),
+         LARGE, "page_size"),
     Case("time out of range", methods.GET_REVISION_AT, _plain(v1.GetRevisionAtRequest(time=TOO_LATE)), BAD, "time"),
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@
 | pausing     | HandlePausingFlows, HandleResumingPausedFlows                                                      |
 | stopping    | PreventRunningTasksFromStoppedFlows                                                                |
 | retrying    | RetryFailedFlows, RetryFailedTasks, RenameReruns                                                   |
+| slots       | SecureFlowConcurrencySlots, SecureTaskConcurrencySlots, KeepFlowSlots, KeepTaskSlots               |
 | caching     | LimitCacheKeys, CacheRetrieval                                                                     |
 | bookkeeping | what is kept about a run beside its state; always applies, under force too                         |
 

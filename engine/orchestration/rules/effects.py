@@ -1,4 +1,4 @@
-"""What a rule can say about a proposal: seven effects, made by the functions below."""
+"""What a rule can say about a proposal: eight effects, made by the functions below."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from playhead import v1
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A rule's word. `state` goes with REPLACED and amendments, `name` with RENAMED, `delay_s` with DELAYED."""
+    """A rule's word. `state` goes with REPLACED and amendments, `name` with RENAMED, the last two with DELAYED."""
 
     kind: v1.RuleEffect.ValueType
     reason: str
     state: v1.State | None = None
     name: str = ""
     delay_s: int = 0
+    queues: bool = False
 
 
 def reject(reason: str) -> Effect:
@@ -31,6 +32,11 @@ def replace(state: v1.State, reason: str) -> Effect:
 def wait(delay_s: int, reason: str) -> Effect:
     """WAIT: the same proposal, as a new request, has a chance after so many whole seconds."""
     return Effect(v1.RULE_DELAYED, reason, delay_s=delay_s)
+
+
+def queue(delay_s: int, reason: str) -> Effect:
+    """WAIT, as above, and the rule's `after` records the run's place in line. Its state stays."""
+    return Effect(v1.RULE_DELAYED, reason, delay_s=delay_s, queues=True)
 
 
 def abort(reason: str) -> Effect:

@@ -92,6 +92,14 @@ LIST_TASK_RUNS = Unary("Runs", "ListTaskRuns", "list_task_runs", v1.ListTaskRuns
 COUNT_TASK_RUNS = Unary("Runs", "CountTaskRuns", "count_task_runs", v1.CountTaskRunsRequest, v1.CountRunsResponse)
 LIST_STATES = Unary("Runs", "ListStates", "list_states", v1.ListStatesRequest, v1.ListStatesResponse)
 LIST_DECISIONS = Unary("Runs", "ListDecisions", "list_decisions", v1.ListDecisionsRequest, v1.ListDecisionsResponse)
+LIST_CONCURRENCY_LIMITS = Unary(
+    "Runs",
+    "ListConcurrencyLimits",
+    "list_concurrency_limits",
+    v1.ListConcurrencyLimitsRequest,
+    v1.ListConcurrencyLimitsResponse,
+)
+LIST_SLOT_USERS = Unary("Runs", "ListSlotUsers", "list_slot_users", v1.ListSlotUsersRequest, v1.ListSlotUsersResponse)
 WATCH_RUN = Streaming("Runs", "WatchRun", "watch_run", v1.WatchRunRequest, v1.WatchRunResponse)
 
 GET_HEAD = Unary("Journal", "GetHead", "get_head", v1.GetHeadRequest, v1.GetHeadResponse)

@@ -650,14 +650,14 @@ class SetConcurrencyLimitResponse(_message.Message):
     @_builtins.property
     def meta(self) -> _meta_pb2.ResponseMeta: ...
     @_builtins.property
-    def limit(self) -> _concurrency_pb2.ConcurrencyLimitUse:
-        """The limit as it is now. Unset when it was removed."""
+    def limit(self) -> _concurrency_pb2.ConcurrencyLimit:
+        """The limit as it was set. Unset when it was removed."""
 
     def __init__(
         self,
         *,
         meta: _meta_pb2.ResponseMeta | None = ...,
-        limit: _concurrency_pb2.ConcurrencyLimitUse | None = ...,
+        limit: _concurrency_pb2.ConcurrencyLimit | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "meta", b"meta"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -1056,10 +1056,13 @@ class ListSlotUsersRequest(_message.Message):
     READ_AT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
     """The limit's key. NOT_FOUND when there was none of this key at that moment."""
     page_size: _builtins.int
     page_token: _builtins.str
+    waiting: _builtins.bool
+    """Those who wait, not those who hold."""
     @_builtins.property
     def read_at(self) -> _meta_pb2.ReadAt: ...
     def __init__(
@@ -1069,10 +1072,11 @@ class ListSlotUsersRequest(_message.Message):
         read_at: _meta_pb2.ReadAt | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_at", b"read_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "read_at", b"read_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "page_size", b"page_size", "page_token", b"page_token", "read_at", b"read_at", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -185,14 +185,14 @@ class RunsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConcurrencyLimits(self, request, context):
-        """The concurrency limits, in the order of their keys.
+        """The concurrency limits, in the order in which they were set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSlotUsers(self, request, context):
-        """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served.
+        """Who holds slots of a limit, longest first; or who waits for them, in the order in which they came.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

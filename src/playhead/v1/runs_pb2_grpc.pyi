@@ -58,9 +58,9 @@ class RunsStub:
     else with the call. UNAVAILABLE, SHUTTING_DOWN: watch again with after_revision set to the last one seen.
     """
     ListConcurrencyLimits: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListConcurrencyLimitsRequest, _runs_pb2.ListConcurrencyLimitsResponse]
-    """The concurrency limits, in the order of their keys."""
+    """The concurrency limits, in the order in which they were set."""
     ListSlotUsers: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListSlotUsersRequest, _runs_pb2.ListSlotUsersResponse]
-    """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served."""
+    """Who holds slots of a limit, longest first; or who waits for them, in the order in which they came."""
 
 @_typing.type_check_only
 class RunsAsyncStub(RunsStub):
@@ -92,9 +92,9 @@ class RunsAsyncStub(RunsStub):
     else with the call. UNAVAILABLE, SHUTTING_DOWN: watch again with after_revision set to the last one seen.
     """
     ListConcurrencyLimits: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListConcurrencyLimitsRequest, _runs_pb2.ListConcurrencyLimitsResponse]  # type: ignore[assignment]
-    """The concurrency limits, in the order of their keys."""
+    """The concurrency limits, in the order in which they were set."""
     ListSlotUsers: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListSlotUsersRequest, _runs_pb2.ListSlotUsersResponse]  # type: ignore[assignment]
-    """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served."""
+    """Who holds slots of a limit, longest first; or who waits for them, in the order in which they came."""
 
 class RunsServicer(metaclass=_abc_1.ABCMeta):
     """Reading runs, now or at any revision. Reads have no effect and may be repeated."""
@@ -195,7 +195,7 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.ListConcurrencyLimitsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.ListConcurrencyLimitsResponse, _abc.Awaitable[_runs_pb2.ListConcurrencyLimitsResponse]]:
-        """The concurrency limits, in the order of their keys."""
+        """The concurrency limits, in the order in which they were set."""
 
     @_abc_1.abstractmethod
     def ListSlotUsers(
@@ -203,6 +203,6 @@ class RunsServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.ListSlotUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.ListSlotUsersResponse, _abc.Awaitable[_runs_pb2.ListSlotUsersResponse]]:
-        """Who holds slots of a limit, longest first, then who waits, in the order in which they will be served."""
+        """Who holds slots of a limit, longest first; or who waits for them, in the order in which they came."""
 
 def add_RunsServicer_to_server(servicer: RunsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,178 @@
+"""Slots of concurrency limits: who gets them, who waits for them, how long they are held.
+
+A run that needs slots of several limits gets all of them or none, and nobody is served before those who came earlier
+to a limit that both need. Differs from Prefect's server, where waiting runs ask again at random moments: here they
+stand in line, and the slots that become free are given to the first (`granted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from playhead import v1
+from playhead.engine.orchestration.rules.bookkeeping import holder_works_on
+from playhead.engine.orchestration.rules.effects import Effect, abort, queue, record, replace, wait
+from playhead.engine.orchestration.rules.moments import later
+from playhead.engine.orchestration.rules.rule import ANY, Rule, StateType
+
+AWAITING_SLOT = "AwaitingConcurrencySlot"
+
+GRANT_SLOTS = "GrantSlots"
+"""The rule on record for slots that were given to a run that had waited."""
+
+CLAIM_S = 30
+"""Seconds in which a run must go on with slots that it was given while it waited."""
+
+
+class SecureConcurrencySlots(Rule):
+    """What the rules for flow runs and task runs share. `queue_max` runs can wait for a limit; further ones have no
+    place in line and ask again after `wait_s` seconds.
+    """
+
+    def __init__(self, wait_s: int = 30, queue_max: int = 10_000) -> None:
+        self.wait_s = wait_s
+        self.queue_max = queue_max
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        for limit in facts.limits:
+            if limit.needed > limit.slots:
+                return abort(
+                    f"{limit.limit} has {limit.slots} slots, the run needs {limit.needed}: it would never run."
+                )
+        full = [limit for limit in facts.limits if not is_free(limit)]
+        if not full:
+            return record(f"Took slots: {_listed(facts.limits)}.") if facts.limits else None
+        reason = f"No free slot: {_described(full)}."
+        if any(limit.on_full == v1.CANCEL_NEW for limit in full):
+            return replace(v1.State(type=v1.CANCELLED, message=reason), reason)
+        return self.enqueue(facts, reason)
+
+    def enqueue(self, facts: v1.Facts, reason: str) -> Effect:
+        """What a run is answered that has to wait."""
+        raise NotImplementedError
+
+    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
+        needed = [v1.HeldSlots(limit=limit.limit, count=limit.needed) for limit in facts.limits]
+        del status.slots[:]
+        if all(map(is_free, facts.limits)):
+            status.ClearField("slot_wait")
+            status.slots.extend(needed)
+        elif status.state.type != v1.CANCELLED and self.has_place(facts):
+            del status.slot_wait.slots[:]
+            status.slot_wait.slots.extend(needed)
+
+    def has_place(self, facts: v1.Facts) -> bool:
+        """Whether the run can stand in line: it does, or there is room behind those who do."""
+        return facts.status.HasField("slot_wait") or all(limit.ahead < self.queue_max for limit in facts.limits)
+
+
+class SecureFlowConcurrencySlots(SecureConcurrencySlots):
+    """any but RUNNING, CANCELLING -> PENDING, RUNNING of a flow run that needs slots and does not hold them: takes
+    them; ABORT if the limits could never give them; else REJECT > SCHEDULED "AwaitingConcurrencySlot", in line, or >
+    CANCELLED when a full limit says CANCEL_NEW.
+
+    Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one.
+    """
+
+    from_states = ANY - {v1.RUNNING, v1.CANCELLING}
+    to_states = frozenset({v1.PENDING, v1.RUNNING})
+
+    def enqueue(self, facts: v1.Facts, reason: str) -> Effect:
+        state = v1.State(type=v1.SCHEDULED, name=AWAITING_SLOT, message=reason)
+        state.details.scheduled_time.CopyFrom(later(facts.now, self.wait_s))
+        return replace(state, reason)
+
+
+class SecureTaskConcurrencySlots(SecureConcurrencySlots):
+    """any but RUNNING, CANCELLING -> RUNNING of a task run that needs slots and does not hold them: takes them; ABORT
+    if the limits could never give them; else WAIT, in line, or REJECT > CANCELLED when a full limit says CANCEL_NEW.
+
+    Differs: a run that is due later, or that another rule refuses, takes no slot and no place in line.
+    """
+
+    from_states = ANY - {v1.RUNNING, v1.CANCELLING}
+    to_states = frozenset({v1.RUNNING})
+
+    def enqueue(self, facts: v1.Facts, reason: str) -> Effect:
+        already = facts.status.HasField("slot_wait")
+        return queue(self.wait_s, reason) if self.has_place(facts) and not already else wait(self.wait_s, reason)
+
+
+class _KeepSlots(Rule):
+    """Slots are held while the run occupies them; a place in line is kept while the run waits."""
+
+    holding: frozenset[StateType]
+
+    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
+        if status.slots:
+            if self.occupies(command.state, status.state):
+                for held in status.slots:
+                    held.ClearField("claim_by")
+            else:
+                del status.slots[:]
+        if status.HasField("slot_wait") and not (
+            status.state.type == v1.SCHEDULED and status.state.name == AWAITING_SLOT
+        ):
+            status.ClearField("slot_wait")
+
+    def occupies(self, proposed: v1.State, state: v1.State) -> bool:
+        """Whether a run in this state holds its slots."""
+        return state.type in self.holding
+
+
+class KeepFlowSlots(_KeepSlots):
+    """any -> any: a flow run holds its slots while it is PENDING, RUNNING, CANCELLING, in a blocking pause or awaiting
+    a retry in its process; then they are free. It waits for slots while it is "AwaitingConcurrencySlot".
+    """
+
+    holding = frozenset({v1.PENDING, v1.RUNNING})
+
+    def occupies(self, proposed: v1.State, state: v1.State) -> bool:
+        return super().occupies(proposed, state) or holder_works_on(proposed, state)
+
+
+class KeepTaskSlots(_KeepSlots):
+    """any -> any: a task run holds its slots while it is RUNNING or CANCELLING; then they are free. Any change of its
+    state ends its waiting for slots.
+    """
+
+    holding = frozenset({v1.RUNNING, v1.CANCELLING})
+
+
+def is_free(limit: v1.LimitFacts) -> bool:
+    """Whether the run can have what it needs of a limit now."""
+    return not limit.ahead and limit.held + limit.needed <= limit.slots
+
+
+def granted(facts: v1.Facts) -> v1.RunStatus | None:
+    """Give the slots that have become free to a run that waits for them: the run after, or None if it has to wait on.
+
+    The slots are the run's, to be claimed by going on within CLAIM_S. A flow run becomes due: its state is a new one,
+    whose revision, 0 here, is the caller's to stamp.
+    """
+    if not all(map(is_free, facts.limits)):
+        return None
+    after = v1.RunStatus()
+    after.CopyFrom(facts.status)
+    after.ClearField("slot_wait")
+    until = later(facts.now, CLAIM_S)
+    after.slots.extend(v1.HeldSlots(limit=limit.limit, count=limit.needed, claim_by=until) for limit in facts.limits)
+    state = after.state
+    if state.type == v1.SCHEDULED and state.name == AWAITING_SLOT:
+        state.message = f"Got slots: {_listed(facts.limits)}."
+        state.details.scheduled_time.CopyFrom(facts.now)
+        state.timestamp.CopyFrom(facts.now)
+        state.revision = 0
+        after.next_scheduled_start_time.CopyFrom(facts.now)
+    return after
+
+
+def _listed(limits: Iterable[v1.LimitFacts]) -> str:
+    return ", ".join(f"{limit.needed} of {limit.limit}" for limit in limits)
+
+
+def _described(limits: Iterable[v1.LimitFacts]) -> str:
+    return "; ".join(
+        f"{limit.limit} has {limit.slots}, {limit.held} are held, {limit.ahead} runs wait before this one"
+        for limit in limits
+    )

@@ -1,0 +1,234 @@
+"""Concurrency limits, who holds their slots and who waits, as of the append transaction.
+
+All of it is kept in memory while any limit is set: what holds slots is bounded by the limits, what waits by the rules.
+The truth is in the journal; this is read from the views and follows each event.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from playhead import v1
+from playhead.engine.orchestration.known import Run
+from playhead.engine.orchestration.policy import Subject
+from playhead.journal.append import Append
+from playhead.journal.payload import event_of
+from playhead.journal.record import Record
+from playhead.projector.sql import SELECT_LIMITS, SELECT_SLOT_USERS
+
+UNLIMITED = 2**32 - 1
+"""What a run is told of a limit that was removed while it waited."""
+
+
+@dataclass(slots=True)
+class _Limit:
+    """One limit; `limit` is None when it was removed while runs used it. `waiting` is in order of arrival; the `stuck`
+    among them need more than some limit has, and hold nobody up.
+    """
+
+    limit: v1.ConcurrencyLimit | None = None
+    held: dict[bytes, int] = field(default_factory=dict)
+    held_count: int = 0
+    waiting: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    stuck: set[bytes] = field(default_factory=set)
+
+    @property
+    def slots(self) -> int:
+        return UNLIMITED if self.limit is None else self.limit.slots
+
+    def first(self) -> bytes | None:
+        """Who is served next."""
+        return next((run_id for run_id in self.waiting if run_id not in self.stuck), None)
+
+    def ahead_of(self, run_id: bytes) -> int:
+        """How many are served before a run, which may not wait yet."""
+        if run_id not in self.waiting:
+            return len(self.waiting) - len(self.stuck)
+        ahead = 0
+        for other in self.waiting:
+            if other == run_id:
+                break
+            ahead += other not in self.stuck
+        return ahead
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A run that waits: what it needs of which limits."""
+
+    run_id: bytes
+    subject: Subject
+    needs: dict[str, int]
+
+
+class Slots:
+    """See the module. Call `load` in each transaction before anything else."""
+
+    def __init__(self) -> None:
+        self._loaded = False
+        self._limits: dict[str, _Limit] = {}
+        self._waiters: dict[bytes, Waiter] = {}
+        self._holders: dict[bytes, tuple[str, ...]] = {}
+        # Limits that may have something to give since `next_served` last looked.
+        self._freed: dict[str, None] = {}
+
+    def load(self, append: Append) -> None:
+        """Read limits and users, unless they are known."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for key, slots, on_full in append.rows(SELECT_LIMITS, ()):
+            self._of(key).limit = v1.ConcurrencyLimit(limit=key, slots=slots, on_full=on_full)
+        for run_id, key, is_task, count, holds, _ in append.rows(SELECT_SLOT_USERS, ()):
+            self._use(bytes(run_id), Subject.TASK_RUN if is_task else Subject.FLOW_RUN, {key: count}, bool(holds))
+        for waiter in self._waiters.values():
+            self._mark_stuck(waiter)
+
+    def limit(self, key: str) -> v1.ConcurrencyLimit | None:
+        """A limit as it is set."""
+        known = self._limits.get(key)
+        return known.limit if known is not None else None
+
+    def set(self, key: str, limit: v1.ConcurrencyLimit | None) -> None:
+        """Set a limit, or remove it."""
+        known = self._of(key)
+        known.limit = limit
+        for run_id in known.waiting:
+            self._mark_stuck(self._waiters[run_id])
+        self._free(key)
+
+    def needed(self, run: Run) -> dict[str, int]:
+        """What a run needs of which limits that are set, in the order of their keys; nothing if it holds all of it."""
+        if not self._limits:
+            return {}
+        wanted = {f"name:{name}": count for name, count in run.spec.slots.items()}
+        if isinstance(run.spec, v1.TaskRunSpec):
+            wanted.update((f"tag:{tag}", 1) for tag in run.status.tags)
+        elif run.spec.deployment_id:
+            wanted[f"deployment:{run.spec.deployment_id}"] = 1
+        needs = {key: wanted[key] for key in sorted(wanted) if self.limit(key) is not None}
+        held = {slots.limit: slots.count for slots in run.status.slots}
+        return needs if any(held.get(key) != count for key, count in needs.items()) else {}
+
+    def describe(self, run_id: bytes, needs: dict[str, int], into: v1.Facts) -> None:
+        """Tell the rules of the limits that a run needs slots of."""
+        for key, count in needs.items():
+            known = self._of(key)
+            into.limits.add(
+                limit=key,
+                slots=known.slots,
+                held=known.held_count - known.held.get(run_id, 0),
+                ahead=known.ahead_of(run_id),
+                needed=count,
+                on_full=known.limit.on_full if known.limit is not None else v1.ENQUEUE,
+            )
+
+    def apply(self, run_id: bytes, subject: Subject, status: v1.RunStatus) -> None:
+        """A run's status changed: it uses the slots that the status says, and no others."""
+        waits = {held.limit: held.count for held in status.slot_wait.slots}
+        waiter = self._waiters.get(run_id)
+        if waiter is not None and waiter.needs != waits:
+            del self._waiters[run_id]
+            for key in waiter.needs:
+                known = self._limits[key]
+                del known.waiting[run_id]
+                known.stuck.discard(run_id)
+                self._free(key)
+            waiter = None
+        holds = {held.limit: held.count for held in status.slots}
+        for key in self._holders.pop(run_id, ()):
+            known = self._limits[key]
+            known.held_count -= known.held.pop(run_id)
+            if key not in holds:
+                self._free(key)
+        if holds:
+            self._use(run_id, subject, holds, True)
+        if waits and waiter is None:
+            self._use(run_id, subject, waits, False)
+            self._mark_stuck(self._waiters[run_id])
+
+    def next_served(self) -> Iterator[Waiter]:
+        """The waiters that are first in all their lines, of limits that may have become free. The caller tells by
+        `apply` who was given slots, and goes on.
+        """
+        while self._freed:
+            key = next(iter(self._freed))
+            first = self._limits[key].first()
+            waiter = self._waiters[first] if first is not None else None
+            if waiter is not None and all(self._limits[other].first() == first for other in waiter.needs):
+                yield waiter
+            if waiter is None or waiter.run_id in self._waiters:
+                # Nobody, or somebody who waits for others first, or for more than is free.
+                self._freed.pop(key, None)
+
+    def catch_up(self, records: Iterable[Record]) -> None:
+        """Others appended these events."""
+        if not self._loaded:
+            return
+        for record in records:
+            if record.kind == "concurrency_limit_set":
+                self.reset()
+                return
+            if not self._limits or record.kind not in ("state_proposed", "slots_granted"):
+                continue
+            event = event_of(record)
+            if record.kind == "slots_granted":
+                is_task, status = event.slots_granted.task_run, event.slots_granted.status
+            else:
+                is_task = event.state_proposed.command.WhichOneof("run") == "task_run_id"
+                status = event.state_proposed.status
+                if not event.state_proposed.HasField("status"):
+                    continue
+            self.apply(record.stream, Subject.TASK_RUN if is_task else Subject.FLOW_RUN, status)
+        # Whoever freed slots has given them, in the same transaction.
+        self._freed.clear()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._loaded = False
+        self._limits.clear()
+        self._waiters.clear()
+        self._holders.clear()
+        self._freed.clear()
+
+    @property
+    def any_set(self) -> bool:
+        """Whether there is anything to keep: a limit, or a run that uses one that was removed."""
+        return bool(self._limits)
+
+    def _of(self, key: str) -> _Limit:
+        return self._limits.setdefault(key, _Limit())
+
+    def _use(self, run_id: bytes, subject: Subject, counts: dict[str, int], holds: bool) -> None:
+        if holds:
+            self._holders[run_id] = (*self._holders.get(run_id, ()), *counts)
+            for key, count in counts.items():
+                known = self._of(key)
+                known.held[run_id] = count
+                known.held_count += count
+        else:
+            waiter = self._waiters.setdefault(run_id, Waiter(run_id, subject, {}))
+            waiter.needs.update(counts)
+            for key in counts:
+                self._of(key).waiting[run_id] = None
+
+    def _mark_stuck(self, waiter: Waiter) -> None:
+        stuck = any(count > self._limits[key].slots for key, count in waiter.needs.items())
+        for key in waiter.needs:
+            known = self._limits[key]
+            (known.stuck.add if stuck else known.stuck.discard)(waiter.run_id)
+            if stuck:
+                self._free(key)
+
+    def _free(self, key: str) -> None:
+        """There may be something to give to those who wait for a limit. One that nobody uses and that is not set is
+        forgotten.
+        """
+        known = self._limits[key]
+        if known.waiting:
+            self._freed[key] = None
+        elif known.limit is None and not known.held:
+            del self._limits[key]
+            self._freed.pop(key, None)
