@@ -251,7 +251,8 @@ RUNS = [
     Case("limit of no kind", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
         request_id=world.ids.new_id(), limit="t", slots=1), BAD, "limit"),
     Case("limit of a deployment that is no UUID", methods.SET_CONCURRENCY_LIMIT, lambda world:
-        v1.SetConcurrencyLimitRequest(request_id=world.ids.new_id(), limit="deployment:1", slots=1), MALFORMED, "limit"),
+        v1.SetConcurrencyLimitRequest(request_id=world.ids.new_id(), limit="deployment:1", slots=1), MALFORMED,
+        "limit"),
     Case("no limit", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
         request_id=world.ids.new_id(), slots=1), MISSING, "limit"),
     Case("slots without end", methods.SET_CONCURRENCY_LIMIT, lambda world: v1.SetConcurrencyLimitRequest(
