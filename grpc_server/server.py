@@ -24,6 +24,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from playhead.engine.orchestration.orchestrator import Orchestrator
+from playhead.engine.orchestration.policy import Policy
 from playhead.grpc_server.health import Health
 from playhead.grpc_server.listen import listen
 from playhead.grpc_server.servicers import Journal, Orchestration, Runs
@@ -68,12 +69,13 @@ def run(
     database: str,
     on_ready: Callable[[str], None] | None = None,
     grace_s: float = GRACE_S,
+    policy: Policy | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end in order. Call it from the main thread. Parameters: see `serve`."""
     # What is loaded by now stays, and what calls leave behind is freed by itself: there is little to look through.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    asyncio.run(_serve_until_signal(host, port, uds, database, on_ready, grace_s))
+    asyncio.run(_serve_until_signal(host, port, uds, database, on_ready, grace_s, policy))
 
 
 async def serve(
@@ -84,15 +86,17 @@ async def serve(
     on_ready: Callable[[str], None] | None,
     grace_s: float,
     stop: asyncio.Event,
+    policy: Policy | None = None,
 ) -> None:
     """Serve until `stop` is set, then end in order.
 
     Listens on `uds`, the path of a Unix socket that only this user can open, when it is given; else on `host` and
     `port`, 0 for a free one. There is no authentication yet: a host other than loopback is warned of. `database` is a
-    path or URL as for the orchestrator. `on_ready` is called once calls are taken, with the address as clients write
-    it. Raises OSError when the address can not be had, and the errors of the journal.
+    path or URL as for the orchestrator; `policy` is what it decides by, by default that of PLAYHEAD_POLICY. `on_ready`
+    is called once calls are taken, with the address as clients write it. Raises OSError when the address can not be
+    had, and the errors of the journal.
     """
-    orchestrator = Orchestrator.open(database, status_of=status_of)
+    orchestrator = Orchestrator.open(database, policy=policy, status_of=status_of)
     try:
         server = _server_of(orchestrator, stop)
         address = listen(server, host, port, uds)
@@ -116,6 +120,7 @@ async def _serve_until_signal(
     database: str,
     on_ready: Callable[[str], None] | None,
     grace_s: float,
+    policy: Policy | None,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -126,7 +131,7 @@ async def _serve_until_signal(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_on, number)
-    await serve(host, port, uds, database, on_ready, grace_s, stop)
+    await serve(host, port, uds, database, on_ready, grace_s, stop, policy)
 
 
 def _server_of(orchestrator: Orchestrator, stopping: asyncio.Event) -> grpc.aio.Server:

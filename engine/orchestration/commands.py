@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from playhead import v1
-from playhead.engine.orchestration.decide import Subject
+from playhead.engine.orchestration.rules.rule import Subject
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
 from playhead.journal.checks import (

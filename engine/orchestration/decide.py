@@ -7,7 +7,7 @@ A rule is asked if it speaks about the transition as proposed. What it says:
     REPLACED, another type       REJECT, and no later rule is asked: they speak about another transition
     REJECTED, DELAYED, ABORTED   nothing changes about the run, and no later rule is asked
     DELAYED, queueing            the rule's `after` completes the status, whose state stays, and no later rule is asked
-    raises                       ABORTED, with the error as its reason
+    raises                       ABORTED, with the error as its reason; so is what `guard` refuses of a user's rule
 
 Rules that had an effect on a proposal which a later one took away are marked FIZZLED, and what they meant to keep about
 the run is not kept. If the run's state changes, the standing rules' `after` and then all bookkeeping complete its
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from playhead import v1
-from playhead.engine.orchestration.policy import After, Before, Policy, Subject
+from playhead.engine.orchestration.policy import After, Asked, Policy, Subject
 from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES
 from playhead.engine.orchestration.rules.effects import Effect, abort
 from playhead.engine.orchestration.rules.rule import Rule
@@ -63,26 +63,29 @@ def decide(
     standing = _ask(policy.rules_for(subject, command.force, from_type, to_type), facts, command, answer)
     if answer.decision == v1.WAIT and answer.HasField("status"):
         status.CopyFrom(facts.status)
-        _keep([(rule, rule.after) for rule in standing], facts, command, answer)
+        _keep(standing, facts, command, answer)
     elif answer.HasField("status"):
         kept = policy.bookkeeping_for(subject, from_type, status.state.type)
-        _keep([*((rule, rule.after) for rule in standing), *kept] if standing else kept, facts, command, answer)
+        _keep([*standing, *kept] if standing else kept, facts, command, answer)
     return answer
 
 
 def _ask(
-    rules: Sequence[tuple[Rule, Before]], facts: v1.Facts, command: v1.ProposeStateRequest, answer: v1.StateProposed
-) -> list[Rule]:
+    rules: Sequence[Asked], facts: v1.Facts, command: v1.ProposeStateRequest, answer: v1.StateProposed
+) -> list[tuple[Rule, After]]:
     """Ask the rules, in order, until one takes the proposal away. Returns those that had an effect and stand."""
     proposed = answer.status.state
-    standing: list[Rule] = []
-    for rule, before in rules:
+    standing: list[tuple[Rule, After]] = []
+    for rule, before, after in rules:
         try:
             effect = before(facts, command, proposed)
         except Exception as error:  # A rule is anybody's code: what it raises is a decision, on record under its name.
             effect = abort(_described(error))
-        if effect is not None and _apply(rule, effect, answer, standing):
-            break
+        if effect is None:
+            continue
+        if _apply(rule, effect, answer):
+            return [(rule, after)]
+        standing.append((rule, after))
     return standing
 
 
@@ -95,16 +98,18 @@ def _keep(
         try:
             after(facts, command, status)
         except Exception as error:  # As above.
-            _apply(rule, abort(_described(error)), answer, [])
+            _apply(rule, abort(_described(error)), answer)
             return
 
 
-def _apply(rule: Rule, effect: Effect, answer: v1.StateProposed, standing: list[Rule]) -> bool:
+def _apply(rule: Rule, effect: Effect, answer: v1.StateProposed) -> bool:
     """Give a rule's word its effect. True when it took the proposal away, so that no later rule has a say."""
     decision = DECISIONS.get(effect.kind)
     taken_away = decision is not None and (effect.state is None or effect.state.type != answer.status.state.type)
     if taken_away:
-        _fizzle(answer, standing)
+        # Undo what earlier rules had said about a proposal that is no more.
+        for outcome in answer.rules:
+            outcome.effect = v1.RULE_FIZZLED
     if decision is not None:
         answer.decision, answer.rule, answer.reason = decision, rule.name, effect.reason
     if effect.kind == v1.RULE_DELAYED:
@@ -116,17 +121,13 @@ def _apply(rule: Rule, effect: Effect, answer: v1.StateProposed, standing: list[
     elif taken_away and not effect.queues:
         answer.ClearField("status")
     answer.rules.add(rule=rule.name, effect=effect.kind, reason=effect.reason)
-    standing.append(rule)
     return taken_away
 
 
-def _fizzle(answer: v1.StateProposed, standing: list[Rule]) -> None:
-    """Undo what earlier rules had said about a proposal that is no more."""
-    for outcome in answer.rules:
-        outcome.effect = v1.RULE_FIZZLED
-    standing.clear()
-
-
 def _described(error: Exception) -> str:
-    """An error as a reason."""
-    return f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX]
+    """An error as a reason that can be recorded, whatever it says of itself."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # What a rule raises may be as broken as the rule.
+        text = type(error).__name__
+    return text[:ERROR_LENGTH_MAX].encode(errors="replace").decode()

@@ -284,7 +284,7 @@ class Orchestrating:
         facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
         first = decide(run.subject, facts, v1.ProposeStateRequest(state=state, force=True), self._policy)
         if first.decision != v1.ACCEPT:
-            raise InternalDefect(f"The policy refuses a run's first state: {first.reason}")
+            raise InternalDefect(f"The policy refuses a run's first state, by {first.rule}: {first.reason}")
         run.status = first.status
 
     def _append_created(self, append: Append, command: Propose | CreateRun, run: Run) -> tuple[Record, v1.Event]:

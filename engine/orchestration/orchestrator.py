@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -14,10 +13,11 @@ from playhead import v1
 from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.commands import AnyCommand
 from playhead.engine.orchestration.handler import Orchestrating
-from playhead.engine.orchestration.policy import Policy, core_policy, load_policy
+from playhead.engine.orchestration.installed import chosen_policy
+from playhead.engine.orchestration.policy import Policy
 from playhead.engine.orchestration.service import OrchestrationService, StatusOf
 from playhead.engine.orchestration.timers import Timers
-from playhead.exceptions import BadRequest, PlayheadError
+from playhead.exceptions import PlayheadError
 from playhead.journal.database import READ_CONNECTIONS_MAX, Database
 from playhead.journal.encoding import text_of
 from playhead.journal.hub import unblocking
@@ -26,8 +26,6 @@ from playhead.journal.service import JournalService
 from playhead.journal.writer import Writer
 from playhead.projector.building import open_views
 from playhead.projector.service import RunsService
-
-POLICY_VARIABLE = "PLAYHEAD_POLICY"
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +65,7 @@ class Orchestrator:
     ) -> Orchestrator:
         """Open a database: a path, `sqlite:///path` or `postgresql://…`.
 
-        `policy` defaults to PLAYHEAD_POLICY ("module:attribute"), then to the core policy. `clock` gives microseconds
+        `policy` defaults to the one that PLAYHEAD_POLICY names, then to the core policy. `clock` gives microseconds
         since the Unix epoch. `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due. Raises
         the errors of `journal.errors`.
         """
@@ -132,17 +130,6 @@ class Orchestrator:
         if self._readers is None:
             self._readers = ThreadPoolExecutor(READ_CONNECTIONS_MAX, "playhead-reader")
         return await asyncio.get_running_loop().run_in_executor(self._readers, function)
-
-
-def chosen_policy() -> Policy:
-    """The policy that PLAYHEAD_POLICY names as "module:attribute"; else the core policy. Raises BadRequest."""
-    chosen = os.environ.get(POLICY_VARIABLE)
-    if not chosen:
-        return core_policy()
-    try:
-        return load_policy(chosen)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise BadRequest(f"{chosen!r} can not be loaded: {error}", field=POLICY_VARIABLE) from error
 
 
 def plain_status(error: PlayheadError) -> Status:

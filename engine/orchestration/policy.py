@@ -10,26 +10,22 @@ terminal rules come before those that move a run; slots are taken last, by runs 
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
 from functools import cached_property
 from typing import TypeAlias
 
-from playhead import v1
+from playhead.engine.orchestration.guard import After, Before, Guard, is_own
 from playhead.engine.orchestration.rules import bookkeeping as keep
 from playhead.engine.orchestration.rules.caching import CacheRetrieval, LimitCacheKeys
 from playhead.engine.orchestration.rules.cancelling import (
     BypassCancellingFlowRunsWithNoInfra,
     EnforceCancellingToCancelledTransition,
 )
-from playhead.engine.orchestration.rules.effects import Effect
 from playhead.engine.orchestration.rules.lease import FenceLateReports, OnlyLapsedLeases, WaitForLiveLease
 from playhead.engine.orchestration.rules.pausing import HandlePausingFlows, HandleResumingPausedFlows
 from playhead.engine.orchestration.rules.pending import PreventPendingTransitions
 from playhead.engine.orchestration.rules.retrying import RenameReruns, RetryFailedFlows, RetryFailedTasks
-from playhead.engine.orchestration.rules.rule import Rule, StateType
+from playhead.engine.orchestration.rules.rule import Rule, StateType, Subject
 from playhead.engine.orchestration.rules.scheduling import (
     CopyScheduledTime,
     EnsureOnlyScheduledFlowsMarkedLate,
@@ -50,15 +46,10 @@ from playhead.engine.orchestration.rules.terminal import (
 
 ID_DIGITS = 32
 
-Before: TypeAlias = Callable[[v1.Facts, v1.ProposeStateRequest, v1.State], Effect | None]
-After: TypeAlias = Callable[[v1.Facts, v1.ProposeStateRequest, v1.RunStatus], None]
+Asked: TypeAlias = tuple[Rule, Before, After]
+"""A rule and how to call it: by itself when it is Playhead's own, else under guard."""
 
-
-class Subject(IntEnum):
-    """What a proposal is about."""
-
-    FLOW_RUN = 1
-    TASK_RUN = 2
+__all__ = ["After", "Asked", "Before", "Policy", "Subject", "core_policy", "describe_rule"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ class Policy:
     MyRule()))`.
 
     The minimal lists are what remains under force. The bookkeeping lists should keep the rules of `core_policy()`:
-    views and later decisions count on them.
+    views and later decisions count on them. `guard` calls the rules that are not Playhead's own.
     """
 
     core_flow: tuple[Rule, ...]
@@ -76,7 +67,8 @@ class Policy:
     minimal_task: tuple[Rule, ...]
     flow_bookkeeping: tuple[Rule, ...]
     task_bookkeeping: tuple[Rule, ...]
-    _asked: dict[tuple[int, bool, int, int], tuple[tuple[Rule, Before], ...]] = field(
+    guard: Guard = field(default_factory=Guard, repr=False, compare=False)
+    _asked: dict[tuple[int, bool, int, int], tuple[Asked, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _kept: dict[tuple[int, int, int], tuple[tuple[Rule, After], ...]] = field(
@@ -90,7 +82,11 @@ class Policy:
 
     def describe(self) -> str:
         """The policy as text, a list and its rules a line: what `id` is the digest of."""
-        lists = {
+        return "\n".join(f"{name}: {' '.join(map(describe_rule, rules))}" for name, rules in self.lists().items())
+
+    def lists(self) -> dict[str, tuple[Rule, ...]]:
+        """The lists of rules by their names."""
+        return {
             "core_flow": self.core_flow,
             "core_task": self.core_task,
             "minimal_flow": self.minimal_flow,
@@ -98,29 +94,32 @@ class Policy:
             "flow_bookkeeping": self.flow_bookkeeping,
             "task_bookkeeping": self.task_bookkeeping,
         }
-        return "\n".join(f"{name}: {' '.join(map(describe_rule, rules))}" for name, rules in lists.items())
 
-    def rules_for(
-        self, subject: Subject, force: bool, from_type: StateType, to_type: StateType
-    ) -> tuple[tuple[Rule, Before], ...]:
-        """The rules to ask about a transition, in order, each with its bound `before`."""
+    def rules_for(self, subject: Subject, force: bool, from_type: StateType, to_type: StateType) -> tuple[Asked, ...]:
+        """The rules to ask about a transition, in order, each with its `before` and its `after`."""
         key = (subject, force, from_type, to_type)
         asked = self._asked.get(key)
         if asked is None:
             rules = applicable(self.rules_of(subject, force), from_type, to_type)
-            asked = self._asked[key] = tuple((rule, rule.before) for rule in rules)
+            asked = self._asked[key] = tuple((rule, self._before(rule), self._after(rule)) for rule in rules)
         return asked
 
     def bookkeeping_for(
         self, subject: Subject, from_type: StateType, to_type: StateType
     ) -> tuple[tuple[Rule, After], ...]:
-        """The bookkeeping of a change of state, in order, each rule with its bound `after`."""
+        """The bookkeeping of a change of state, in order, each rule with its `after`."""
         key = (subject, from_type, to_type)
         kept = self._kept.get(key)
         if kept is None:
             rules = applicable(self.bookkeeping_of(subject), from_type, to_type)
-            kept = self._kept[key] = tuple((rule, rule.after) for rule in rules)
+            kept = self._kept[key] = tuple((rule, self._after(rule)) for rule in rules)
         return kept
+
+    def _before(self, rule: Rule) -> Before:
+        return rule.before if is_own(rule) else self.guard.before(rule)
+
+    def _after(self, rule: Rule) -> After:
+        return rule.after if is_own(rule) else self.guard.after(rule)
 
     def rules_of(self, subject: Subject, force: bool) -> tuple[Rule, ...]:
         """All rules that can be asked about such a run."""
@@ -184,22 +183,6 @@ def core_policy() -> Policy:
         ),
         task_bookkeeping=(*common_bookkeeping(), keep.CountTaskRuns(), KeepTaskSlots()),
     )
-
-
-def load_policy(name: str) -> Policy:
-    """The policy that "module:attribute" names: a Policy, or a function without arguments that makes one.
-
-    Raises ImportError or AttributeError when there is no such thing, ValueError when the name has another form and
-    TypeError when what it names is no policy: mend PLAYHEAD_POLICY or the module.
-    """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise ValueError(f'A policy is named as "module:attribute", not {name!r}.')
-    found = getattr(importlib.import_module(module), attribute)
-    policy = found() if callable(found) else found
-    if not isinstance(policy, Policy):
-        raise TypeError(f"{name} is a {type(policy).__name__}, not a Policy.")
-    return policy
 
 
 def common_bookkeeping() -> tuple[Rule, ...]:

@@ -2,7 +2,7 @@
 
 PLAYHEAD_API_URL                 the server to use: grpc://host:port, unix:/path  none: a journal of one's own
 PLAYHEAD_DATABASE                that journal: a path or a postgresql:// URL  $PLAYHEAD_HOME/journal.db
-PLAYHEAD_POLICY                  the rules, as "module:attribute"             the core policy
+PLAYHEAD_POLICY                  the rules: an installed name, or module:attribute the core policy
 PLAYHEAD_HOME                    where files are kept by default              ~/.playhead
 PLAYHEAD_RESULTS_URL             where large results are stored               $PLAYHEAD_HOME/results
 PLAYHEAD_LEASE_TTL_S             how long a flow run's lease lasts, seconds   60

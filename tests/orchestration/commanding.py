@@ -9,6 +9,7 @@ import uuid_utils
 
 from playhead import v1
 from playhead.engine.orchestration.orchestrator import Orchestrator
+from playhead.engine.orchestration.policy import Policy
 from playhead.journal.record import Caller
 from tests.clocks import ManualClock
 
@@ -26,9 +27,9 @@ def new_id() -> str:
 class Commanding:
     """One orchestrator, its clock, and one flow."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, policy: Policy | None = None) -> None:
         self.clock = ManualClock()
-        self.orchestrator = Orchestrator.open(store, clock=self.clock, timers=False)
+        self.orchestrator = Orchestrator.open(store, policy=policy, clock=self.clock, timers=False)
         self.orchestration = self.orchestrator.orchestration
         request = v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="etl")
         self.flow_id = self.orchestration.register_flow(request, ALICE).result().flow.id

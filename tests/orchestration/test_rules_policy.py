@@ -8,7 +8,8 @@ from dataclasses import replace as changed
 import pytest
 
 from playhead import v1
-from playhead.engine.orchestration.policy import Policy, core_policy, load_policy
+from playhead.engine.orchestration.installed import load_policy
+from playhead.engine.orchestration.policy import Policy, core_policy
 from playhead.engine.orchestration.rules import effects
 from playhead.engine.orchestration.rules.effects import Effect
 from playhead.engine.orchestration.rules.rule import Rule

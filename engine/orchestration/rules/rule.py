@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import ClassVar, TypeAlias
 
 from playhead import v1
@@ -15,12 +16,20 @@ TERMINAL: frozenset[StateType] = frozenset({v1.COMPLETED, v1.FAILED, v1.CANCELLE
 ANY: frozenset[StateType] = STATES | {NO_STATE}
 
 
+class Subject(IntEnum):
+    """What a proposal is about."""
+
+    FLOW_RUN = 1
+    TASK_RUN = 2
+
+
 class Rule:
     """One row of a policy's table. Subclass it, say from which states to which, and override `before`, `after` or both.
 
     A rule is pure: no clock (`facts.now`), no randomness (`facts.entropy`), no I/O, and it changes nothing it is given
-    but the status in `after`. So a decision can be made again from the facts recorded with it. Parameters are plain
-    instance attributes; the policy's id covers their `repr`, which should be the same on every machine.
+    but the status in `after`. So a decision can be made again from the facts recorded with it. A rule from outside
+    Playhead is held to that: see `guard`. Parameters are plain instance attributes; the policy's id covers their
+    `repr`, which should be the same on every machine.
     """
 
     from_states: ClassVar[frozenset[StateType]] = ANY

@@ -29,6 +29,10 @@ def start(
         str | None, typer.Option(metavar="PATH", help="Listen on this Unix socket, of this user, instead of a port.")
     ] = None,
     database: Database = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The rules: an installed policy, or module:attribute. Or PLAYHEAD_POLICY."),
+    ] = None,
     log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "warning",
     json: Json = False,
 ) -> None:
@@ -43,6 +47,7 @@ def start(
     import logging
 
     from playhead import settings
+    from playhead.engine.orchestration.installed import chosen_policy
     from playhead.grpc_server.server import DEFAULT_HOST, DEFAULT_PORT, run
 
     if uds and (host is not None or port is not None):
@@ -55,7 +60,8 @@ def start(
 
     logging.basicConfig(level=_level(log_level), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     chosen_port = DEFAULT_PORT if port is None else port
-    run(host or DEFAULT_HOST, chosen_port, uds, database or said.database or settings.database(), ready)
+    chosen_database = database or said.database or settings.database()
+    run(host or DEFAULT_HOST, chosen_port, uds, chosen_database, ready, policy=chosen_policy(policy))
 
 
 def _level(name: str) -> int:

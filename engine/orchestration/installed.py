@@ -1,0 +1,92 @@
+"""Policies by name: "module:attribute", or the name under which a package has installed one.
+
+A package installs a policy by an entry point of the group "playhead.policies":
+
+    [project.entry-points."playhead.policies"]
+    night-shift = "acme.policies:night_shift"
+
+What it names is a Policy, or a function without arguments that makes one. "core" is Playhead's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from playhead.engine.orchestration.policy import Policy
+from playhead.exceptions import BadRequest
+
+VARIABLE = "PLAYHEAD_POLICY"
+GROUP = "playhead.policies"
+CORE = "core"
+
+
+@dataclass(frozen=True, order=True)
+class Installed:
+    """A policy that a package has installed: `value` is "module:attribute", `package` the distribution's name."""
+
+    name: str
+    value: str
+    package: str
+
+
+def installed_policies() -> list[Installed]:
+    """All of them, by name, none of them loaded."""
+    found = {
+        Installed(entry.name, entry.value, entry.dist.name if entry.dist else "") for entry in entry_points(group=GROUP)
+    }
+    return sorted({*found, Installed(CORE, "playhead.engine.orchestration.policy:core_policy", "playhead")})
+
+
+def policy_name() -> str:
+    """The name of the policy that applies when none is given: that of PLAYHEAD_POLICY, else "core"."""
+    return os.environ.get(VARIABLE) or CORE
+
+
+def chosen_policy(name: str | None = None) -> Policy:
+    """The policy of a name; without one, that of PLAYHEAD_POLICY, else the core policy.
+
+    Raises BadRequest, with what is wrong with it, when there is no such policy or it can not be loaded.
+    """
+    chosen = name or policy_name()
+    try:
+        return load_policy(chosen)
+    except Exception as error:  # Loading runs whatever the policy's module does.
+        raise BadRequest(f"{chosen!r} can not be loaded: {error}", field="policy" if name else VARIABLE) from error
+
+
+def load_policy(name: str) -> Policy:
+    """The policy of a name, either kind of name.
+
+    Raises ImportError or AttributeError when there is no such thing, ValueError when no one policy has that name or its
+    id would differ from process to process, and TypeError when what it names is no policy.
+    """
+    module, colon, attribute = (name if ":" in name else _value_of(name)).partition(":")
+    if not (module and colon and attribute):
+        raise ValueError('A policy is named as "module:attribute".')
+    found: object = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    policy = found() if callable(found) else found
+    if not isinstance(policy, Policy):
+        raise TypeError(f"{name} is a {type(policy).__name__}, not a Policy.")
+    if " at 0x" in policy.describe():
+        raise ValueError(
+            "a rule has a parameter whose repr is an address in memory, so that the policy's id would be another in "
+            "each process. Give the parameter's class a repr of its own."
+        )
+    return policy
+
+
+def _value_of(name: str) -> str:
+    """Where the installed policy of a name is."""
+    installed = installed_policies()
+    values = [policy.value for policy in installed if policy.name == name]
+    if len(values) > 1:
+        raise ValueError(f"Several packages have installed a policy of this name: {', '.join(values)}. Name one so.")
+    if not values:
+        names = ", ".join(sorted({policy.name for policy in installed}))
+        raise ValueError(f'No policy of this name is installed. There are: {names}; or name it as "module:attribute".')
+    return values[0]
