@@ -3,11 +3,12 @@
 The actor is first what this side saw, the peer's address without its port ("ipv4:127.0.0.1", "unix"), then in
 parentheses what the caller says of itself in the metadata "playhead-actor", percent-encoded: "unix (ann@build-7)". The
 first part is evidence, the second a claim. The client is the metadata "playhead-client" or the first product of the
-user agent.
+user agent. Metadata "traceparent" is noted when it is one of W3C's Trace Context, and else ignored.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 CALLERS_MAX = 1_000  # kept, so that the calls of one client share one object
 CLAIM_CHARS_MAX = 200
 CLIENT_CHARS_MAX = 100
-TRACEPARENT_CHARS_MAX = 55  # of version 00
+TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def caller_of(context: ServicerContext[Any, Any]) -> Caller:
@@ -38,7 +39,7 @@ def _caller(peer: str, metadata: tuple[tuple[str, str | bytes], ...]) -> Caller:
     return Caller(
         actor=f"{seen} ({claim})" if claim else seen,
         client=_printable(client, CLIENT_CHARS_MAX),
-        traceparent=traceparent if len(traceparent) <= TRACEPARENT_CHARS_MAX else "",
+        traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else "",
     )
 
 

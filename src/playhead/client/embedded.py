@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from playhead.client.identity import this_process, this_software
+from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import DeadlinePassed
@@ -46,9 +47,9 @@ class EmbeddedClient:
         if method.service != "Orchestration":
             return cast(Response, call(request))
         if timeout_s is None:
-            return cast(Response, getattr(self.orchestrator.calls, method.call)(request, self._caller))
+            return cast(Response, getattr(self.orchestrator.calls, method.call)(request, self._asking()))
         try:
-            return cast(Response, call(request, self._caller).result(timeout_s))
+            return cast(Response, call(request, self._asking()).result(timeout_s))
         except FutureTimeout as error:
             raise DeadlinePassed(f"{method.name} was not answered within {timeout_s} s.") from error
 
@@ -57,7 +58,7 @@ class EmbeddedClient:
         future: Future[Response]
         try:
             if method.service == "Orchestration":
-                return cast("Future[Response]", self._call(method)(request, self._caller))
+                return cast("Future[Response]", self._call(method)(request, self._asking()))
             answer = self.unary(method, request)
         except Exception as error:
             # Handed to whoever asks the future.
@@ -76,6 +77,11 @@ class EmbeddedClient:
         """Finish what waits and release the database. Safe to call twice."""
         if self._pid == os.getpid():
             self.orchestrator.close()
+
+    def _asking(self) -> Caller:
+        """Who asks, and the trace that the call is part of."""
+        traceparent = this_trace()
+        return replace(self._caller, traceparent=traceparent) if traceparent else self._caller
 
     def _call(self, method: Unary[Any, Any] | Streaming[Any, Any]) -> Callable[..., Any]:
         if self._pid != os.getpid():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import sys
 from importlib.metadata import version
 
 
@@ -20,3 +21,18 @@ def this_process() -> str:
 def this_software() -> str:
     """The client: "playhead-python/" and the version that is installed."""
     return f"playhead-python/{version('playhead')}"
+
+
+def this_trace() -> str:
+    """The W3C traceparent of the span that this thread or task is in; empty where nobody traces.
+
+    OpenTelemetry is asked only if the process has loaded it: importing it is the business of those who trace.
+    """
+    trace = sys.modules.get("opentelemetry.trace")
+    current = getattr(trace, "get_current_span", None)  # None: another thread is just importing it
+    if current is None:
+        return ""
+    span = current().get_span_context()
+    if not span.is_valid:
+        return ""
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"

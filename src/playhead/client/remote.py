@@ -22,7 +22,7 @@ from urllib.parse import quote
 import grpc
 
 from playhead.client.errors import error_of_call
-from playhead.client.identity import this_process, this_software
+from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
 from playhead.exceptions import BadRequest
 
@@ -74,16 +74,14 @@ class RemoteClient:
         """Call and wait for the answer, `timeout_s` seconds at most (default: the client's)."""
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            return self._unary(method)(request, timeout=timeout_s, metadata=self._metadata, wait_for_ready=True)
+            return self._unary(method)(request, timeout=timeout_s, metadata=self._said(), wait_for_ready=True)
         except grpc.RpcError as failed:
             raise error_of_call(failed, self._asked(method)) from None
 
     def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
         """Call without waiting. Cancelling the future drops the answer, not the command."""
         answer: Future[Response] = Future()
-        call = self._unary(method).future(
-            request, timeout=self._timeout_s, metadata=self._metadata, wait_for_ready=True
-        )
+        call = self._unary(method).future(request, timeout=self._timeout_s, metadata=self._said(), wait_for_ready=True)
         call.add_done_callback(lambda done: _settle(answer, done, self._asked(method)))
         return answer
 
@@ -93,7 +91,7 @@ class RemoteClient:
         There is no deadline. An attempt that fails before the first answer is repeated; later errors are raised, and
         the caller resumes from the last revision it saw.
         """
-        call = self._streaming(method)(request, metadata=self._metadata)
+        call = self._streaming(method)(request, metadata=self._said())
         try:
             yield from call
         except grpc.RpcError as failed:
@@ -110,6 +108,11 @@ class RemoteClient:
         self._metadata = (("playhead-actor", quote(self._actor or this_process(), safe="@ ")),)
         self._channel = grpc.insecure_channel(self._target, options=_OPTIONS)
         self._callables: dict[tuple[str, str], Any] = {}
+
+    def _said(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call: who asks, and the trace it is part of."""
+        traceparent = this_trace()
+        return (*self._metadata, ("traceparent", traceparent)) if traceparent else self._metadata
 
     def _unary(self, method: Unary[Request, Response]) -> grpc.UnaryUnaryMultiCallable[Request, Response]:
         return cast("grpc.UnaryUnaryMultiCallable[Request, Response]", self._callable(method))
