@@ -15,8 +15,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from playhead.client.interface import Client
-from playhead.engine.execution.effects import Ask, CallUser, Effect, Loop, RunTimedOut, Sleep, WaitFor
+from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, RunTimedOut, Sleep, WaitFor
 from playhead.engine.execution.timeouts import time_limit
+from playhead.engine.execution.turns import turn_of
 
 Result = TypeVar("Result")
 
@@ -61,6 +62,8 @@ def perform(effect: Effect, client: Client) -> Any:
         return call_user(effect)
     if type(effect) is Sleep:
         return time.sleep(effect.seconds)
+    if type(effect) is AwaitTurn:
+        return turn_of(client, effect.run_id, effect.after, effect.seconds).result()
     assert isinstance(effect, WaitFor)
     concurrent.futures.wait([future._final for future in effect.futures])
     return None
@@ -79,6 +82,8 @@ async def perform_async(effect: Effect, client: Client) -> Any:
         return await _call_user_async(effect)
     if type(effect) is Sleep:
         return await asyncio.sleep(effect.seconds)
+    if type(effect) is AwaitTurn:
+        return await asyncio.wrap_future(turn_of(client, effect.run_id, effect.after, effect.seconds))
     assert isinstance(effect, WaitFor)
     await asyncio.wait([asyncio.wrap_future(future._final) for future in effect.futures])
     return None

@@ -4,6 +4,7 @@ Ask         a request of the service         its response
 CallUser    a call of the user's function    what it returned; RunTimedOut when it took too long
 Sleep       seconds to pass                  None
 WaitFor     futures to be done               None
+AwaitTurn   a run's turn to get slots        None
 """
 
 from __future__ import annotations
@@ -50,7 +51,16 @@ class WaitFor:
     futures: Iterable[Any]
 
 
-Effect = Ask | CallUser | Sleep | WaitFor
+@dataclass(slots=True)
+class AwaitTurn:
+    """Wait until slots of concurrency limits are granted to a run after a revision; at most so many seconds."""
+
+    run_id: str
+    after: int
+    seconds: float
+
+
+Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn
 Loop = Generator[Effect, Any, Result]
 
 

@@ -24,8 +24,9 @@ from typing import Any
 
 from playhead.client.interface import Client
 from playhead.engine.execution.drivers import call_user
-from playhead.engine.execution.effects import Ask, CallUser, Effect, Loop, Sleep, WaitFor
+from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
 from playhead.engine.execution.timer import call_later
+from playhead.engine.execution.turns import turn_of
 from playhead.engine.signals import Abort, Pause
 from playhead.futures import PlayheadFuture, worker
 from playhead.states import State, exception_to_crashed_state
@@ -151,6 +152,10 @@ class Pool:
         self._give_slot_back(run)
         if type(effect) is Sleep:
             call_later(effect.seconds, lambda: self._enqueue(run, None, None))
+            return None
+        if type(effect) is AwaitTurn:
+            turn = turn_of(run.client, effect.run_id, effect.after, effect.seconds)
+            turn.add_done_callback(lambda _: self._enqueue(run, None, None))
             return None
         assert isinstance(effect, WaitFor)
         return self._await(run, list(effect.futures))

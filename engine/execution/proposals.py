@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playhead import v1
 from playhead.client.interface import PROPOSE_STATE
-from playhead.engine.execution.effects import Ask, Loop, Sleep
+from playhead.engine.execution.effects import Ask, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import state_of
 from playhead.engine.signals import Abort, Pause
@@ -13,22 +13,28 @@ from playhead.exceptions import QueueFull
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
 
+ASK_AGAIN_S = 30.0
+"""How long a run in line relies on being told of its turn."""
+
 
 def propose(request: v1.ProposeStateRequest) -> Loop[v1.ProposeStateResponse]:
     """Propose until it is decided.
 
-    WAIT sleeps and proposes again. ACCEPT and REJECT are answered: look at the response's state. Raises `Abort` when
-    the run must not go on, `Pause` when it was moved to PAUSED instead.
+    WAIT sleeps and proposes again; a run that stands in line for slots proposes again when it is its turn. ACCEPT and
+    REJECT are answered: look at the response's state. Raises `Abort` when the run must not go on, `Pause` when it was
+    moved to PAUSED instead.
     """
     while True:
         request.request_id = new_id()
         response = yield from _answer_to(request)
         if response.decision == v1.ACCEPT:
             return response
-        if response.decision == v1.WAIT:
-            yield Sleep(response.delay.seconds + response.delay.nanos / 1e9)
-        elif response.decision == v1.ABORT:
+        if response.decision == v1.ABORT:
             raise Abort(response.reason)
+        if response.waits_for_slots:
+            yield AwaitTurn(response.run_id, response.meta.revision, ASK_AGAIN_S)
+        elif response.decision == v1.WAIT:
+            yield Sleep(response.delay.seconds + response.delay.nanos / 1e9)
         elif response.state.type == v1.PAUSED:
             raise Pause(response.reason, state=state_of(response.state))
         else:

@@ -231,4 +231,6 @@ def _decided(event: v1.StateProposed) -> v1.ProposeStateResponse:
         response.state.CopyFrom(after.state)
     if event.HasField("delay"):
         response.delay.CopyFrom(event.delay)
+    if after.HasField("slot_wait"):
+        response.waits_for_slots = True
     return response

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import Client
 from playhead.engine.execution.drivers import perform
-from playhead.engine.execution.effects import Ask, CallUser, Effect, Loop, RunTimedOut, Sleep
+from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, RunTimedOut, Sleep
 
 Result = TypeVar("Result")
 
@@ -60,6 +60,8 @@ class VirtualTime:
     def _perform(self, effect: Effect, client: Client) -> Any:
         if isinstance(effect, Sleep):
             self.slept_s.append(effect.seconds)
+            return self.advance(effect.seconds)
+        if isinstance(effect, AwaitTurn):
             return self.advance(effect.seconds)
         if isinstance(effect, CallUser):
             outcome = effect.function(*effect.args, **effect.kwargs)

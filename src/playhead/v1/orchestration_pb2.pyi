@@ -275,6 +275,7 @@ class ProposeStateResponse(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     RUN_COUNT_FIELD_NUMBER: _builtins.int
     RUN_NAME_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_SLOTS_FIELD_NUMBER: _builtins.int
     decision: _decision_pb2.Decision.ValueType
     reason: _builtins.str
     """Why, when it is not ACCEPT."""
@@ -290,6 +291,10 @@ class ProposeStateResponse(_message.Message):
     run_count: _builtins.int
     run_name: _builtins.str
     """The run's name now."""
+    waits_for_slots: _builtins.bool
+    """The run stands in line for slots of concurrency limits: an event "slots_granted" of its stream says that it is its
+    turn, then propose the same again.
+    """
     @_builtins.property
     def meta(self) -> _meta_pb2.ResponseMeta: ...
     @_builtins.property
@@ -320,10 +325,11 @@ class ProposeStateResponse(_message.Message):
         lease_token: _builtins.int = ...,
         run_count: _builtins.int = ...,
         run_name: _builtins.str = ...,
+        waits_for_slots: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "meta", b"meta", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "delay", b"delay", "lease_token", b"lease_token", "meta", b"meta", "policy_id", b"policy_id", "reason", b"reason", "rule", b"rule", "rules", b"rules", "run_count", b"run_count", "run_id", b"run_id", "run_name", b"run_name", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "delay", b"delay", "lease_token", b"lease_token", "meta", b"meta", "policy_id", b"policy_id", "reason", b"reason", "rule", b"rule", "rules", b"rules", "run_count", b"run_count", "run_id", b"run_id", "run_name", b"run_name", "state", b"state", "version", b"version", "waits_for_slots", b"waits_for_slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

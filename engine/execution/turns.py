@@ -1,0 +1,84 @@
+"""Waiting in line for slots of a concurrency limit: one stream of a client tells all its runs when it is their turn."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future
+from weakref import WeakKeyDictionary
+
+from playhead import v1
+from playhead.client.interface import READ_EVENTS, WATCH_EVENTS, Client
+from playhead.engine.execution.timer import call_later
+from playhead.exceptions import PlayheadError
+
+GRANTED = "slots_granted"
+
+logger = logging.getLogger("playhead.engine")
+
+
+def turn_of(client: Client, run_id: str, after: int, seconds: float) -> Future[None]:
+    """A future that is done once slots were granted to a run after a revision, at the latest after so many seconds."""
+    with _lock:
+        turns = _turns.get(client)
+        if turns is None:
+            turns = _turns[client] = Turns(client)
+    return turns.wait(run_id, after, seconds)
+
+
+class Turns:
+    """The runs of one client that wait. A thread follows the grants while there are any."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: dict[str, Future[None]] = {}
+        self._changed = threading.Lock()
+        self._following = False
+
+    def wait(self, run_id: str, after: int, seconds: float) -> Future[None]:
+        """See `turn_of`."""
+        turn: Future[None] = Future()
+        with self._changed:
+            self._waiting[run_id] = turn
+            begin, self._following = not self._following, True
+        if begin:
+            threading.Thread(target=self._follow, args=(after,), name="playhead-turns", daemon=True).start()
+        if self._was_granted(run_id, after):
+            self._end(run_id)
+        else:
+            alarm = call_later(seconds, lambda: self._end(run_id))
+            turn.add_done_callback(lambda _: alarm.cancel())
+        return turn
+
+    def _was_granted(self, run_id: str, after: int) -> bool:
+        """Whether the grant came before anybody listened."""
+        request = v1.ReadEventsRequest(
+            filter=v1.EventFilter(stream=run_id, kinds=[GRANTED]), from_revision=after + 1, limit=1
+        )
+        return any(response.events for response in self._client.stream(READ_EVENTS, request))
+
+    def _follow(self, after: int) -> None:
+        """Tell the runs of their grants until nobody waits. A stream that breaks leaves them to their alarms."""
+        request = v1.WatchEventsRequest(filter=v1.EventFilter(kinds=[GRANTED]), after_revision=after)
+        try:
+            for response in self._client.stream(WATCH_EVENTS, request):
+                for event in response.page.events:
+                    self._end(event.stream)
+                with self._changed:
+                    if not self._waiting:
+                        self._following = False
+                        return
+        except PlayheadError as error:
+            logger.debug("The stream of grants ended; runs that wait ask again: %s", error)
+        with self._changed:
+            self._following = False
+
+    def _end(self, run_id: str) -> None:
+        with self._changed:
+            turn = self._waiting.pop(run_id, None)
+        if turn is not None and turn.set_running_or_notify_cancel():
+            turn.set_result(None)
+
+
+_turns: WeakKeyDictionary[Client, Turns] = WeakKeyDictionary()
+_lock = threading.Lock()
