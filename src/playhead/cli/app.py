@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from playhead.cli import errors, flow_runs, flows, journal, policies, server, steering, task_runs, views
+from playhead.cli import (
+    concurrency_limits,
+    errors,
+    flow_runs,
+    flows,
+    journal,
+    policies,
+    server,
+    steering,
+    task_runs,
+    views,
+)
 from playhead.cli.options import ApiUrl, Database, Json, Options
 
 
@@ -42,6 +53,9 @@ app.add_typer(server.app, name="server", help="The server.")
 app.add_typer(flows.app, name="flow", help="Flows.")
 app.add_typer(flow_runs.app, name="flow-run", help="Flow runs: look at them, now or in the past, and steer them.")
 app.add_typer(task_runs.app, name="task-run", help="Task runs, now or in the past.")
+app.add_typer(
+    concurrency_limits.app, name="concurrency-limit", help="Concurrency limits: how many runs may run at the same time."
+)
 app.add_typer(journal.app, name="journal", help="The journal itself: what happened, in order.")
 app.add_typer(policies.app, name="policy", help="Policies: the rules that decide.")
 app.add_typer(views.app, name="views", help="The views: tables that are made of the journal.")

@@ -82,7 +82,7 @@ def _print(session: Session, events: Iterable[v1.JournalEvent]) -> None:
 
 def event_line(event: v1.JournalEvent) -> Text:
     """An event as one line."""
-    line = Text(f"{event.revision:>8}  {clock(event.recorded_at)}  {event.kind:<16}  {event.stream}  ")
+    line = Text(f"{event.revision:>8}  {clock(event.recorded_at)}  {event.kind:<21}  {event.stream}  ")
     line.append_text(summary(event.event))
     return line.append(f"  by {event.actor}", style="dim")
 
@@ -98,6 +98,12 @@ def summary(event: v1.Event) -> Text:
         return Text(event.flow_registered.name)
     if what == "run_updated":
         return Text(f"{event.run_updated.status.name} {' '.join(event.run_updated.status.tags)}".strip())
+    if what == "concurrency_limit_set":
+        limit = event.concurrency_limit_set
+        slots = f"{limit.limit.slots} slots" if limit.HasField("limit") else "removed"
+        return Text(f"{limit.command.limit} {slots}")
+    if what == "slots_granted":
+        return Text(", ".join(f"{limit.needed} of {limit.limit}" for limit in event.slots_granted.facts.limits))
     return Text(event.journal_created.created_with)
 
 
