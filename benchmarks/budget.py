@@ -50,6 +50,8 @@ LINES = (
     Line("p50_ratio", "ProposeState, one at a time: median, to the echo's", "×", at_most=2.0),
     Line("stream_pps", "ProposeStates, batches of 100", "proposals/s"),
     Line("stream_ratio", "… to the unary echo's rate", "×", at_least=2.5),
+    Line("ten_rules_rps", "ProposeState, 32 in flight, ten more rules of the user's firing", "/s"),
+    Line("slot_handover_ms", "a slot is freed until its next holder knows, another process", "ms", at_most=50),
     Line("task_serial_ms", "embedded flow, tasks one after another", "ms/task", at_most=1.2),
     Line("task_map_ms", "embedded flow, .map of 1,000 tasks", "ms/task", at_most=0.6),
     Line("empty_flow_ms", "empty flow run", "ms", at_most=5),

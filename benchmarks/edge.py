@@ -30,12 +30,13 @@ def measure(steps: Steps, *, quick: bool) -> dict[str, float]:
         steps.step("echo and server in turn", rounds) as advance,
     ):
         for _ in range(rounds):
-            measured.append(_compared(_load(echo, "echo", scale), _load(playhead, "playhead", scale)))
+            measured.append(_compared(load(echo, "echo", scale), load(playhead, "playhead", scale)))
             advance()
     return {key: median(figures[key] for figures in measured) for key in KEYS}
 
 
-def _load(server: Server, kind: str, scale: float) -> dict[str, float]:
+def load(server: Server, kind: str, scale: float) -> dict[str, float]:
+    """What a client process of its own measures: see `benchmarks.load`."""
     command = [sys.executable, "-m", "benchmarks.load", server.address, kind, str(scale)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures: dict[str, float] = json.loads(output)

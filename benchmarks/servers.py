@@ -32,10 +32,10 @@ class Server:
 
 
 @contextmanager
-def playhead_server(folder: Path) -> Iterator[Server]:
+def playhead_server(folder: Path, *options: str) -> Iterator[Server]:
     """`playhead server start` on a new SQLite journal in `folder`."""
     playhead = Path(sys.executable).with_name("playhead")
-    command = [str(playhead), "server", "start", "--port", "0", "--database", str(folder / "journal.db")]
+    command = [str(playhead), "server", "start", "--port", "0", "--database", str(folder / "journal.db"), *options]
     with _running(command, folder / "server.log") as server:
         yield server
 
