@@ -77,9 +77,7 @@ def _start(client: RemoteClient) -> v1.ProposeStateResponse:
 
 def _propose(client: RemoteClient, task_run_id: str, type: v1.StateType.ValueType) -> None:
     state = v1.State(type=type)
-    answer = client.unary(
-        PROPOSE_STATE, v1.ProposeStateRequest(request_id=_id(), task_run_id=task_run_id, state=state)
-    )
+    answer = client.unary(PROPOSE_STATE, v1.ProposeStateRequest(request_id=_id(), task_run_id=task_run_id, state=state))
     if answer.decision != v1.ACCEPT:
         raise RuntimeError(f"refused: {answer}")
 
