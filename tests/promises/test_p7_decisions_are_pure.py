@@ -2,35 +2,115 @@
 
 from __future__ import annotations
 
+import datetime
+import time
+from dataclasses import replace
+
+import pytest
+
+from examples.business_hours import BusinessHours
 from playhead import v1
 from playhead.engine.orchestration.decide import decide
 from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE
-from playhead.engine.orchestration.policy import Subject, core_policy
+from playhead.engine.orchestration.policy import Policy, Subject, core_policy
+from playhead.engine.orchestration.rules import effects
+from playhead.engine.orchestration.rules.effects import Effect
+from playhead.engine.orchestration.rules.rule import Rule
 from playhead.journal.record import Record
-from tests.histories import Life, over_histories
+from tests.histories import FLOW_RUNS, TASK_RUNS, Life, over_histories
 from tests.stores import NewStore
 
 
+class ReplacesFailures(Rule):
+    """any -> FAILED: every other time it is CRASHED."""
+
+    to_states = frozenset({v1.FAILED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if facts.status.run_count % 2 == 0:
+            return None
+        return effects.replace(v1.State(type=v1.CRASHED, message=proposed.message), "an odd one")
+
+
+class TagsRuns(Rule):
+    """any -> RUNNING: tagged with the second of the recorded clock."""
+
+    to_states = frozenset({v1.RUNNING})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return effects.record("tagged")
+
+    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
+        status.tags.append(f"at-{facts.now.seconds % 60}")
+
+
+class LooksAtTheClock(Rule):
+    """any -> COMPLETED with a result of an even length: what no rule may do."""
+
+    to_states = frozenset({v1.COMPLETED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return None if len(proposed.result.inline) % 2 else effects.reject(f"It is {time.time()}.")
+
+
+def policy_of_a_users() -> Policy:
+    """Rules of a user's own around Playhead's. Histories begin ten seconds before its doors close."""
+    core = core_policy()
+    hours = BusinessHours("America/Los_Angeles", datetime.time(9), datetime.time(14, 13, 30))
+    return replace(
+        core,
+        core_flow=(hours, *core.core_flow, TagsRuns(), LooksAtTheClock()),
+        core_task=(TagsRuns(), ReplacesFailures(), *core.core_task, LooksAtTheClock()),
+        task_bookkeeping=(*core.task_bookkeeping, TagsRuns()),
+    )
+
+
 def test_p7_every_recorded_decision_is_made_again_the_same(new_store: NewStore) -> None:
-    over_histories(new_store, check_every_decision)
+    over_histories(new_store, lambda life: check_every_decision(life, core_policy()))
 
 
-def check_every_decision(life: Life) -> None:
-    """Decide again, under a policy made anew, with nothing but what is in the event."""
-    policy = core_policy()
+def test_p7_so_is_every_decision_of_a_users_policy(new_store: NewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_POLICY", f"{__name__}:policy_of_a_users")
+    over_histories(new_store, lambda life: check_every_decision(life, policy_of_a_users()))
+
+
+def test_p7_a_users_rules_decide_and_are_made_again(new_store: NewStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_POLICY", f"{__name__}:policy_of_a_users")
+    with Life(new_store()) as life:
+        ended = v1.State(type=v1.COMPLETED, result=v1.Result(inline=b"42"))
+        propose(life, ended, create_flow_run=FLOW_RUNS[0])
+        for state_type in (v1.RUNNING, v1.FAILED):
+            propose(life, v1.State(type=state_type), create_task_run=TASK_RUNS[3])
+        life.clock.advance(60 * 1_000_000)
+        propose(life, v1.State(type=v1.RUNNING), create_flow_run=FLOW_RUNS[1])
+        decided_by = check_every_decision(life, policy_of_a_users())
+    assert decided_by == {"", "LooksAtTheClock", "ReplacesFailures", "BusinessHours"}
+
+
+def propose(life: Life, state: v1.State, **run: object) -> None:
+    """Propose a state, and wait for the answer."""
+    life.send("propose_state", v1.ProposeStateRequest(state=state, **run), life.sent[0][2])  # type: ignore[arg-type]
+    life.settle()
+
+
+def check_every_decision(life: Life, policy: Policy) -> set[str]:
+    """Decide again, under a policy made anew, with nothing but what is in the event. Returns the rules that decided."""
+    decided_by: set[str] = set()
     for record in life.records():
         event = v1.Event.FromString(record.payload or b"")
         if event.HasField("state_proposed"):
             assert event.state_proposed.policy_id == policy.id
             if event.state_proposed.rule != RESUME_NEEDS_PAUSE:
-                compare(record, event.state_proposed, decided_again(event.state_proposed))
+                compare(record, event.state_proposed, decided_again(event.state_proposed, policy))
+            decided_by.add(event.state_proposed.rule)
+    return decided_by
 
 
-def decided_again(on_record: v1.StateProposed) -> v1.StateProposed:
+def decided_again(on_record: v1.StateProposed, policy: Policy) -> v1.StateProposed:
     """The decision of the facts and the command on record."""
     is_task = on_record.command.WhichOneof("run") == "task_run_id"
     subject = Subject.TASK_RUN if is_task else Subject.FLOW_RUN
-    return decide(subject, on_record.facts, on_record.command, core_policy())
+    return decide(subject, on_record.facts, on_record.command, policy)
 
 
 def compare(record: Record, on_record: v1.StateProposed, again: v1.StateProposed) -> None:
