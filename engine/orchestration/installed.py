@@ -5,7 +5,7 @@ A package installs a policy by an entry point of the group "playhead.policies":
     [project.entry-points."playhead.policies"]
     night-shift = "acme.policies:night_shift"
 
-What it names is a Policy, or a function without arguments that makes one. "core" is Playhead's own.
+What it names is a Policy, or a function without arguments that makes one. "core" is always Playhead's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from playhead.engine.orchestration.policy import Policy
+from playhead.engine.orchestration.policy import Policy, core_policy
 from playhead.exceptions import BadRequest
 
 VARIABLE = "PLAYHEAD_POLICY"
@@ -35,7 +35,9 @@ class Installed:
 def installed_policies() -> list[Installed]:
     """All of them, by name, none of them loaded."""
     found = {
-        Installed(entry.name, entry.value, entry.dist.name if entry.dist else "") for entry in entry_points(group=GROUP)
+        Installed(entry.name, entry.value, entry.dist.name if entry.dist else "")
+        for entry in entry_points(group=GROUP)
+        if entry.name != CORE
     }
     return sorted({*found, Installed(CORE, "playhead.engine.orchestration.policy:core_policy", "playhead")})
 
@@ -63,6 +65,8 @@ def load_policy(name: str) -> Policy:
     Raises ImportError or AttributeError when there is no such thing, ValueError when no one policy has that name or its
     id would differ from process to process, and TypeError when what it names is no policy.
     """
+    if name == CORE:
+        return core_policy()  # without a look at what is installed, which takes a while
     module, colon, attribute = (name if ":" in name else _value_of(name)).partition(":")
     if not (module and colon and attribute):
         raise ValueError('A policy is named as "module:attribute".')

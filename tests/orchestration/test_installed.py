@@ -68,3 +68,9 @@ def test_a_name_that_two_packages_took_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(install(tmp_path / "other", "other-rules", closed="other_rules:Rules.closed"))
     with pytest.raises(BadRequest, match=f"Several packages .* {CLOSED}, other_rules:Rules.closed"):
         chosen_policy("closed")
+
+
+def test_core_is_playheads_own_whatever_packages_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(install(tmp_path / "site", "core-rules", core="core_rules:Rules.closed"))
+    assert [policy.package for policy in installed_policies()] == ["playhead"]
+    assert load_policy("core").id == POLICY.id
