@@ -20,7 +20,7 @@ help:  ## show this list
 .PHONY: test
 test: .venv/dev.stamp  ## lint, types, import rules and all tests; SOAK=1 adds the long ones
 	@echo "ruff …" && $(BIN)/python -m ruff check -q . && $(BIN)/python -m ruff format -q --check .
-	@echo "mypy --strict …" && $(BIN)/python -m mypy -p playhead -p benchmarks -p examples | tail -n 30
+	@echo "mypy --strict …" && $(BIN)/python -m mypy -p playhead -p benchmarks -p examples -p docs | tail -n 30
 	@echo "import rules …" && $(BIN)/lint-imports --no-logo | tail -n 30
 	@echo "pytest …" && $(BIN)/pytest $(if $(SOAK),--soak)
 
@@ -35,6 +35,10 @@ bench: .venv/dev.stamp  ## measure the performance budget; ARGS="--quick" or "--
 .PHONY: proto
 proto: .venv/dev.stamp  ## generate src/playhead/v1 from proto/
 	@./proto/generate.sh
+
+.PHONY: docs
+docs: .venv/dev.stamp  ## write docs/transitions.md anew from the rules
+	@$(BIN)/python -m docs.generate_transitions
 
 .PHONY: baseline
 baseline: .venv/dev.stamp  ## at a release: make today's contract the one that later changes are compared with

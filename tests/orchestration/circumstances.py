@@ -1,0 +1,551 @@
+"""All that an answer to a proposal can depend on, as tables: the state before, the proposal, and what else matters.
+
+    ROWS            the run before: what was proposed for it, most of it by force
+    COLUMNS         what is proposed
+    CIRCUMSTANCES   what else matters, each with its choices, the usual one first
+
+A case is a row, a column and one choice of every circumstance that applies to them; `cases` gives them all and `answer`
+asks `decide`. docs/generate_transitions.py folds the answers into docs/transitions.md, and test_transition_tables.py
+asks the same cases through the public API. Something new that matters is a new entry of CIRCUMSTANCES; fact it brings
+along, if any, goes into `Run` and `facts_of`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from google.protobuf.duration_pb2 import Duration
+
+from playhead import v1
+from playhead.engine.orchestration.decide import decide
+from playhead.engine.orchestration.policy import Policy, Subject
+from tests.orchestration.given import FLOW, POLICY, STORED, TASK, at, state
+
+START_S = -30
+"""When runs were made, in seconds before the proposal."""
+
+TOKEN = 1
+"""Stands for the token of the run's lease, whatever it is."""
+
+LATE_TOKEN = 1 << 40
+CACHED_KEY = "k"
+LONG_KEY = "k" * 2001
+
+
+@dataclass
+class Step:
+    """Something that was proposed for a run, at START_S, and changed its state."""
+
+    request: v1.ProposeStateRequest
+    of_flow_run: bool = False
+    """Of the flow run that the task run is in."""
+
+
+@dataclass
+class Run:
+    """A run, and how it came to be as it is."""
+
+    subject: Subject
+    steps: list[Step]
+    retries: int = 0
+    deployment: bool = True
+    subflow: bool = False
+    in_flow_run: bool = True
+    """Of a task run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One value of a circumstance: how a cell says it, and what it changes about the run or the proposal."""
+
+    words: str = ""
+    run: Callable[[Run], None] | None = None
+    proposal: Callable[[v1.ProposeStateRequest], None] | None = None
+    until: str = ""
+    """How a cell says it of a WAIT."""
+    not_rows: frozenset[str] = frozenset()
+    """Where it cannot be."""
+    takes_time: bool = False
+    """It is only so some time after START_S."""
+
+
+@dataclass(frozen=True)
+class Circumstance:
+    """Something that matters to the answers of some rows and columns; empty: of all."""
+
+    choices: tuple[Choice, ...]
+    rows: frozenset[str] = frozenset()
+    columns: frozenset[str] = frozenset()
+
+    def chosen(self, row: str, column: str) -> list[Choice]:
+        """What it can be there; the usual alone where it does not matter."""
+        if (self.rows and row not in self.rows) or (self.columns and column not in self.columns):
+            return [self.choices[0]]
+        return [choice for choice in self.choices if row not in choice.not_rows]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row, a column, and a choice of every circumstance."""
+
+    subject: Subject
+    row: str
+    column: str
+    choices: tuple[Choice, ...]
+    force: bool
+
+    def run(self) -> Run:
+        """The run before the proposal."""
+        made = ROWS[self.subject][self.row]()
+        for choice in self.choices:
+            if choice.run is not None:
+                choice.run(made)
+        return made
+
+    def run_key(self) -> tuple[object, ...]:
+        """Equal for cases whose runs are."""
+        return self.subject, self.row, tuple(choice for choice in self.choices if choice.run is not None)
+
+    def proposal(self) -> v1.ProposeStateRequest:
+        """The proposal, without a request id and without the run."""
+        request = v1.ProposeStateRequest(force=self.force)
+        request.state.CopyFrom(COLUMNS[self.subject][self.column])
+        for choice in self.choices:
+            if choice.proposal is not None:
+                choice.proposal(request)
+        return request
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered: all that a client sees of it, but for texts and revisions."""
+
+    decision: v1.Decision.ValueType
+    rule: str
+    rules: tuple[tuple[str, v1.RuleEffect.ValueType], ...]
+    delay_s: int
+    type: v1.StateType.ValueType
+    """The run's state afterwards, and its name."""
+    name: str
+    run_count: int
+
+    @property
+    def moved(self) -> bool:
+        """Whether a refused run was moved to another state."""
+        return (self.rule, v1.RULE_REPLACED) in self.rules
+
+
+def cases(subject: Subject, force: bool) -> Iterator[Case]:
+    """The whole cross product."""
+    for row, column in itertools.product(ROWS[subject], COLUMNS[subject]):
+        for choices in itertools.product(*(one.chosen(row, column) for one in CIRCUMSTANCES[subject])):
+            yield Case(subject, row, column, choices, force)
+
+
+def answer(case: Case, facts: v1.Facts, policy: Policy = POLICY) -> Answer:
+    """What `decide` answers, given `facts_of(case.run())`."""
+    command = case.proposal()
+    told = v1.Facts()
+    told.CopyFrom(facts)
+    if command.lease_token == TOKEN:
+        command.lease_token = facts.status.lease.token
+    details = command.state.details
+    if case.subject is TASK and command.state.type == v1.RUNNING and details.cache_key == CACHED_KEY:
+        told.cache_entry.state.CopyFrom(state(v1.COMPLETED, "Completed", result=STORED))
+    made = decide(case.subject, told, command, policy)
+    after = made.status if made.HasField("status") else facts.status
+    return Answer(
+        made.decision,
+        made.rule,
+        tuple((outcome.rule, outcome.effect) for outcome in made.rules),
+        made.delay.seconds,
+        after.state.type,
+        after.state.name,
+        after.run_count,
+    )
+
+
+def facts_of(run: Run, policy: Policy = POLICY) -> v1.Facts:
+    """What the rules are told of a run, made by deciding its steps one after another."""
+    facts = _facts(run, v1.RunStatus(), v1.RunStatus(), START_S)
+    flow_run = v1.RunStatus()
+    for step in run.steps:
+        before = flow_run if step.of_flow_run else facts.status
+        told = _facts(run, before, flow_run, START_S)
+        made = decide(FLOW if step.of_flow_run else run.subject, told, step.request, policy)
+        assert made.HasField("status"), f"{step.request} was refused: {made.reason}"
+        before.CopyFrom(made.status)
+        if before.HasField("lease") and not before.lease.token:
+            before.lease.token = TOKEN
+    facts = _facts(run, facts.status, flow_run, 0)
+    if facts.status.HasField("lease"):
+        facts.lease_expires.CopyFrom(at(START_S + facts.status.lease.ttl.seconds))
+    return facts
+
+
+def _facts(run: Run, status: v1.RunStatus, flow_run: v1.RunStatus, now_s: int) -> v1.Facts:
+    facts = v1.Facts(now=at(now_s), status=status)
+    facts.retry.retries = run.retries
+    if run.subject is FLOW:
+        facts.has_deployment, facts.is_subflow = run.deployment, run.subflow
+    elif run.in_flow_run:
+        facts.flow_run.state_type, facts.flow_run.run_count = flow_run.state.type, flow_run.run_count
+        facts.flow_run.lease_token = flow_run.lease.token
+    return facts
+
+
+# How runs come to be in a state.
+
+
+def forced(proposed: v1.State) -> Step:
+    """A state that the run was put in."""
+    return Step(v1.ProposeStateRequest(state=proposed, force=True))
+
+
+def of_flow_run(proposed: v1.State) -> Step:
+    """A state that the task run's flow run was put in."""
+    return Step(v1.ProposeStateRequest(state=proposed, force=True), of_flow_run=True)
+
+
+def proposed(what: v1.State) -> Step:
+    """A state that was proposed for the run without force."""
+    return Step(v1.ProposeStateRequest(state=what))
+
+
+def flow_run(*states: v1.State) -> Callable[[], Run]:
+    """A flow run that went through these states."""
+    return lambda: Run(FLOW, [forced(one) for one in states])
+
+
+def task_run(*states: v1.State) -> Callable[[], Run]:
+    """A task run, in a flow run that is RUNNING, that went through these states."""
+    return lambda: Run(TASK, [of_flow_run(RUNNING), *(forced(one) for one in states)])
+
+
+def held_task_run() -> Run:
+    """A task run that its paused flow run held back, and which goes on now."""
+    held = [of_flow_run(RUNNING), of_flow_run(state(v1.PAUSED)), forced(SCHEDULED), proposed(RUNNING)]
+    return Run(TASK, [*held, of_flow_run(RUNNING)])
+
+
+SCHEDULED = state(v1.SCHEDULED, scheduled_time=at(START_S - 1))
+RUNNING = state(v1.RUNNING)
+ENDED = {
+    "COMPLETED": state(v1.COMPLETED),
+    "COMPLETED, result stored": state(v1.COMPLETED, result=STORED),
+    "FAILED": state(v1.FAILED),
+    "CRASHED": state(v1.CRASHED),
+    "CANCELLED": state(v1.CANCELLED),
+}
+
+ROWS: dict[Subject, dict[str, Callable[[], Run]]] = {
+    FLOW: {
+        "no state": flow_run(),
+        "SCHEDULED": flow_run(SCHEDULED),
+        "PENDING": flow_run(state(v1.PENDING)),
+        "RUNNING": flow_run(RUNNING),
+        "PAUSED": flow_run(RUNNING, state(v1.PAUSED)),
+        "PAUSED, suspended": flow_run(RUNNING, state(v1.PAUSED, "Suspended", pause_reschedule=True)),
+        "CANCELLING": flow_run(RUNNING, state(v1.CANCELLING)),
+        **{row: flow_run(RUNNING, ended) for row, ended in ENDED.items()},
+    },
+    TASK: {
+        "no state": task_run(),
+        "SCHEDULED": task_run(SCHEDULED),
+        "PENDING": task_run(state(v1.PENDING)),
+        "RUNNING": task_run(RUNNING),
+        "PAUSED": task_run(RUNNING, state(v1.PAUSED)),
+        "PAUSED, NotReady": held_task_run,
+        "CANCELLING": task_run(RUNNING, state(v1.CANCELLING)),
+        **{row: task_run(RUNNING, ended) for row, ended in ENDED.items()},
+    },
+}
+"""The run before, by what the table calls it."""
+
+COLUMNS: dict[Subject, dict[str, v1.State]] = {
+    FLOW: {
+        "SCHEDULED": state(v1.SCHEDULED),
+        "PENDING": state(v1.PENDING),
+        "RUNNING": RUNNING,
+        "PAUSED": state(v1.PAUSED, pause_key="key"),
+        "PAUSED, suspending": state(v1.PAUSED, "Suspended", pause_reschedule=True),
+        "CANCELLING": state(v1.CANCELLING),
+        "COMPLETED": state(v1.COMPLETED),
+        "FAILED": state(v1.FAILED),
+        "CRASHED": state(v1.CRASHED),
+        "CANCELLED": state(v1.CANCELLED),
+    },
+    TASK: {
+        v1.StateType.Name(to_type): state(to_type)
+        for to_type in (
+            v1.SCHEDULED,
+            v1.PENDING,
+            v1.RUNNING,
+            v1.PAUSED,
+            v1.CANCELLING,
+            v1.COMPLETED,
+            v1.FAILED,
+            v1.CRASHED,
+            v1.CANCELLED,
+        )
+    },
+}
+"""The proposal, by what the table calls it."""
+
+
+def own_steps(run: Run) -> list[Step]:
+    """The steps of the run itself."""
+    return [step for step in run.steps if not step.of_flow_run]
+
+
+# What circumstances change.
+
+
+def not_due(run: Run) -> None:
+    """The run is due later."""
+    step = next(step for step in run.steps if step.request.state.type in (v1.SCHEDULED, v1.PENDING))
+    step.request.state.details.scheduled_time.CopyFrom(at(3600))
+
+
+def named(name: str) -> Callable[[Run], None]:
+    """The run's state has another name than its type's."""
+
+    def change(run: Run) -> None:
+        own_steps(run)[-1].request.state.name = name
+
+    return change
+
+
+def ran_before(run: Run) -> None:
+    """The run was RUNNING once already."""
+    run.steps.insert(run.steps.index(own_steps(run)[0]), forced(RUNNING))
+
+
+def failed_before(run: Run) -> None:
+    """The run awaits a retry."""
+    named("AwaitingRetry")(run)
+    ran_before(run)
+
+
+def retries(run: Run) -> None:
+    """One retry, and this was the first attempt."""
+    run.retries = 1
+
+
+def no_retries_left(run: Run) -> None:
+    """One retry, and this was the second attempt."""
+    run.retries = 1
+    run.steps.append(forced(RUNNING))
+
+
+def key_used(run: Run) -> None:
+    """The run has paused under the key before."""
+    run.steps[-1:] = [forced(RUNNING), forced(state(v1.PAUSED, pause_key="key")), run.steps[-1]]
+
+
+def pause_ends(seconds: int) -> Callable[[Run], None]:
+    """The pause has an end, seconds from now."""
+
+    def change(run: Run) -> None:
+        run.steps[-1].request.state.details.pause_timeout.CopyFrom(at(seconds))
+
+    return change
+
+
+def leased(ttl_s: int) -> Callable[[Run], None]:
+    """The run was taken under a lease of so many seconds, START_S."""
+
+    def change(run: Run) -> None:
+        run.steps[0].request.lease_ttl.CopyFrom(Duration(seconds=ttl_s))
+
+    return change
+
+
+def no_deployment(run: Run) -> None:
+    """Nothing would start the run again."""
+    run.deployment = False
+
+
+def subflow(run: Run) -> None:
+    """The run has a parent."""
+    run.subflow = True
+
+
+def flow_run_goes_to(*states: v1.State) -> Callable[[Run], None]:
+    """The flow run of the task run has gone on."""
+
+    def change(run: Run) -> None:
+        run.steps.extend(of_flow_run(one) for one in states)
+
+    return change
+
+
+def no_flow_run(run: Run) -> None:
+    """The task run is by itself."""
+    run.in_flow_run = False
+    run.steps = [step for step in run.steps if not step.of_flow_run]
+
+
+def call_it(name: str) -> Callable[[v1.ProposeStateRequest], None]:
+    """The proposed state has another name than its type's."""
+
+    def change(request: v1.ProposeStateRequest) -> None:
+        request.state.name = name
+
+    return change
+
+
+def with_result(request: v1.ProposeStateRequest) -> None:
+    """The result is stored."""
+    request.state.result.CopyFrom(STORED)
+
+
+def not_retriable(request: v1.ProposeStateRequest) -> None:
+    """The failure is final."""
+    request.state.details.retriable = False
+
+
+def under_lease(token: int) -> Callable[[v1.ProposeStateRequest], None]:
+    """The proposer says under which lease it works."""
+
+    def change(request: v1.ProposeStateRequest) -> None:
+        request.lease_token = token
+
+    return change
+
+
+def ask_lease(request: v1.ProposeStateRequest) -> None:
+    """The proposer wants a lease."""
+    request.lease_ttl.CopyFrom(Duration(seconds=60))
+
+
+def if_lapsed(request: v1.ProposeStateRequest) -> None:
+    """The run is to be given up."""
+    request.if_lease_expired = True
+
+
+def cache_key(key: str, refresh: bool = False) -> Callable[[v1.ProposeStateRequest], None]:
+    """The result is looked for, or kept, under a key."""
+
+    def change(request: v1.ProposeStateRequest) -> None:
+        request.state.details.cache_key = key
+        if refresh:
+            request.state.details.refresh_cache = True
+
+    return change
+
+
+USUAL = Choice()
+LEASED_ROWS = frozenset({"RUNNING", "PAUSED", "CANCELLING"})
+TO_RUNNING = frozenset({"RUNNING"})
+
+CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
+    FLOW: (
+        Circumstance(
+            (
+                USUAL,
+                Choice("under a lease that is not its own", proposal=under_lease(LATE_TOKEN)),
+                Choice("under its own lease", proposal=under_lease(TOKEN)),
+            )
+        ),
+        Circumstance(
+            (
+                Choice("while it has no lease"),
+                Choice("while its lease lives", run=leased(3600), until="until its lease lapses"),
+                Choice("once its lease has lapsed", run=leased(10), takes_time=True),
+            ),
+            rows=LEASED_ROWS,
+        ),
+        Circumstance((USUAL, Choice("with if_lease_expired", proposal=if_lapsed))),
+        Circumstance((USUAL, Choice("asking for a lease", proposal=ask_lease)), columns=TO_RUNNING),
+        Circumstance((USUAL, Choice("without a deployment", run=no_deployment))),
+        Circumstance((USUAL, Choice("of a subflow", run=subflow)), columns=frozenset({"PAUSED, suspending"})),
+        Circumstance(
+            (USUAL, Choice("while it is not due", run=not_due, until="until it is due")),
+            rows=frozenset({"SCHEDULED", "PENDING"}),
+        ),
+        Circumstance(
+            (
+                Choice('named "Scheduled"'),
+                Choice('named "Late"', run=named("Late")),
+                Choice('named "Resuming"', run=named("Resuming")),
+            ),
+            rows=frozenset({"SCHEDULED"}),
+        ),
+        Circumstance(
+            (USUAL, Choice("once its pause_timeout has passed", run=pause_ends(-1), takes_time=True)),
+            rows=frozenset({"PAUSED", "PAUSED, suspended"}),
+        ),
+        Circumstance(
+            (USUAL, Choice("with a pause_key used before", run=key_used)),
+            rows=LEASED_ROWS - {"CANCELLING"},
+            columns=frozenset({"PAUSED"}),
+        ),
+        Circumstance((USUAL, Choice('as "Late"', proposal=call_it("Late"))), columns=frozenset({"SCHEDULED"})),
+        Circumstance(
+            (USUAL, Choice('as "Submitting"', proposal=call_it("Submitting"))), columns=frozenset({"PENDING"})
+        ),
+        Circumstance((USUAL, Choice("with a stored result", proposal=with_result)), columns=frozenset({"COMPLETED"})),
+        Circumstance(
+            (
+                USUAL,
+                Choice("while retries are left", run=retries),
+                Choice("when no retries are left", run=no_retries_left),
+            ),
+            rows=frozenset({"RUNNING"}),
+            columns=frozenset({"FAILED", "CRASHED"}),
+        ),
+        Circumstance((USUAL, Choice("with retriable = false", proposal=not_retriable)), columns=frozenset({"FAILED"})),
+    ),
+    TASK: (
+        Circumstance((USUAL, Choice("with if_lease_expired", proposal=if_lapsed))),
+        Circumstance((USUAL, Choice("under a lease that is not its own", proposal=under_lease(LATE_TOKEN)))),
+        Circumstance(
+            (
+                USUAL,
+                Choice("under a PAUSED flow run", run=flow_run_goes_to(state(v1.PAUSED))),
+                Choice("under a stopped flow run", run=flow_run_goes_to(state(v1.FAILED))),
+                Choice("when its flow run was started again", run=flow_run_goes_to(state(v1.FAILED), RUNNING)),
+                Choice("outside a flow run", run=no_flow_run, not_rows=frozenset({"PAUSED, NotReady"})),
+            ),
+        ),
+        Circumstance(
+            (USUAL, Choice("while it is not due", run=not_due, until="until it is due")),
+            rows=frozenset({"SCHEDULED", "PENDING", "PAUSED, NotReady"}),
+        ),
+        Circumstance(
+            (
+                USUAL,
+                Choice("when it ran before", run=ran_before),
+                Choice('named "AwaitingRetry"', run=failed_before, not_rows=frozenset({"PENDING", "PAUSED, NotReady"})),
+            ),
+            rows=frozenset({"SCHEDULED", "PENDING", "PAUSED, NotReady"}),
+        ),
+        Circumstance(
+            (
+                USUAL,
+                Choice("with a key over 2,000 bytes", proposal=cache_key(LONG_KEY)),
+                Choice("with a cached key", proposal=cache_key(CACHED_KEY)),
+            ),
+            columns=TO_RUNNING,
+        ),
+        Circumstance(
+            (USUAL, Choice("with a key over 2,000 bytes", proposal=cache_key(LONG_KEY))),
+            columns=frozenset({"COMPLETED"}),
+        ),
+        Circumstance((USUAL, Choice("with a stored result", proposal=with_result)), columns=frozenset({"COMPLETED"})),
+        Circumstance(
+            (
+                USUAL,
+                Choice("while retries are left", run=retries),
+                Choice("when no retries are left", run=no_retries_left),
+            ),
+            rows=frozenset({"RUNNING"}),
+            columns=frozenset({"FAILED", "CRASHED"}),
+        ),
+        Circumstance((USUAL, Choice("with retriable = false", proposal=not_retriable)), columns=frozenset({"FAILED"})),
+    ),
+}
+"""What else matters. Choices are applied in this order."""
