@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,7 @@ TARGET = Path(__file__).with_name("transitions.md")
 POLICY = core_policy()
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 CONDITION_CHOICES_MAX = 4
+REPEATED_CLAUSES_MIN = 3
 CHOICES = [choice for table in CIRCUMSTANCES.values() for one in table for choice in one.choices]
 ORDER = {choice: number for number, choice in enumerate(CHOICES)}
 
@@ -49,14 +51,18 @@ class Clause:
 
     answer: str
     condition: Condition
+    rule: int = 0
+    """The number of the rule that gives it; 0 if the proposal is accepted."""
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A case, its answer as it is written, and those of its choices that can be said in words."""
+    """A case, its answer as it is written, by which rule, and those of its choices that can be said in words."""
 
     case: Case
     answer: str
+    rule: int
+    """Its number; 0 if the proposal was accepted."""
     choices: frozenset[Choice]
 
 
@@ -97,8 +103,7 @@ that decided, in the list below the table."""
 
 def _of(subject: Subject) -> Iterator[str]:
     """The part about flow runs or task runs."""
-    core, minimal = POLICY.rules_of(subject, False), POLICY.rules_of(subject, True)
-    numbers = {rule.name: number for number, rule in enumerate(_once([*core, *minimal]), start=1)}
+    core, minimal, numbers = POLICY.rules_of(subject, False), POLICY.rules_of(subject, True), numbered(subject)
     what = "flow run" if subject is Subject.FLOW_RUN else "task run"
     yield f"\n## {what.capitalize()}s\n"
     yield from _table(subject, decided(subject, False, numbers))
@@ -110,6 +115,12 @@ def _of(subject: Subject) -> Iterator[str]:
     yield from _rules(minimal, numbers)
 
 
+def numbered(subject: Subject) -> dict[str, int]:
+    """Every rule's number, in the order in which they are asked."""
+    rules = _once([*POLICY.rules_of(subject, False), *POLICY.rules_of(subject, True)])
+    return {rule.name: number for number, rule in enumerate(rules, start=1)}
+
+
 def decided(subject: Subject, force: bool, numbers: dict[str, int]) -> list[Decided]:
     """Every case with its answer."""
     facts: dict[object, v1.Facts] = {}
@@ -118,14 +129,15 @@ def decided(subject: Subject, force: bool, numbers: dict[str, int]) -> list[Deci
         key = case.run_key()
         if key not in facts:
             facts[key] = facts_of(case.run(), POLICY)
-        written = _written(case, answer(case, facts[key], POLICY), numbers)
-        found.append(Decided(case, written, frozenset(choice for choice in case.choices if choice.words)))
+        given = answer(case, facts[key], POLICY)
+        words = frozenset(choice for choice in case.choices if choice.words)
+        found.append(Decided(case, _written(case, given, numbers), numbers.get(given.rule, 0), words))
     return found
 
 
 def _written(case: Case, given: Answer, numbers: dict[str, int]) -> str:
     """An answer as a cell shows it, its seconds left to the condition."""
-    small = str(numbers.get(given.rule, "")).translate(SUPERSCRIPTS)
+    small = _small(numbers.get(given.rule, 0))
     if given.decision == v1.ACCEPT:
         proposed = case.proposal().state
         name = proposed.name or v1.StateType.Name(proposed.type).capitalize()
@@ -135,16 +147,27 @@ def _written(case: Case, given: Answer, numbers: dict[str, int]) -> str:
     return f"W{small}" if given.decision == v1.WAIT else f"X{small}"
 
 
+def _small(rule: int) -> str:
+    return str(rule or "").translate(SUPERSCRIPTS)
+
+
 def _table(subject: Subject, answers: Sequence[Decided]) -> Iterator[str]:
     everywhere, rest = factored(subject, answers)
     yield "Before what the cells say:\n"
     yield from _listed_first(everywhere)
+    cells = _cells(rest)
+    repeated = {text: f"as {small} says" for text, small in _repeated(rest)}
+    if repeated:
+        yield "\nIn short:\n"
+        yield from (f"- {short}: {text}" for text, short in repeated.items())
     columns = list(COLUMNS[subject])
     yield f"\n| from \\ to | {' | '.join(columns)} |"
     yield "|---" * (len(columns) + 1) + "|"
-    cells = _cells(rest)
     for row in ROWS[subject]:
-        yield f"| **{row}** | {' | '.join(cells[row, column] for column in columns)} |"
+        line = f"| **{row}** | {' | '.join(cells[row, column] for column in columns)} |"
+        for text, short in repeated.items():
+            line = line.replace(text, short)
+        yield line
 
 
 def _exceptions(subject: Subject, answers: Sequence[Decided]) -> Iterator[str]:
@@ -168,6 +191,17 @@ def _listed_first(everywhere: Iterable[Everywhere]) -> Iterator[str]:
 
 def _cells(answers: Iterable[Decided]) -> dict[tuple[str, str], str]:
     return {place: _sentence(folded(found)) for place, found in by_cell(answers).items()}
+
+
+def _repeated(answers: Iterable[Decided]) -> Iterator[tuple[str, str]]:
+    """What one rule adds to many cells in many words, with its small number."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for found in by_cell(answers).values():
+        for rule, clauses in itertools.groupby(folded(found), key=lambda clause: clause.rule):
+            same = list(clauses)
+            if rule and len(same) >= REPEATED_CLAUSES_MIN:
+                counts[_sentence(same), _small(rule)] += 1
+    yield from (said for said, count in counts.items() if count > 1)
 
 
 def by_cell(answers: Iterable[Decided]) -> dict[tuple[str, str], list[Decided]]:
@@ -223,33 +257,45 @@ def applies(everywhere: Everywhere, one: Decided) -> bool:
 def folded(cell: Sequence[Decided]) -> list[Clause]:
     """Conditions in an order in which the first that holds gives every case of a cell its answer.
 
-    At each step the condition of the fewest choices is taken that has one answer only; an exception that goes back to
-    the usual answer counts as one choice more; of several the one that covers most. The last clause is the answer in
-    the usual circumstances.
+    The rules are gone through as they are asked: what one decides depends on no later one. The last clause has the
+    answer of what is left.
     """
-    usual = cell[0].answer
     clauses: list[Clause] = []
     rest = list(cell)
-    while len({one.answer for one in rest}) > 1:
-        clause = _next_clause(rest, usual)
-        clauses.append(clause)
-        rest = [one for one in rest if not one.choices >= set(clause.condition)]
-    return [*clauses, Clause(rest[0].answer, ())]
+    for rule in sorted({one.rule for one in cell}, key=lambda rule: rule or math.inf):
+        while len({one.answer for one in rest}) > 1 and any(one.rule == rule for one in rest):
+            clause = _next_clause(rest, rule)
+            clauses.append(clause)
+            rest = [one for one in rest if not one.choices >= set(clause.condition)]
+    return _needed([*clauses, Clause(rest[0].answer, ())], cell)
 
 
-def _next_clause(rest: Sequence[Decided], usual: str) -> Clause:
-    found: list[tuple[tuple[int, bool, int], Clause]] = []
+def _next_clause(rest: Sequence[Decided], rule: int) -> Clause:
+    """The condition of the fewest choices under which the rule has one answer; of several the one that covers most."""
+    usual = rest[0].answer
     for size in range(1, CONDITION_CHOICES_MAX + 1):
+        found: list[tuple[tuple[bool, int], Clause]] = []
         for condition in _conditions(rest, size):
             holds = [one for one in rest if one.choices >= set(condition)]
-            if len({one.answer for one in holds}) == 1:
-                again = holds[0].answer == usual
-                found.append(((size + again, again, -len(holds)), Clause(holds[0].answer, condition)))
-        if found and min(rank for rank, _ in found)[0] <= size:
-            break
-    if not found:
-        raise ValueError(f"The circumstances do not tell these cases apart: {rest[0].case.row} → {rest[0].case.column}")
-    return min(found, key=lambda candidate: candidate[0])[1]
+            if holds[0].rule == rule and len({one.answer for one in holds}) == 1:
+                found.append(((holds[0].answer == usual, -len(holds)), Clause(holds[0].answer, condition, rule)))
+        if found:
+            return min(found, key=lambda candidate: candidate[0])[1]
+    raise ValueError(f"No words tell the cases of a cell apart: {rest[0].case.row} → {rest[0].case.column}")
+
+
+def _needed(clauses: list[Clause], cell: Sequence[Decided]) -> list[Clause]:
+    """The same without clauses that no case needs."""
+    for clause in clauses[:-1]:
+        shorter = [one for one in clauses if one is not clause]
+        if all(read(shorter, one) == one.answer for one in cell):
+            clauses = shorter
+    return clauses
+
+
+def read(clauses: Iterable[Clause], one: Decided) -> str:
+    """What the first clause whose condition holds says."""
+    return next(clause.answer for clause in clauses if one.choices.issuperset(clause.condition))
 
 
 def _conditions(answers: Iterable[Decided], size: int) -> list[Condition]:

@@ -9,11 +9,12 @@ from playhead import v1
 from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, task_run_id
 from playhead.engine.orchestration.policy import Subject
 from playhead.journal.encoding import bytes_of, text_of
-from tests.orchestration.circumstances import CACHED_KEY, TOKEN, Answer, Case, Run
+from tests.orchestration.circumstances import CACHED_KEY, LIMITS, TOKEN, Answer, Case, Run
 from tests.orchestration.commanding import new_id
 from tests.orchestration.given import FLOW, STORED, state
 
 SendBatch = Callable[[v1.ProposeStatesRequest], v1.ProposeStatesResponse]
+SetLimit = Callable[[v1.SetConcurrencyLimitRequest], object]
 
 
 @dataclass
@@ -50,13 +51,24 @@ class MadeRun:
 class World:
     """A journal's runs, made and asked in batches. What is asked of it happens `shift_s` after what the cases say."""
 
-    def __init__(self, send_batch: SendBatch, flow_id: str, shift_s: int = 0) -> None:
+    def __init__(self, send_batch: SendBatch, set_limit: SetLimit, flow_id: str, shift_s: int = 0) -> None:
         self._send_batch = send_batch
         self._flow_id = flow_id
         self._shift_s = shift_s
         cached = v1.TaskRunSpec(id=new_id(), task_key="cached")
         completed = state(v1.COMPLETED, result=STORED, cache_key=CACHED_KEY)
-        (answer,) = self.send([v1.ProposeStateRequest(create_task_run=cached, state=completed)])
+        holder = v1.TaskRunSpec(id=new_id(), task_key="holder")
+        for name, limit in LIMITS.items():
+            set_limit(
+                v1.SetConcurrencyLimitRequest(
+                    request_id=new_id(), limit=limit.limit, slots=limit.slots, on_full=limit.on_full
+                )
+            )
+            if limit.slots == 1:
+                holder.slots[name] = 1
+        completed_request = v1.ProposeStateRequest(create_task_run=cached, state=completed)
+        holding_request = v1.ProposeStateRequest(create_task_run=holder, state=state(v1.RUNNING))
+        answer, _ = self.send([completed_request, holding_request])
         self._parent_id = answer.run_id
 
     def send(self, requests: Sequence[v1.ProposeStateRequest]) -> list[v1.ProposeStateResponse]:
@@ -112,6 +124,8 @@ class World:
         else:
             spec = v1.TaskRunSpec(id=new_id(), task_key="task")
         spec.retry.retries = run.retries
+        if run.limit:
+            spec.slots[run.limit] = 1
         return spec
 
     def _shift(self, details: v1.StateDetails) -> None:

@@ -30,6 +30,14 @@ TOKEN = 1
 """Stands for the token of the run's lease, whatever it is."""
 
 LATE_TOKEN = 1 << 40
+LIMITS = {
+    "free": v1.ConcurrencyLimit(limit="name:free", slots=1_000_000, on_full=v1.ENQUEUE),
+    "taken": v1.ConcurrencyLimit(limit="name:taken", slots=1, on_full=v1.ENQUEUE),
+    "taken for good": v1.ConcurrencyLimit(limit="name:taken for good", slots=1, on_full=v1.CANCEL_NEW),
+    "closed": v1.ConcurrencyLimit(limit="name:closed", slots=0, on_full=v1.ENQUEUE),
+}
+"""Concurrency limits; those with one slot have given it to another run."""
+
 CACHED_KEY = "k"
 LONG_KEY = "k" * 2001
 
@@ -54,6 +62,8 @@ class Run:
     subflow: bool = False
     in_flow_run: bool = True
     """Of a task run."""
+    limit: str = ""
+    """It needs a slot of this one of LIMITS."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +198,10 @@ def facts_of(run: Run, policy: Policy = POLICY) -> v1.Facts:
 def _facts(run: Run, status: v1.RunStatus, flow_run: v1.RunStatus, now_s: int) -> v1.Facts:
     facts = v1.Facts(now=at(now_s), status=status)
     facts.retry.retries = run.retries
+    if run.limit:
+        limit = LIMITS[run.limit]
+        held = 1 if limit.slots == 1 else 0
+        facts.limits.add(limit=limit.limit, slots=limit.slots, held=held, needed=1, on_full=limit.on_full)
     if run.subject is FLOW:
         facts.has_deployment, facts.is_subflow = run.deployment, run.subflow
     elif run.in_flow_run:
@@ -388,6 +402,15 @@ def no_flow_run(run: Run) -> None:
     run.steps = [step for step in run.steps if not step.of_flow_run]
 
 
+def needs_slot(limit: str) -> Callable[[Run], None]:
+    """The run needs a slot of a limit."""
+
+    def change(run: Run) -> None:
+        run.limit = limit
+
+    return change
+
+
 def call_it(name: str) -> Callable[[v1.ProposeStateRequest], None]:
     """The proposed state has another name than its type's."""
 
@@ -438,14 +461,24 @@ def cache_key(key: str, refresh: bool = False) -> Callable[[v1.ProposeStateReque
 
 
 USUAL = Choice()
+SLOTS = (
+    USUAL,
+    Choice("taking a slot", run=needs_slot("free")),
+    Choice("while slots are taken", run=needs_slot("taken"), until="until slots are free"),
+    Choice("with CANCEL_NEW while slots are taken", run=needs_slot("taken for good")),
+    Choice("under too small a limit", run=needs_slot("closed")),
+)
+"""What a run needs of concurrency limits."""
+
 LEASED_ROWS = frozenset({"RUNNING", "PAUSED", "CANCELLING"})
 TO_RUNNING = frozenset({"RUNNING"})
 
 CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
     FLOW: (
+        Circumstance((USUAL, Choice("asking for a lease", proposal=ask_lease)), columns=TO_RUNNING),
         Circumstance(
             (
-                USUAL,
+                Choice("unless under its own lease"),
                 Choice("under a lease that is not its own", proposal=under_lease(LATE_TOKEN)),
                 Choice("under its own lease", proposal=under_lease(TOKEN)),
             )
@@ -459,7 +492,6 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
             rows=LEASED_ROWS,
         ),
         Circumstance((USUAL, Choice("with if_lease_expired", proposal=if_lapsed))),
-        Circumstance((USUAL, Choice("asking for a lease", proposal=ask_lease)), columns=TO_RUNNING),
         Circumstance((USUAL, Choice("without a deployment", run=no_deployment))),
         Circumstance((USUAL, Choice("of a subflow", run=subflow)), columns=frozenset({"PAUSED, suspending"})),
         Circumstance(
@@ -485,9 +517,14 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
         ),
         Circumstance((USUAL, Choice('as "Late"', proposal=call_it("Late"))), columns=frozenset({"SCHEDULED"})),
         Circumstance(
-            (USUAL, Choice('as "Submitting"', proposal=call_it("Submitting"))), columns=frozenset({"PENDING"})
+            (Choice('unless as "Submitting"'), Choice('as "Submitting"', proposal=call_it("Submitting"))),
+            columns=frozenset({"PENDING"}),
         ),
-        Circumstance((USUAL, Choice("with a stored result", proposal=with_result)), columns=frozenset({"COMPLETED"})),
+        Circumstance(SLOTS, columns=TO_RUNNING | {"PENDING"}),
+        Circumstance(
+            (Choice("without a stored result"), Choice("with a stored result", proposal=with_result)),
+            columns=frozenset({"COMPLETED"}),
+        ),
         Circumstance(
             (
                 USUAL,
@@ -497,7 +534,10 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
             rows=frozenset({"RUNNING"}),
             columns=frozenset({"FAILED", "CRASHED"}),
         ),
-        Circumstance((USUAL, Choice("with retriable = false", proposal=not_retriable)), columns=frozenset({"FAILED"})),
+        Circumstance(
+            (Choice("unless retriable = false"), Choice("with retriable = false", proposal=not_retriable)),
+            columns=frozenset({"FAILED"}),
+        ),
     ),
     TASK: (
         Circumstance((USUAL, Choice("with if_lease_expired", proposal=if_lapsed))),
@@ -535,7 +575,11 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
             (USUAL, Choice("with a key over 2,000 bytes", proposal=cache_key(LONG_KEY))),
             columns=frozenset({"COMPLETED"}),
         ),
-        Circumstance((USUAL, Choice("with a stored result", proposal=with_result)), columns=frozenset({"COMPLETED"})),
+        Circumstance(SLOTS, columns=TO_RUNNING | {"PENDING"}),
+        Circumstance(
+            (Choice("without a stored result"), Choice("with a stored result", proposal=with_result)),
+            columns=frozenset({"COMPLETED"}),
+        ),
         Circumstance(
             (
                 USUAL,
@@ -545,7 +589,10 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
             rows=frozenset({"RUNNING"}),
             columns=frozenset({"FAILED", "CRASHED"}),
         ),
-        Circumstance((USUAL, Choice("with retriable = false", proposal=not_retriable)), columns=frozenset({"FAILED"})),
+        Circumstance(
+            (Choice("unless retriable = false"), Choice("with retriable = false", proposal=not_retriable)),
+            columns=frozenset({"FAILED"}),
+        ),
     ),
 }
 """What else matters. Choices are applied in this order."""
