@@ -1,4 +1,4 @@
-"""The cases of `circumstances` asked through the public API: runs made by proposals, answers made comparable."""
+"""The cases of `transition_cases` asked through the public API: runs made by proposals, answers made comparable."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from playhead import v1
 from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, task_run_id
 from playhead.engine.orchestration.policy import Subject
 from playhead.journal.encoding import bytes_of, text_of
-from tests.orchestration.circumstances import CACHED_KEY, LIMITS, TOKEN, Answer, Case, Run
+from tests.orchestration.circumstances import CACHED_KEY, LIMITS, TOKEN, Run
 from tests.orchestration.commanding import new_id
 from tests.orchestration.given import FLOW, STORED, state
+from tests.orchestration.transition_cases import Answer, Case
 
 SendBatch = Callable[[v1.ProposeStatesRequest], v1.ProposeStatesResponse]
 SetLimit = Callable[[v1.SetConcurrencyLimitRequest], object]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -55,6 +57,35 @@ def leased(given: v1.Facts, expires_s: float, token: int = 3) -> v1.Facts:
     """The same, of a flow run under a lease that lapses so many seconds from now."""
     given.status.lease.MergeFrom(v1.Lease(token=token, holder="somebody", ttl=Duration(seconds=60)))
     given.lease_expires.CopyFrom(at(expires_s))
+    return given
+
+
+def deployed(given: v1.Facts) -> v1.Facts:
+    """The same, of a flow run with a deployment."""
+    given.has_deployment = True
+    return given
+
+
+def retried(given: v1.Facts, retries: int, delays_s: Sequence[float] = ()) -> v1.Facts:
+    """The same, of a run with so many retries."""
+    given.retry.MergeFrom(v1.RetryPolicy(retries=retries, delays_s=delays_s))
+    return given
+
+
+def cached(given: v1.Facts) -> v1.Facts:
+    """The same, with an entry in the cache for the key that is proposed."""
+    entry = state(v1.COMPLETED, "Completed", message="done", result=STORED, cache_key="k", cache_expiration=at(60))
+    entry.revision = 3
+    entry.timestamp.CopyFrom(at(-1000))
+    given.cache_entry.MergeFrom(v1.CacheEntry(state=entry, task_run_id="t1"))
+    return given
+
+
+def limited(
+    given: v1.Facts, slots: int, held: int = 0, ahead: int = 0, on_full: v1.OnFull.ValueType = v1.ENQUEUE
+) -> v1.Facts:
+    """The same, of a run that needs one of so many slots, of which so many are held, after so many that wait."""
+    given.limits.add(limit="tag:etl", slots=slots, held=held, ahead=ahead, needed=1, on_full=on_full)
     return given
 
 

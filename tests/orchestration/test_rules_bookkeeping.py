@@ -1,4 +1,4 @@
-"""What is kept about a run beside its state, under force as well as without."""
+"""What is kept about a run beside its state, under force as well as without: a table for each, then whole lives."""
 
 from __future__ import annotations
 
@@ -7,19 +7,298 @@ from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
 from playhead.engine.orchestration.policy import Subject
-from playhead.engine.orchestration.rules.rule import STATES, TERMINAL, StateType
-from tests.orchestration.given import FLOW, STORED, TASK, at, decided, facts, inside, short, state
+from playhead.engine.orchestration.rules import bookkeeping as keep
+from playhead.engine.orchestration.rules.rule import STATES, TERMINAL
+from playhead.engine.orchestration.rules.slots import KeepFlowSlots, KeepTaskSlots
+from tests.orchestration.given import (
+    FLOW,
+    STORED,
+    TASK,
+    at,
+    decided,
+    deployed,
+    facts,
+    inside,
+    leased,
+    limited,
+    retried,
+    state,
+)
+from tests.orchestration.rule_cases import Case, keeps, keeps_nothing, table
 
 both_subjects = pytest.mark.parametrize("subject", [FLOW, TASK])
 forced_or_not = pytest.mark.parametrize("force", [False, True])
 
+BOTH = (FLOW, TASK)
+WHEREVER = sorted(STATES)
+DUE_NOW = {"expected_start_time": at(0), "next_scheduled_start_time": at(0)}
+ENDS = sorted(TERMINAL)
+GOES_ON = sorted(STATES - TERMINAL)
 
-def test_a_state_is_stamped_with_the_recorded_time_and_named_after_its_type() -> None:
+
+def stamped() -> v1.State:
+    """A state that has all that is stamped on states."""
+    proposed = state(v1.RUNNING, "Running")
+    proposed.timestamp.CopyFrom(at(0))
+    return proposed
+
+
+def with_old_stamps() -> v1.State:
+    """A state with a time and a revision of the proposer's own."""
     proposed = state(v1.RUNNING)
     proposed.revision = 99
     proposed.timestamp.CopyFrom(at(500))
-    stamped = decided(FLOW, facts(), proposed).status.state
-    assert (stamped.revision, stamped.timestamp, stamped.name) == (0, at(0), "Running")
+    return proposed
+
+
+def ran(nanos: int = 0, **status: object) -> v1.Facts:
+    """A run that has been RUNNING for ten seconds and some, after five and some before."""
+    total = Duration(seconds=5, nanos=999_999_000)
+    run = facts(state(v1.RUNNING), total_run_time=total, start_time=at(-10), **status)
+    run.now.CopyFrom(at(nanos / 1e9))
+    return run
+
+
+STAMP = [
+    *table(
+        keep.StampState,
+        "SetRunStateType, SetRunStateName, SetRunStateTimestamp, EnsureFlowRunStateTimestampIsUnique",
+        BOTH,
+        keeps(facts(), with_old_stamps(), {"state.revision": 0, "state.timestamp": at(0)}),
+        keeps(facts(), with_old_stamps(), {"state.revision": 0, "state.timestamp": at(0)}, force=True),
+        # What is kept of the due time follows.
+        keeps(facts(), state(v1.SCHEDULED), {"state.details.scheduled_time": at(0), **DUE_NOW}),
+        keeps_nothing(facts(), stamped()),
+    ),
+    *table(
+        keep.StampState,
+        "",
+        FLOW,
+        keeps(
+            limited(facts(state(v1.SCHEDULED)), 1, held=1, on_full=v1.CANCEL_NEW),
+            state(v1.PENDING),
+            {"state.name": "Cancelled", "state.timestamp": at(0)},
+        ),
+    ),
+]
+
+START = table(
+    keep.SetStartTime,
+    "SetStartTime, SetEndTime",
+    BOTH,
+    keeps(facts(state(v1.PENDING)), state(v1.RUNNING), {"start_time": at(0)}),
+    keeps(facts(state(v1.PENDING)), state(v1.CANCELLED), {"start_time": at(0)}),
+    keeps_nothing(facts(state(v1.PENDING), start_time=at(-9)), state(v1.RUNNING)),
+    keeps_nothing(facts(), state(v1.PENDING)),
+)
+
+END = table(
+    keep.SetEndTime,
+    "SetEndTime",
+    BOTH,
+    *(keeps(facts(state(v1.RUNNING)), state(to), {"end_time": at(0)}, force=True) for to in ENDS),
+    *(keeps_nothing(facts(state(v1.FAILED), end_time=at(-5)), state(to), force=True) for to in ENDS),
+    keeps_nothing(facts(), state(v1.RUNNING)),
+)
+
+CLEAR_END = table(
+    keep.ClearEndTime,
+    "SetEndTime",
+    BOTH,
+    *(keeps(facts(state(v1.FAILED), end_time=at(-5)), state(to), {"end_time": None}, force=True) for to in GOES_ON),
+    *(keeps_nothing(facts(state(v1.FAILED), end_time=at(-5)), state(to), force=True) for to in ENDS),
+)
+
+RUN_TIME = table(
+    keep.AddRunTime,
+    "IncrementRunTime",
+    BOTH,
+    *(
+        keeps(ran(nanos=2000), state(to), {"total_run_time": Duration(seconds=16, nanos=1_000)}, force=True)
+        for to in WHEREVER
+    ),
+    keeps_nothing(facts(state(v1.PENDING)), state(v1.RUNNING)),
+    # The clock went back.
+    keeps_nothing(ran(nanos=-20_000_000_000), state(v1.COMPLETED)),
+)
+
+EXPECTED = table(
+    keep.SetExpectedStartTime,
+    "SetExpectedStartTime",
+    BOTH,
+    keeps(facts(), state(v1.SCHEDULED, scheduled_time=at(60)), {"expected_start_time": at(60)}),
+    keeps(facts(), state(v1.SCHEDULED), {"expected_start_time": at(0)}),
+    keeps(facts(), state(v1.RUNNING), {"expected_start_time": at(0)}),
+    keeps_nothing(facts(state(v1.PENDING), expected_start_time=at(-8)), state(v1.RUNNING)),
+)
+
+NEXT = table(
+    keep.SetNextScheduledStartTime,
+    "SetNextScheduledStartTime",
+    BOTH,
+    keeps(facts(), state(v1.SCHEDULED), {"next_scheduled_start_time": at(0)}),
+    keeps(
+        facts(state(v1.SCHEDULED), next_scheduled_start_time=at(5)),
+        state(v1.SCHEDULED, scheduled_time=at(60)),
+        {"next_scheduled_start_time": at(60)},
+    ),
+    keeps_nothing(facts(), state(v1.RUNNING)),
+)
+
+NO_NEXT = table(
+    keep.ClearNextScheduledStartTime,
+    "SetNextScheduledStartTime",
+    BOTH,
+    keeps(
+        facts(state(v1.SCHEDULED), next_scheduled_start_time=at(-1)),
+        state(v1.PENDING),
+        {"next_scheduled_start_time": None},
+    ),
+    keeps_nothing(facts(state(v1.SCHEDULED), next_scheduled_start_time=at(-1)), state(v1.SCHEDULED)),
+)
+
+COUNT_FLOW = table(
+    keep.CountFlowRuns,
+    "IncrementFlowRunCount",
+    FLOW,
+    keeps(facts(state(v1.PENDING)), state(v1.RUNNING), {"run_count": 1}),
+    keeps(facts(state(v1.RUNNING), run_count=1), state(v1.RUNNING), {"run_count": 2}),
+    keeps(facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING), {"run_count": 2}),
+    keeps_nothing(facts(state(v1.SCHEDULED, "Resuming"), run_count=1, resuming=True), state(v1.RUNNING)),
+    keeps_nothing(facts(state(v1.RUNNING), run_count=1), state(v1.COMPLETED)),
+)
+
+COUNT_TASK = table(
+    keep.CountTaskRuns,
+    "IncrementTaskRunCount, UpdateFlowRunTrackerOnTasks",
+    TASK,
+    *(
+        keeps(
+            inside(facts(state(v1.PENDING), flow_run_run_count=1), v1.RUNNING, run_count=3),
+            state(v1.RUNNING),
+            {"run_count": 1, "flow_run_run_count": 3},
+            force=force,
+        )
+        for force in (False, True)
+    ),
+    keeps(facts(state(v1.PENDING), run_count=1), state(v1.RUNNING), {"run_count": 2}),
+    keeps_nothing(inside(facts(state(v1.PENDING)), v1.RUNNING, run_count=3), state(v1.FAILED)),
+)
+
+START_RESUMING = table(
+    keep.StartResuming,
+    "HandleResumingPausedFlows",
+    FLOW,
+    keeps(facts(state(v1.PAUSED)), state(v1.SCHEDULED, "Resuming"), {"resuming": True}),
+    keeps_nothing(facts(state(v1.PAUSED)), state(v1.RUNNING)),
+    keeps_nothing(facts(state(v1.RUNNING)), state(v1.SCHEDULED)),
+)
+
+END_RESUMING = table(
+    keep.EndResuming,
+    "RemoveResumingIndicator",
+    FLOW,
+    *(
+        keeps(facts(state(v1.SCHEDULED, "Resuming"), resuming=True), state(to), {"resuming": False}, force=True)
+        for to in (v1.RUNNING, *ENDS)
+    ),
+    keeps_nothing(facts(state(v1.SCHEDULED, "Resuming"), resuming=True), state(v1.PENDING)),
+    keeps_nothing(facts(), state(v1.RUNNING)),
+)
+
+KEYS = table(
+    keep.KeepPauseKeys,
+    "HandlePausingFlows",
+    FLOW,
+    *(
+        keeps(
+            facts(state(v1.RUNNING), pause_keys=["a"]),
+            state(v1.PAUSED, pause_key="b"),
+            {"pause_keys": ["a", "b"]},
+            force=force,
+        )
+        for force in (False, True)
+    ),
+    keeps_nothing(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED)),
+    keeps_nothing(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED, pause_key="a"), force=True),
+)
+
+NO_KEYS = table(
+    keep.ForgetPauseKeys,
+    "HandleFlowTerminalStateTransitions",
+    FLOW,
+    *(
+        keeps(facts(state(v1.FAILED), pause_keys=["a"]), state(v1.RUNNING), {"pause_keys": []}, force=force)
+        for force in (False, True)
+    ),
+    keeps_nothing(facts(state(v1.PAUSED), pause_keys=["a"]), state(v1.RUNNING)),
+    keeps_nothing(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.FAILED)),
+)
+
+SLOT = v1.HeldSlots(limit="tag:etl", count=1)
+CLAIMED_BY = v1.HeldSlots(limit="tag:etl", count=1, claim_by=at(30))
+IN_LINE = v1.SlotWait(since=3, slots=[SLOT])
+
+FLOW_SLOTS = table(
+    KeepFlowSlots,
+    "ReleaseFlowConcurrencySlots",
+    FLOW,
+    *(
+        keeps(facts(state(v1.RUNNING), slots=[SLOT]), state(to), {"slots": []}, force=True)
+        for to in (*ENDS, v1.SCHEDULED)
+    ),
+    keeps(
+        deployed(facts(state(v1.RUNNING), slots=[SLOT])),
+        state(v1.PAUSED, "Suspended", pause_reschedule=True),
+        {"slots": []},
+    ),
+    keeps(facts(state(v1.SCHEDULED), slots=[CLAIMED_BY]), state(v1.PENDING), {"slots": [SLOT]}),
+    keeps(
+        facts(state(v1.SCHEDULED, "AwaitingConcurrencySlot"), slot_wait=IN_LINE),
+        state(v1.CANCELLED),
+        {"slot_wait": None},
+    ),
+    keeps_nothing(facts(state(v1.PENDING), slots=[SLOT]), state(v1.RUNNING)),
+    keeps_nothing(facts(state(v1.RUNNING), slots=[SLOT]), state(v1.CANCELLING)),
+    keeps_nothing(facts(state(v1.RUNNING), slots=[SLOT]), state(v1.PAUSED)),
+    keeps_nothing(retried(leased(facts(state(v1.RUNNING), slots=[SLOT]), 30), 1), state(v1.FAILED)),
+    keeps_nothing(facts(state(v1.RUNNING)), state(v1.COMPLETED)),
+)
+
+TASK_SLOTS = table(
+    KeepTaskSlots,
+    "ReleaseTaskConcurrencySlots",
+    TASK,
+    *(
+        keeps(facts(state(v1.RUNNING), slots=[SLOT]), state(to), {"slots": []}, force=True)
+        for to in (*ENDS, v1.SCHEDULED, v1.PENDING, v1.PAUSED)
+    ),
+    keeps(retried(facts(state(v1.RUNNING), slots=[SLOT]), 1), state(v1.FAILED), {"slots": []}),
+    keeps(facts(state(v1.PENDING), slots=[CLAIMED_BY]), state(v1.RUNNING), {"slots": [SLOT]}),
+    keeps(facts(state(v1.PENDING), slot_wait=IN_LINE), state(v1.CANCELLED), {"slot_wait": None}),
+    keeps_nothing(facts(state(v1.RUNNING), slots=[SLOT]), state(v1.CANCELLING)),
+    keeps_nothing(facts(state(v1.RUNNING), slots=[SLOT]), state(v1.RUNNING)),
+    keeps_nothing(facts(state(v1.RUNNING)), state(v1.COMPLETED)),
+)
+
+CASES: list[Case] = [
+    *STAMP,
+    *START,
+    *END,
+    *CLEAR_END,
+    *RUN_TIME,
+    *EXPECTED,
+    *NEXT,
+    *NO_NEXT,
+    *COUNT_FLOW,
+    *COUNT_TASK,
+    *START_RESUMING,
+    *END_RESUMING,
+    *KEYS,
+    *NO_KEYS,
+    *FLOW_SLOTS,
+    *TASK_SLOTS,
+]
 
 
 def test_the_rest_of_the_run_and_of_the_state_is_kept() -> None:
@@ -27,13 +306,6 @@ def test_the_rest_of_the_run_and_of_the_state_is_kept() -> None:
     status = decided(FLOW, run, state(v1.COMPLETED, "Mine", message="well", result=STORED)).status
     assert (status.name, list(status.tags), status.version) == ("swift-fox", ["a", "b"], 7)
     assert (status.state.name, status.state.message, status.state.result) == ("Mine", "well", STORED)
-
-
-@both_subjects
-def test_scheduled_without_a_time_is_due_now(subject: Subject) -> None:
-    status = decided(subject, facts(), state(v1.SCHEDULED)).status
-    assert status.state.details.scheduled_time == at(0)
-    assert status.next_scheduled_start_time == status.expected_start_time == at(0)
 
 
 @both_subjects
@@ -52,55 +324,6 @@ def test_a_first_run_from_schedule_to_end(subject: Subject, force: bool) -> None
     assert (run.status.run_count, run.status.total_run_time) == (1, Duration(seconds=1))
 
 
-@pytest.mark.parametrize("target", sorted(STATES))
-def test_run_time_is_counted_whenever_running_is_left(target: StateType) -> None:
-    run = facts(state(v1.RUNNING), total_run_time=Duration(seconds=5, nanos=999_999_000))
-    run.now.CopyFrom(at(0.000002))
-    status = decided(TASK, run, state(target), force=True).status
-    assert status.total_run_time == Duration(seconds=16, nanos=1_000)
-
-
-def test_a_clock_that_went_back_counts_no_run_time() -> None:
-    run = facts(state(v1.RUNNING))
-    run.now.CopyFrom(at(-20))
-    assert decided(TASK, run, state(v1.COMPLETED)).status.total_run_time == Duration()
-
-
-@pytest.mark.parametrize("target", sorted(STATES - TERMINAL))
-def test_the_end_time_goes_when_a_terminal_state_is_left(target: StateType) -> None:
-    status = decided(FLOW, facts(state(v1.FAILED), end_time=at(-5)), state(target), force=True).status
-    assert not status.HasField("end_time")
-
-
-@pytest.mark.parametrize("target", sorted(TERMINAL))
-def test_from_one_terminal_state_to_another_the_end_time_stays(target: StateType) -> None:
-    status = decided(FLOW, facts(state(v1.FAILED), end_time=at(-5)), state(target), force=True).status
-    assert status.end_time == at(-5)
-
-
-def test_a_run_that_ends_without_having_run_started_then() -> None:
-    status = decided(FLOW, facts(state(v1.PENDING)), state(v1.CANCELLED)).status
-    assert status.start_time == status.end_time == at(0)
-
-
-def test_start_and_expected_start_are_set_once() -> None:
-    run = facts(state(v1.PENDING), start_time=at(-9), expected_start_time=at(-8))
-    status = decided(FLOW, run, state(v1.RUNNING)).status
-    assert (status.start_time, status.expected_start_time) == (at(-9), at(-8))
-
-
-@forced_or_not
-def test_a_task_run_notes_which_attempt_of_its_flow_run_it_ran_in(force: bool) -> None:
-    run = inside(facts(state(v1.PENDING), flow_run_run_count=1), v1.RUNNING, run_count=3)
-    assert decided(TASK, run, state(v1.RUNNING), force=force).status.flow_run_run_count == 3
-    assert decided(TASK, run, state(v1.FAILED), force=force).status.flow_run_run_count == 1
-
-
-def test_a_blocking_pause_resumed_counts_as_a_run() -> None:
-    status = decided(FLOW, facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING)).status
-    assert (status.run_count, status.resuming) == (2, False)
-
-
 def test_a_suspended_run_resumed_does_not_count_as_a_run() -> None:
     run = facts(state(v1.PAUSED, "Suspended", pause_reschedule=True), run_count=1)
     run.has_deployment = True
@@ -109,30 +332,3 @@ def test_a_suspended_run_resumed_does_not_count_as_a_run() -> None:
         assert run.status.resuming
     running = decided(FLOW, run, state(v1.RUNNING)).status
     assert (running.run_count, running.resuming) == (1, False)
-
-
-@forced_or_not
-def test_a_resume_that_ends_instead_forgets_that_it_was_one(force: bool) -> None:
-    run = facts(state(v1.SCHEDULED, "Resuming"), run_count=1, resuming=True)
-    assert not decided(FLOW, run, state(v1.CANCELLED), force=force).status.resuming
-
-
-@forced_or_not
-def test_a_pause_key_is_used_once_the_pause_is_accepted(force: bool) -> None:
-    run = facts(state(v1.RUNNING), pause_keys=["a"])
-    assert list(decided(FLOW, run, state(v1.PAUSED, pause_key="b"), force=force).status.pause_keys) == ["a", "b"]
-    assert list(decided(FLOW, run, state(v1.PAUSED), force=force).status.pause_keys) == ["a"]
-
-
-def test_a_forced_pause_under_a_used_key_keeps_it_once() -> None:
-    run = facts(state(v1.RUNNING), pause_keys=["a"])
-    answer = decided(FLOW, run, state(v1.PAUSED, pause_key="a"), force=True)
-    assert (short(answer), list(answer.status.pause_keys)) == ("A", ["a"])
-
-
-@forced_or_not
-def test_pause_keys_last_until_the_run_ends_and_starts_again(force: bool) -> None:
-    assert decided(FLOW, facts(state(v1.PAUSED), pause_keys=["a"]), state(v1.RUNNING), force=force).status.pause_keys
-    assert decided(FLOW, facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.FAILED), force=force).status.pause_keys
-    again = decided(FLOW, facts(state(v1.FAILED), pause_keys=["a"]), state(v1.RUNNING), force=force)
-    assert not again.status.pause_keys

@@ -1,218 +1,300 @@
-"""The rules of flow runs, one by one: when they speak, what they say, and when they keep silent."""
+"""The rules of flow runs, one table for each: when they speak, what they say, and when they pass."""
 
 from __future__ import annotations
 
-import pytest
-
 from playhead import v1
-from tests.orchestration.given import FLOW, NOW_S, STORED, at, decided, facts, short, spoke, state
-
-REJECT, ABORT, ACCEPT = v1.REJECT, v1.ABORT, v1.ACCEPT
-TERMINAL_RULE = "HandleFlowTerminalStateTransitions"
-RESUMING_RULE = "HandleResumingPausedFlows"
-PAUSING_RULE = "HandlePausingFlows"
-LATE_RULE = "EnsureOnlyScheduledFlowsMarkedLate"
-
-
-@pytest.mark.parametrize(
-    ("before", "proposed", "decision"),
-    [
-        (state(v1.COMPLETED), state(v1.CRASHED), ABORT),
-        (state(v1.FAILED), state(v1.PAUSED), ABORT),
-        (state(v1.CANCELLED), state(v1.CANCELLING), ABORT),
-        (state(v1.FAILED), state(v1.SCHEDULED), ABORT),
-        (state(v1.COMPLETED, result=STORED), state(v1.RUNNING), REJECT),
-        (state(v1.COMPLETED, result=STORED), state(v1.SCHEDULED), REJECT),
-        (state(v1.COMPLETED, result=STORED), state(v1.COMPLETED), REJECT),
-        (state(v1.COMPLETED, result=v1.Result(inline=b"")), state(v1.COMPLETED), REJECT),
-        (state(v1.COMPLETED, result=STORED), state(v1.COMPLETED, result=STORED), ACCEPT),
-        (state(v1.COMPLETED, result=STORED), state(v1.FAILED), ACCEPT),
-        (state(v1.COMPLETED, result=v1.Result(media_type="text/plain")), state(v1.RUNNING), ACCEPT),
-        (state(v1.FAILED, result=STORED), state(v1.RUNNING), ACCEPT),
-    ],
+from playhead.engine.orchestration.rules.cancelling import (
+    BypassCancellingFlowRunsWithNoInfra,
+    EnforceCancellingToCancelledTransition,
 )
-def test_terminal_states_are_left_only_where_that_makes_sense(
-    before: v1.State, proposed: v1.State, decision: v1.Decision.ValueType
-) -> None:
-    answer = decided(FLOW, facts(before), proposed)
-    assert (answer.decision, answer.rule) == (decision, "" if decision == ACCEPT else TERMINAL_RULE)
-    assert answer.HasField("status") == (decision == ACCEPT)
-
-
-def test_force_still_guards_a_stored_result() -> None:
-    run = facts(state(v1.COMPLETED, result=STORED))
-    assert decided(FLOW, run, state(v1.COMPLETED), force=True).rule == "PreventResultDataLoss"
-    assert decided(FLOW, run, state(v1.COMPLETED, result=STORED), force=True).decision == ACCEPT
-    assert decided(FLOW, run, state(v1.RUNNING), force=True).decision == ACCEPT
-
-
-def test_a_run_that_is_cancelling_only_becomes_cancelled() -> None:
-    run = facts(state(v1.CANCELLING))
-    for late in (v1.COMPLETED, v1.CRASHED, v1.RUNNING, v1.CANCELLING):
-        assert decided(FLOW, run, state(late)).rule == "EnforceCancellingToCancelledTransition"
-    assert short(decided(FLOW, run, state(v1.CANCELLED))) == "A"
-
-
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [
-        (state(v1.SCHEDULED), "R>Cancelled"),
-        (state(v1.PAUSED, "Suspended", pause_reschedule=True), "R>Cancelled"),
-        (state(v1.PAUSED), "R"),
-        (state(v1.PENDING), "A"),
-        (state(v1.RUNNING), "A"),
-    ],
+from playhead.engine.orchestration.rules.pausing import HandlePausingFlows, HandleResumingPausedFlows
+from playhead.engine.orchestration.rules.pending import PreventPendingTransitions
+from playhead.engine.orchestration.rules.retrying import RetryFailedFlows
+from playhead.engine.orchestration.rules.scheduling import (
+    CopyScheduledTime,
+    EnsureOnlyScheduledFlowsMarkedLate,
+    WaitForScheduledTime,
 )
-def test_a_run_without_a_process_is_cancelled_at_once(before: v1.State, expected: str) -> None:
-    answer = decided(FLOW, facts(before), state(v1.CANCELLING, message="stop it"))
-    assert short(answer) == expected
-    if expected == "R>Cancelled":
-        assert answer.status.state.message == "stop it"
-        assert answer.status.end_time == at(0)
-        assert spoke(answer) == [("BypassCancellingFlowRunsWithNoInfra", v1.RULE_REPLACED)]
-
-
-@pytest.mark.parametrize(
-    ("before", "name", "expected"),
-    [
-        (state(v1.PENDING), "", "X"),
-        (state(v1.PENDING), "Pending", "X"),
-        (state(v1.PENDING), "Submitting", "A=Submitting"),
-        (state(v1.PENDING, "Submitting"), "Submitting", "X"),
-        (state(v1.PENDING, "Submitting"), "", "X"),
-        (state(v1.RUNNING), "Submitting", "X"),
-        (state(v1.CANCELLED), "", "X"),
-        (state(v1.FAILED), "", "A"),
-        (state(v1.SCHEDULED), "", "A"),
-    ],
+from playhead.engine.orchestration.rules.slots import SecureFlowConcurrencySlots
+from playhead.engine.orchestration.rules.terminal import HandleFlowTerminalStateTransitions, PreventResultDataLoss
+from tests.orchestration.given import FLOW, STORED, at, decided, deployed, facts, limited, retried, short, state
+from tests.orchestration.rule_cases import (
+    ABORTS,
+    FIZZLES,
+    RECORDS,
+    REJECTS,
+    REPLACES,
+    WAITS,
+    Case,
+    passes,
+    row,
+    table,
 )
-def test_of_two_workers_that_race_for_a_run_the_second_stops(before: v1.State, name: str, expected: str) -> None:
-    assert short(decided(FLOW, facts(before), state(v1.PENDING, name))) == expected
+
+UNSTORED = v1.Result(media_type="text/plain")
+SUSPENDED = state(v1.PAUSED, "Suspended", pause_reschedule=True)
+NEVER_RESUMED = {"state.type": v1.FAILED, "state.message": "The flow was paused and never resumed.", "resuming": False}
+DUE_LATER = state(v1.SCHEDULED, scheduled_time=at(30))
+BOOM = state(v1.FAILED, message="boom", result=STORED)
 
 
-def test_a_new_name_for_pending_keeps_the_due_time() -> None:
-    answer = decided(FLOW, facts(state(v1.PENDING, scheduled_time=at(30))), state(v1.PENDING, "Submitting"))
-    assert answer.status.state.details.scheduled_time == at(30)
+def subflow() -> v1.Facts:
+    """A subflow that runs, whose flow has a deployment."""
+    run = deployed(facts(state(v1.RUNNING)))
+    run.is_subflow = True
+    return run
 
 
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [
-        (state(v1.SCHEDULED, scheduled_time=at(-20)), "A=Late"),
-        (state(v1.SCHEDULED, scheduled_time=at(0)), "A=Late"),
-        (state(v1.SCHEDULED, scheduled_time=at(20)), "R"),
-        (state(v1.SCHEDULED, "Late", scheduled_time=at(-20)), "R"),
-        (state(v1.SCHEDULED, "AwaitingRetry", scheduled_time=at(-20)), "R"),
-        (state(v1.PENDING), "R"),
-        (None, "R"),
-    ],
+TERMINAL = table(
+    HandleFlowTerminalStateTransitions,
+    "HandleFlowTerminalStateTransitions",
+    FLOW,
+    row(facts(state(v1.COMPLETED)), state(v1.CRASHED), ABORTS, "X"),
+    row(facts(state(v1.FAILED)), state(v1.PAUSED), ABORTS, "X"),
+    row(facts(state(v1.CANCELLED)), state(v1.CANCELLING), ABORTS, "X"),
+    row(facts(state(v1.FAILED)), state(v1.SCHEDULED), ABORTS, "X"),
+    row(facts(state(v1.COMPLETED, result=STORED)), state(v1.RUNNING), REJECTS, "R"),
+    row(facts(state(v1.COMPLETED, result=STORED)), state(v1.SCHEDULED), REJECTS, "R"),
+    row(facts(state(v1.COMPLETED, result=STORED)), state(v1.COMPLETED), REJECTS, "R"),
+    row(facts(state(v1.COMPLETED, result=v1.Result(inline=b""))), state(v1.COMPLETED), REJECTS, "R"),
+    passes(facts(state(v1.COMPLETED, result=STORED)), state(v1.COMPLETED, result=STORED)),
+    passes(facts(state(v1.COMPLETED, result=STORED)), state(v1.FAILED)),
+    passes(facts(state(v1.COMPLETED, result=UNSTORED)), state(v1.RUNNING)),
+    passes(facts(state(v1.FAILED, result=STORED)), state(v1.RUNNING)),
+    passes(deployed(facts(state(v1.FAILED))), state(v1.SCHEDULED)),
+    passes(facts(state(v1.RUNNING)), state(v1.CRASHED)),
 )
-def test_only_a_due_run_named_scheduled_becomes_late_and_keeps_its_due_time(
-    before: v1.State | None, expected: str
-) -> None:
-    answer = decided(FLOW, facts(before), state(v1.SCHEDULED, "Late"))
-    assert short(answer) == expected
-    if before is not None and expected == "A=Late":
-        assert answer.status.next_scheduled_start_time == before.details.scheduled_time
-    else:
-        assert answer.rule == LATE_RULE
 
-
-def test_another_name_than_late_is_not_looked_at() -> None:
-    assert short(decided(FLOW, facts(state(v1.RUNNING)), state(v1.SCHEDULED, "Later"))) == "A=Later"
-
-
-@pytest.mark.parametrize(
-    ("run", "proposed", "decision"),
-    [
-        (facts(), state(v1.PAUSED), ABORT),
-        (facts(state(v1.PENDING)), state(v1.PAUSED), REJECT),
-        (facts(state(v1.RUNNING)), state(v1.PAUSED), ACCEPT),
-        (facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED, pause_key="a"), REJECT),
-        (facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED, pause_key="b"), ACCEPT),
-        (facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED), ACCEPT),
-        (facts(state(v1.RUNNING)), state(v1.PAUSED, pause_reschedule=True), ABORT),
-    ],
+RESULT_LOSS = table(
+    PreventResultDataLoss,
+    "PreventResultDataLoss",
+    FLOW,
+    row(facts(state(v1.COMPLETED, result=STORED)), state(v1.COMPLETED), REJECTS, "R", force=True),
+    passes(facts(state(v1.COMPLETED, result=STORED)), state(v1.COMPLETED, result=STORED), force=True),
+    passes(facts(state(v1.COMPLETED, result=STORED)), state(v1.RUNNING), force=True),
+    passes(facts(state(v1.COMPLETED)), state(v1.COMPLETED), force=True),
 )
-def test_a_running_run_pauses_once_for_each_key(
-    run: v1.Facts, proposed: v1.State, decision: v1.Decision.ValueType
-) -> None:
-    answer = decided(FLOW, run, proposed)
-    assert (answer.decision, answer.rule) == (decision, "" if decision == ACCEPT else PAUSING_RULE)
 
-
-@pytest.mark.parametrize(("is_subflow", "expected"), [(False, "A=Suspended"), (True, "X")])
-def test_a_subflow_cannot_be_suspended(is_subflow: bool, expected: str) -> None:
-    run = facts(state(v1.RUNNING))
-    run.has_deployment, run.is_subflow = True, is_subflow
-    assert short(decided(FLOW, run, state(v1.PAUSED, "Suspended", pause_reschedule=True))) == expected
-
-
-@pytest.mark.parametrize("target", [v1.RUNNING, v1.SCHEDULED, v1.COMPLETED, v1.FAILED, v1.CANCELLED])
-def test_a_pause_that_timed_out_fails_the_run_whatever_is_proposed(target: v1.StateType.ValueType) -> None:
-    answer = decided(FLOW, facts(state(v1.PAUSED, pause_timeout=at(0))), state(target))
-    assert (short(answer), answer.rule) == ("R>Failed", RESUMING_RULE)
-    assert answer.status.state.message == "The flow was paused and never resumed."
-    assert not answer.status.resuming
-    assert short(decided(FLOW, facts(state(v1.PAUSED, pause_timeout=at(1))), state(target))) == "A"
-
-
-@pytest.mark.parametrize("target", [v1.PENDING, v1.PAUSED, v1.CANCELLING])
-def test_a_refused_resume_leaves_no_trace(target: v1.StateType.ValueType) -> None:
-    answer = decided(FLOW, facts(state(v1.PAUSED)), state(target))
-    assert short(answer) == "R"
-    assert not answer.HasField("status")
-
-
-@pytest.mark.parametrize(
-    ("before", "due_s", "expected"),
-    [
-        (v1.SCHEDULED, 60, "W60"),
-        (v1.PENDING, 60, "W60"),
-        (v1.SCHEDULED, 1.6, "W2"),
-        (v1.SCHEDULED, 1.4, "W1"),
-        (v1.SCHEDULED, 0.4, "A"),
-        (v1.SCHEDULED, 0, "A"),
-        (v1.SCHEDULED, -60, "A"),
-        (v1.RUNNING, 60, "A"),
-    ],
+CANCELLING = table(
+    EnforceCancellingToCancelledTransition,
+    "EnforceCancellingToCancelledTransition",
+    FLOW,
+    row(facts(state(v1.CANCELLING)), state(v1.COMPLETED), REJECTS, "R"),
+    row(facts(state(v1.CANCELLING)), state(v1.CRASHED), REJECTS, "R"),
+    row(facts(state(v1.CANCELLING)), state(v1.RUNNING), REJECTS, "R"),
+    row(facts(state(v1.CANCELLING)), state(v1.CANCELLING), REJECTS, "R"),
+    passes(facts(state(v1.CANCELLING)), state(v1.CANCELLED)),
 )
-def test_a_run_waits_whole_seconds_until_it_is_due(before: v1.StateType.ValueType, due_s: float, expected: str) -> None:
-    assert short(decided(FLOW, facts(state(before, scheduled_time=at(due_s))), state(v1.RUNNING))) == expected
 
-
-def test_pending_carries_the_due_time_on_unless_it_has_its_own() -> None:
-    run = facts(state(v1.SCHEDULED, scheduled_time=at(30)))
-    assert decided(FLOW, run, state(v1.PENDING)).status.state.details.scheduled_time == at(30)
-    own = decided(FLOW, run, state(v1.PENDING, scheduled_time=at(5)))
-    assert own.status.state.details.scheduled_time == at(5)
-    assert spoke(own) == []
-
-
-@pytest.mark.parametrize(
-    ("run_count", "retries", "expected"),
-    [(1, 2, "R>AwaitingRetry"), (2, 2, "R>AwaitingRetry"), (3, 2, "A"), (1, 0, "A"), (0, 0, "A")],
+AT_ONCE = {"state.type": v1.CANCELLED, "state.message": "stop it", "end_time": at(0)}
+STOP_IT = state(v1.CANCELLING, message="stop it")
+NO_INFRA = table(
+    BypassCancellingFlowRunsWithNoInfra,
+    "BypassCancellingFlowRunsWithNoInfra",
+    FLOW,
+    row(facts(state(v1.SCHEDULED)), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
+    row(facts(state(v1.SCHEDULED, "Resuming")), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
+    row(facts(state(v1.SCHEDULED, "AwaitingRetry")), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
+    row(facts(SUSPENDED), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
+    row(facts(SUSPENDED), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE, force=True),
+    passes(facts(state(v1.PAUSED)), STOP_IT, "R"),
+    passes(facts(state(v1.PAUSED)), STOP_IT, force=True),
+    passes(facts(state(v1.PENDING)), STOP_IT),
+    passes(facts(state(v1.RUNNING)), STOP_IT),
 )
-def test_a_failed_flow_is_tried_again_while_it_has_retries(run_count: int, retries: int, expected: str) -> None:
-    run = facts(state(v1.RUNNING), run_count=run_count, pause_keys=["a"])
-    run.retry.MergeFrom(v1.RetryPolicy(retries=retries, delays_s=[10]))
-    answer = decided(FLOW, run, state(v1.FAILED, message="boom", result=STORED))
-    assert short(answer) == expected
-    assert (answer.status.state.message, answer.status.state.result) == ("boom", STORED)
-    if expected == "A":
-        assert answer.status.end_time == at(0)
-        assert list(answer.status.pause_keys) == ["a"]
-    else:
-        assert answer.status.state.details.scheduled_time.seconds == NOW_S + 10
-        assert answer.status.run_count == run_count
-        assert not answer.status.HasField("end_time")
-        assert not answer.status.pause_keys
+
+PENDING = table(
+    PreventPendingTransitions,
+    "PreventPendingTransitions",
+    FLOW,
+    row(facts(state(v1.PENDING)), state(v1.PENDING), ABORTS, "X"),
+    row(facts(state(v1.PENDING)), state(v1.PENDING, "Pending"), ABORTS, "X"),
+    row(facts(state(v1.PENDING, "Submitting")), state(v1.PENDING, "Submitting"), ABORTS, "X"),
+    row(facts(state(v1.PENDING, "Submitting")), state(v1.PENDING), ABORTS, "X"),
+    row(facts(state(v1.RUNNING)), state(v1.PENDING, "Submitting"), ABORTS, "X"),
+    row(facts(state(v1.CANCELLED)), state(v1.PENDING), ABORTS, "X"),
+    passes(facts(state(v1.PENDING)), state(v1.PENDING, "Submitting"), "A=Submitting"),
+    passes(facts(state(v1.FAILED)), state(v1.PENDING)),
+    passes(facts(state(v1.SCHEDULED)), state(v1.PENDING)),
+)
+
+AS_LATE = state(v1.SCHEDULED, "Late")
+LATE = table(
+    EnsureOnlyScheduledFlowsMarkedLate,
+    "EnsureOnlyScheduledFlowsMarkedLate",
+    FLOW,
+    row(
+        facts(state(v1.SCHEDULED, scheduled_time=at(-20))),
+        AS_LATE,
+        RECORDS,
+        "A=Late",
+        {"next_scheduled_start_time": at(-20)},
+    ),
+    row(facts(state(v1.SCHEDULED, scheduled_time=at(20))), AS_LATE, REJECTS, "R"),
+    row(facts(state(v1.SCHEDULED, "Late", scheduled_time=at(-20))), AS_LATE, REJECTS, "R"),
+    row(facts(state(v1.SCHEDULED, "AwaitingRetry", scheduled_time=at(-20))), AS_LATE, REJECTS, "R"),
+    row(facts(state(v1.PENDING)), AS_LATE, REJECTS, "R"),
+    row(facts(), AS_LATE, REJECTS, "R"),
+    passes(
+        facts(state(v1.SCHEDULED, scheduled_time=at(0))), state(v1.SCHEDULED, "Late", scheduled_time=at(0)), "A=Late"
+    ),
+    passes(facts(state(v1.RUNNING)), state(v1.SCHEDULED, "Later"), "A=Later"),
+)
+
+PAUSING = table(
+    HandlePausingFlows,
+    "HandlePausingFlows",
+    FLOW,
+    row(facts(), state(v1.PAUSED), ABORTS, "X"),
+    row(facts(state(v1.PENDING)), state(v1.PAUSED), REJECTS, "R"),
+    row(facts(state(v1.PAUSED)), state(v1.PAUSED), REJECTS, "R"),
+    row(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED, pause_key="a"), REJECTS, "R"),
+    row(facts(state(v1.RUNNING)), SUSPENDED, ABORTS, "X"),
+    row(subflow(), SUSPENDED, ABORTS, "X"),
+    passes(deployed(facts(state(v1.RUNNING))), SUSPENDED, "A=Suspended"),
+    passes(subflow(), state(v1.PAUSED)),
+    passes(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED, pause_key="b")),
+    passes(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED)),
+)
+
+RESUMING = table(
+    HandleResumingPausedFlows,
+    "HandleResumingPausedFlows",
+    FLOW,
+    row(facts(state(v1.PAUSED)), state(v1.PENDING), REJECTS, "R"),
+    row(facts(state(v1.PAUSED)), state(v1.CANCELLING), REJECTS, "R"),
+    row(facts(SUSPENDED), state(v1.SCHEDULED), REJECTS, "R"),
+    row(facts(SUSPENDED), state(v1.CANCELLED), REJECTS, "R"),
+    *(
+        row(facts(state(v1.PAUSED, pause_timeout=at(0))), state(target), REPLACES, "R>Failed", NEVER_RESUMED)
+        for target in (v1.RUNNING, v1.SCHEDULED, v1.COMPLETED, v1.CANCELLED)
+    ),
+    *(
+        passes(facts(state(v1.PAUSED, pause_timeout=at(1))), state(target))
+        for target in (v1.RUNNING, v1.SCHEDULED, v1.COMPLETED, v1.CANCELLED)
+    ),
+    passes(deployed(facts(SUSPENDED)), state(v1.SCHEDULED)),
+    passes(facts(SUSPENDED), state(v1.CANCELLING), "R>Cancelled"),
+    passes(facts(state(v1.PAUSED)), state(v1.PAUSED), "R"),
+)
+
+CARRIED = {"state.details.scheduled_time": at(30)}
+COPYING = table(
+    CopyScheduledTime,
+    "CopyScheduledTime",
+    FLOW,
+    row(facts(DUE_LATER), state(v1.PENDING), RECORDS, "A", CARRIED),
+    row(
+        facts(state(v1.PENDING, scheduled_time=at(30))),
+        state(v1.PENDING, "Submitting"),
+        RECORDS,
+        "A=Submitting",
+        CARRIED,
+    ),
+    row(limited(facts(DUE_LATER), 1, held=1), state(v1.PENDING), FIZZLES, "R>AwaitingConcurrencySlot"),
+    passes(facts(DUE_LATER), state(v1.PENDING, scheduled_time=at(5))),
+    passes(facts(state(v1.FAILED)), state(v1.PENDING)),
+)
+
+WAITING = table(
+    WaitForScheduledTime,
+    "WaitForScheduledTime",
+    FLOW,
+    row(facts(state(v1.SCHEDULED, scheduled_time=at(60))), state(v1.RUNNING), WAITS, "W60"),
+    row(facts(state(v1.PENDING, scheduled_time=at(60))), state(v1.RUNNING), WAITS, "W60"),
+    row(facts(state(v1.SCHEDULED, scheduled_time=at(1.6))), state(v1.RUNNING), WAITS, "W2"),
+    row(facts(state(v1.SCHEDULED, scheduled_time=at(1.4))), state(v1.RUNNING), WAITS, "W1"),
+    passes(facts(state(v1.SCHEDULED, scheduled_time=at(0.4))), state(v1.RUNNING)),
+    passes(facts(state(v1.SCHEDULED, scheduled_time=at(0))), state(v1.RUNNING)),
+    passes(facts(state(v1.SCHEDULED, scheduled_time=at(-60))), state(v1.RUNNING)),
+    passes(facts(state(v1.RUNNING, scheduled_time=at(60))), state(v1.RUNNING)),
+)
+
+TAKEN = [v1.HeldSlots(limit="tag:etl", count=1)]
+SLOTS = table(
+    SecureFlowConcurrencySlots,
+    "SecureFlowConcurrencySlots, ValidateDeploymentConcurrencyAtRunning",
+    FLOW,
+    row(limited(facts(state(v1.SCHEDULED)), 2, held=1), state(v1.PENDING), RECORDS, "A", {"slots": TAKEN}),
+    row(limited(facts(state(v1.PENDING)), 2, held=1), state(v1.RUNNING), RECORDS, "A", {"slots": TAKEN}),
+    row(
+        limited(facts(state(v1.SCHEDULED)), 1, held=1),
+        state(v1.PENDING),
+        REPLACES,
+        "R>AwaitingConcurrencySlot",
+        {"slots": [], "slot_wait.slots": TAKEN, "next_scheduled_start_time": at(30)},
+    ),
+    row(
+        limited(facts(state(v1.SCHEDULED)), 1, ahead=1),
+        state(v1.PENDING),
+        REPLACES,
+        "R>AwaitingConcurrencySlot",
+        {"slots": [], "slot_wait.slots": TAKEN},
+    ),
+    row(
+        limited(facts(state(v1.SCHEDULED)), 1, held=1, on_full=v1.CANCEL_NEW),
+        state(v1.PENDING),
+        REPLACES,
+        "R>Cancelled",
+        {"slots": [], "slot_wait": None},
+    ),
+    row(limited(facts(state(v1.SCHEDULED)), 0), state(v1.PENDING), ABORTS, "X"),
+    passes(facts(state(v1.SCHEDULED)), state(v1.PENDING)),
+    passes(limited(facts(state(v1.RUNNING)), 1, held=1), state(v1.RUNNING)),
+    passes(limited(facts(DUE_LATER), 1, held=1), state(v1.RUNNING), "W30"),
+)
+
+TRIED_AGAIN = {
+    "state.type": v1.SCHEDULED,
+    "state.message": "boom",
+    "state.result": STORED,
+    "next_scheduled_start_time": at(10),
+    "end_time": None,
+    "pause_keys": [],
+}
+RETRYING = table(
+    RetryFailedFlows,
+    "RetryFailedFlows",
+    FLOW,
+    *(
+        row(
+            retried(facts(state(v1.RUNNING), run_count=run_count, pause_keys=["a"]), 2, [10]),
+            BOOM,
+            REPLACES,
+            "R>AwaitingRetry",
+            {**TRIED_AGAIN, "run_count": run_count},
+        )
+        for run_count in (1, 2)
+    ),
+    passes(retried(facts(state(v1.RUNNING), run_count=3), 2, [10]), BOOM),
+    passes(facts(state(v1.RUNNING), run_count=1), BOOM),
+    passes(facts(state(v1.RUNNING)), BOOM),
+    passes(retried(facts(state(v1.RUNNING), run_count=1), 2), state(v1.FAILED, retriable=False)),
+    passes(retried(facts(state(v1.PENDING), run_count=1), 2), BOOM),
+    passes(retried(facts(state(v1.RUNNING), run_count=1), 5), state(v1.CRASHED)),
+)
+
+CASES: list[Case] = [
+    *TERMINAL,
+    *RESULT_LOSS,
+    *CANCELLING,
+    *NO_INFRA,
+    *PENDING,
+    *LATE,
+    *PAUSING,
+    *RESUMING,
+    *COPYING,
+    *WAITING,
+    *SLOTS,
+    *RETRYING,
+]
 
 
-def test_a_crash_is_never_tried_again() -> None:
-    run = facts(state(v1.RUNNING), run_count=1)
-    run.retry.retries = 5
-    assert short(decided(FLOW, run, state(v1.CRASHED))) == "A"
+def test_a_failure_that_is_not_tried_again_ends_the_run_with_all_it_had() -> None:
+    run = retried(facts(state(v1.RUNNING), run_count=3, pause_keys=["a"]), 2)
+    status = decided(FLOW, run, BOOM).status
+    assert (status.state.message, status.state.result, status.end_time) == ("boom", STORED, at(0))
+    assert list(status.pause_keys) == ["a"]
 
 
 def test_a_retried_flow_run_is_called_running() -> None:

@@ -1,160 +1,282 @@
-"""The rules of task runs, one by one: when they speak, what they say, and when they keep silent."""
+"""The rules of task runs, one table for each: when they speak, what they say, when they pass and when they fizzle."""
 
 from __future__ import annotations
 
-import pytest
-
 from playhead import v1
-from tests.orchestration.given import STORED, TASK, at, decided, facts, inside, short, spoke, state
+from playhead.engine.orchestration.rules.caching import CacheRetrieval, LimitCacheKeys
+from playhead.engine.orchestration.rules.retrying import RenameReruns, RetryFailedTasks
+from playhead.engine.orchestration.rules.rule import NO_STATE
+from playhead.engine.orchestration.rules.scheduling import CopyScheduledTime, WaitForScheduledTime
+from playhead.engine.orchestration.rules.slots import SecureTaskConcurrencySlots
+from playhead.engine.orchestration.rules.stopping import PreventRunningTasksFromStoppedFlows
+from playhead.engine.orchestration.rules.terminal import HandleTaskTerminalStateTransitions
+from tests.orchestration.given import (
+    STORED,
+    TASK,
+    at,
+    cached,
+    decided,
+    facts,
+    inside,
+    limited,
+    retried,
+    short,
+    spoke,
+    state,
+)
+from tests.orchestration.rule_cases import (
+    ABORTS,
+    FIZZLES,
+    RECORDS,
+    REJECTS,
+    RENAMES,
+    REPLACES,
+    WAITS,
+    Case,
+    passes,
+    row,
+    table,
+)
 
-STOPPED_RULE = "PreventRunningTasksFromStoppedFlows"
-TERMINAL_RULE = "HandleTaskTerminalStateTransitions"
+WITH_KEY = state(v1.RUNNING, cache_key="k")
+DUE_LATER = state(v1.SCHEDULED, "AwaitingRetry", scheduled_time=at(60))
+HELD = state(v1.PAUSED, "NotReady", scheduled_time=at(60))
+BOOM = state(v1.FAILED, message="boom", result=STORED)
 
 
-def cached(run: v1.Facts) -> v1.Facts:
-    """The same run, with an entry in the cache for the key that is proposed."""
-    entry = state(v1.COMPLETED, "Completed", message="done", result=STORED, cache_key="k", cache_expiration=at(60))
-    entry.revision = 3
-    entry.timestamp.CopyFrom(at(-1000))
-    run.cache_entry.MergeFrom(v1.CacheEntry(state=entry, task_run_id="t1"))
+def paused(**details: object) -> v1.Facts:
+    """A task run that is due later, whose flow run is paused on these terms."""
+    run = inside(facts(DUE_LATER), v1.PAUSED)
+    run.flow_run.MergeFrom(v1.FlowRunFacts(**details))  # type: ignore[arg-type]  # Checked at run time.
     return run
 
 
-def test_a_cached_result_answers_before_anything_else() -> None:
-    """Even a run that is not due, of a flow run that is paused, is answered from the cache."""
-    run = inside(cached(facts(state(v1.SCHEDULED, scheduled_time=at(60)))), v1.PAUSED)
-    answer = decided(TASK, run, state(v1.RUNNING, cache_key="k"))
-    assert (short(answer), answer.rule) == ("R>Cached", "CacheRetrieval")
-    result = answer.status.state
-    assert (result.type, result.message, result.result) == (v1.COMPLETED, "done", STORED)
-    assert result.details == v1.StateDetails(cache_key="k", cache_expiration=at(60))
-    assert (result.revision, result.timestamp) == (0, at(0))
-    assert answer.status.end_time == answer.status.start_time == at(0)
-    assert answer.status.run_count == 0
-    assert not answer.status.HasField("next_scheduled_start_time")
+def failed(run_count: int) -> v1.Facts:
+    """A task run that failed in that attempt."""
+    return facts(state(v1.FAILED), run_count=run_count)
 
 
-@pytest.mark.parametrize(
-    ("run", "proposed", "expected"),
-    [
-        (cached(facts()), state(v1.RUNNING, cache_key="k", refresh_cache=True), "A"),
-        (cached(facts()), state(v1.RUNNING), "A"),
-        (facts(), state(v1.RUNNING, cache_key="k"), "A"),
-        (cached(facts(state(v1.RUNNING))), state(v1.COMPLETED, cache_key="k"), "A"),
-        (cached(facts(state(v1.COMPLETED, result=STORED))), state(v1.RUNNING, cache_key="k"), "R"),
-        (cached(facts(state(v1.COMPLETED))), state(v1.RUNNING, cache_key="k"), "R>Cached"),
-    ],
+KEYS = table(
+    LimitCacheKeys,
+    "CacheInsertion",
+    TASK,
+    *(
+        one
+        for force in (False, True)
+        for before, target in ((v1.PENDING, v1.RUNNING), (v1.RUNNING, v1.COMPLETED))
+        for one in (
+            row(facts(state(before)), state(target, cache_key="k" * 2001), REJECTS, "R", force=force),
+            row(facts(state(before)), state(target, cache_key="ü" * 1001), REJECTS, "R", force=force),
+            passes(facts(state(before)), state(target, cache_key="k" * 2000), force=force),
+            passes(facts(state(before)), state(target, cache_key="ü" * 1000), force=force),
+        )
+    ),
 )
-def test_the_cache_answers_only_what_asks_it_and_has_no_result_of_its_own(
-    run: v1.Facts, proposed: v1.State, expected: str
-) -> None:
-    assert short(decided(TASK, run, proposed)) == expected
 
-
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize(
-    ("key", "fits"), [("k" * 2000, True), ("k" * 2001, False), ("ü" * 1000, True), ("ü" * 1001, False)]
+FROM_CACHE = {
+    "state.type": v1.COMPLETED,
+    "state.message": "done",
+    "state.result": STORED,
+    "state.details": v1.StateDetails(cache_key="k", cache_expiration=at(60)),
+    "state.revision": 0,
+    "state.timestamp": at(0),
+    "start_time": at(0),
+    "end_time": at(0),
+    "run_count": 0,
+    "next_scheduled_start_time": None,
+}
+CACHE = table(
+    CacheRetrieval,
+    "CacheRetrieval",
+    TASK,
+    row(cached(facts()), WITH_KEY, REPLACES, "R>Cached", FROM_CACHE),
+    # Even a run that is not due, of a flow run that is paused.
+    row(inside(cached(facts(DUE_LATER)), v1.PAUSED), WITH_KEY, REPLACES, "R>Cached", FROM_CACHE),
+    row(limited(cached(facts()), 0), WITH_KEY, REPLACES, "R>Cached"),
+    row(cached(facts(state(v1.COMPLETED))), WITH_KEY, REPLACES, "R>Cached"),
+    passes(cached(facts()), state(v1.RUNNING, cache_key="k", refresh_cache=True)),
+    passes(cached(facts()), state(v1.RUNNING)),
+    passes(facts(), WITH_KEY),
+    passes(cached(facts(state(v1.RUNNING))), state(v1.COMPLETED, cache_key="k")),
+    passes(cached(facts(state(v1.COMPLETED, result=STORED))), WITH_KEY, "R"),
 )
-def test_a_cache_key_that_is_too_long_is_refused_and_nothing_is_written(key: str, fits: bool, force: bool) -> None:
-    for before, proposed in ((v1.PENDING, v1.RUNNING), (v1.RUNNING, v1.COMPLETED)):
-        answer = decided(TASK, facts(state(before)), state(proposed, cache_key=key), force=force)
-        assert answer.decision == (v1.ACCEPT if fits else v1.REJECT)
-        assert answer.HasField("status") == fits
-        assert answer.rule == ("" if fits else "LimitCacheKeys")
+
+TERMINAL = table(
+    HandleTaskTerminalStateTransitions,
+    "HandleTaskTerminalStateTransitions",
+    TASK,
+    row(facts(state(v1.COMPLETED)), state(v1.CRASHED), ABORTS, "X"),
+    row(facts(state(v1.FAILED)), state(v1.PAUSED), ABORTS, "X"),
+    row(facts(state(v1.COMPLETED, result=STORED)), state(v1.CANCELLING), ABORTS, "X"),
+    *(
+        row(facts(state(v1.COMPLETED, result=STORED)), state(target, result=STORED), REJECTS, "R")
+        for target in (v1.SCHEDULED, v1.RUNNING, v1.COMPLETED, v1.FAILED, v1.CANCELLED)
+    ),
+    row(
+        facts(state(v1.FAILED), run_count=4, end_time=at(-10)),
+        state(v1.SCHEDULED),
+        RECORDS,
+        "A",
+        {"run_count": 0, "end_time": None},
+    ),
+    row(failed(4), state(v1.RUNNING), RECORDS, "A", {"run_count": 1}),
+    row(
+        inside(failed(4), v1.PAUSED),
+        state(v1.RUNNING),
+        FIZZLES,
+        "R>NotReady",
+        {"run_count": 4},
+    ),
+    row(inside(failed(4), v1.FAILED), state(v1.RUNNING), FIZZLES, "X"),
+    row(limited(failed(4), 1, held=1), state(v1.RUNNING), FIZZLES, "W30", {"run_count": 4}),
+    passes(failed(4), state(v1.CANCELLED)),
+    passes(facts(state(v1.RUNNING)), state(v1.CRASHED)),
+)
+
+STOPPED = table(
+    PreventRunningTasksFromStoppedFlows,
+    "PreventRunningTasksFromStoppedFlows",
+    TASK,
+    row(
+        paused(pause_timeout=at(90), pause_reschedule=True),
+        state(v1.RUNNING),
+        REPLACES,
+        "R>NotReady",
+        {
+            "state.type": v1.PAUSED,
+            "state.details": v1.StateDetails(pause_timeout=at(90), pause_reschedule=True, scheduled_time=at(60)),
+        },
+    ),
+    *(
+        row(inside(facts(state(v1.PENDING)), flow_run), state(v1.RUNNING), ABORTS, "X")
+        for flow_run in (NO_STATE, v1.SCHEDULED, v1.PENDING, v1.COMPLETED, v1.CANCELLING, v1.CANCELLED)
+    ),
+    passes(inside(facts(state(v1.PENDING)), v1.RUNNING), state(v1.RUNNING)),
+    passes(inside(facts(state(v1.PENDING)), v1.CANCELLING), state(v1.COMPLETED)),
+    passes(facts(state(v1.PENDING)), state(v1.RUNNING)),
+)
+
+COPYING = table(
+    CopyScheduledTime,
+    "CopyScheduledTime",
+    TASK,
+    row(facts(DUE_LATER), state(v1.PENDING), RECORDS, "A", {"state.details.scheduled_time": at(60)}),
+    row(facts(HELD), state(v1.PENDING), RECORDS, "A", {"state.details.scheduled_time": at(60)}),
+    passes(facts(DUE_LATER), state(v1.PENDING, scheduled_time=at(5))),
+    passes(facts(state(v1.PENDING)), state(v1.PENDING)),
+)
+
+WAITING = table(
+    WaitForScheduledTime,
+    "WaitForScheduledTime",
+    TASK,
+    row(facts(DUE_LATER), state(v1.RUNNING), WAITS, "W60"),
+    row(inside(facts(HELD, run_count=1), v1.RUNNING), state(v1.RUNNING), WAITS, "W60"),
+    passes(facts(state(v1.SCHEDULED, scheduled_time=at(-1))), state(v1.RUNNING)),
+    passes(facts(state(v1.PENDING)), state(v1.RUNNING)),
+)
+
+TAKEN = [v1.HeldSlots(limit="tag:etl", count=1)]
+SLOTS = table(
+    SecureTaskConcurrencySlots,
+    "SecureTaskConcurrencySlots",
+    TASK,
+    row(limited(facts(state(v1.PENDING)), 2, held=1), state(v1.RUNNING), RECORDS, "A", {"slots": TAKEN}),
+    row(
+        limited(facts(state(v1.PENDING)), 1, held=1),
+        state(v1.RUNNING),
+        WAITS,
+        "W30",
+        {"slots": [], "slot_wait.slots": TAKEN, "state.type": v1.PENDING},
+    ),
+    row(limited(facts(state(v1.PENDING)), 2, ahead=1), state(v1.RUNNING), WAITS, "W30", {"slot_wait.slots": TAKEN}),
+    # It has a place in line already, and there is none left.
+    row(limited(facts(state(v1.PENDING), slot_wait=v1.SlotWait(since=3)), 1, held=1), state(v1.RUNNING), WAITS, "W30"),
+    row(limited(facts(state(v1.PENDING)), 1, held=1, ahead=10_000), state(v1.RUNNING), WAITS, "W30"),
+    row(
+        limited(facts(state(v1.PENDING)), 1, held=1, on_full=v1.CANCEL_NEW),
+        state(v1.RUNNING),
+        REPLACES,
+        "R>Cancelled",
+        {"slots": [], "slot_wait": None},
+    ),
+    row(limited(facts(state(v1.PENDING)), 0), state(v1.RUNNING), ABORTS, "X"),
+    passes(facts(state(v1.PENDING)), state(v1.RUNNING)),
+    passes(limited(facts(state(v1.RUNNING), run_count=1), 1, held=1), state(v1.RUNNING), "A=Rerunning"),
+    passes(limited(facts(DUE_LATER), 1, held=1), state(v1.RUNNING), "W60"),
+)
+
+TRIED_AGAIN = {"state.type": v1.SCHEDULED, "state.message": "boom", "state.result": STORED, "end_time": None}
+RETRYING = table(
+    RetryFailedTasks,
+    "RetryFailedTasks",
+    TASK,
+    row(retried(facts(state(v1.RUNNING), run_count=1), 2), BOOM, REPLACES, "R>AwaitingRetry", TRIED_AGAIN),
+    row(
+        retried(facts(state(v1.RUNNING), run_count=2), 2),
+        state(v1.FAILED, message="boom", result=STORED, retriable=True),
+        REPLACES,
+        "R>AwaitingRetry",
+        TRIED_AGAIN,
+    ),
+    passes(retried(facts(state(v1.RUNNING), run_count=3), 2), BOOM),
+    passes(facts(state(v1.RUNNING), run_count=1), BOOM),
+    passes(retried(facts(state(v1.RUNNING), run_count=1), 2), state(v1.FAILED, retriable=False)),
+    passes(retried(facts(state(v1.RUNNING), run_count=1), 2), state(v1.CRASHED)),
+)
 
 
-def test_a_run_that_starts_again_has_all_its_retries() -> None:
-    answer = decided(TASK, facts(state(v1.FAILED), run_count=4), state(v1.SCHEDULED))
-    assert answer.status.run_count == 0
-    assert not answer.status.HasField("end_time")
-    assert decided(TASK, facts(state(v1.FAILED), run_count=4), state(v1.RUNNING)).status.run_count == 1
-    assert decided(TASK, facts(state(v1.FAILED), run_count=4), state(v1.CANCELLED)).status.run_count == 4
+def runs_again(before: v1.State, run_count: int, flow_run_run_count: int, flow_run_count: int) -> v1.Facts:
+    """A task run that ran so often, the last time in that attempt of its flow run, which is in this one now."""
+    run = facts(before, run_count=run_count, flow_run_run_count=flow_run_run_count)
+    return inside(run, v1.RUNNING, flow_run_count)
 
 
-def test_a_restart_that_a_paused_flow_run_prevents_fizzles() -> None:
-    """The terminal rule had counted from 0 for a RUNNING that did not come to be."""
-    run = inside(facts(state(v1.FAILED), run_count=4), v1.PAUSED)
-    answer = decided(TASK, run, state(v1.RUNNING))
-    assert short(answer) == "R>NotReady"
-    assert spoke(answer) == [(TERMINAL_RULE, v1.RULE_FIZZLED), (STOPPED_RULE, v1.RULE_REPLACED)]
-    assert answer.status.run_count == 4
+MINE = state(v1.RUNNING, "Mine")
+RERUNS = table(
+    RenameReruns,
+    "RenameReruns, HandleTaskTerminalStateTransitions",
+    TASK,
+    row(runs_again(state(v1.SCHEDULED, "AwaitingRetry"), 1, 1, 1), MINE, RENAMES, "A=Retrying"),
+    row(runs_again(state(v1.PENDING), 1, 1, 1), MINE, RENAMES, "A=Rerunning"),
+    row(runs_again(state(v1.RUNNING), 1, 1, 1), MINE, RENAMES, "A=Rerunning"),
+    row(runs_again(state(v1.FAILED), 1, 1, 2), MINE, RENAMES, "A=Retrying", {"flow_run_run_count": 2}),
+    passes(runs_again(state(v1.PENDING), 0, 0, 1), MINE, "A=Mine"),
+    passes(runs_again(state(v1.FAILED), 1, 1, 1), MINE, "A=Mine"),
+    passes(limited(runs_again(state(v1.PENDING), 1, 1, 1), 1, held=1), MINE, "W30"),
+)
+
+CASES: list[Case] = [
+    *KEYS,
+    *CACHE,
+    *TERMINAL,
+    *STOPPED,
+    *COPYING,
+    *WAITING,
+    *SLOTS,
+    *RETRYING,
+    *RERUNS,
+]
 
 
-def test_a_restart_that_a_stopped_flow_run_aborts_fizzles() -> None:
-    answer = decided(TASK, inside(facts(state(v1.FAILED), run_count=4), v1.FAILED), state(v1.RUNNING))
-    assert short(answer) == "X"
-    assert spoke(answer) == [(TERMINAL_RULE, v1.RULE_FIZZLED), (STOPPED_RULE, v1.RULE_ABORTED)]
-
-
-def test_what_is_completed_and_stored_stays() -> None:
-    run = facts(state(v1.COMPLETED, result=STORED))
-    for target in (v1.SCHEDULED, v1.RUNNING, v1.COMPLETED, v1.FAILED, v1.CANCELLED):
-        assert short(decided(TASK, run, state(target, result=STORED))) == "R"
-
-
-def test_a_paused_flow_run_holds_its_tasks_on_its_own_terms() -> None:
-    run = inside(facts(state(v1.PENDING)), v1.PAUSED)
-    run.flow_run.MergeFrom(v1.FlowRunFacts(pause_timeout=at(90), pause_reschedule=True))
-    held = decided(TASK, run, state(v1.RUNNING)).status.state
-    assert (held.type, held.name) == (v1.PAUSED, "NotReady")
-    assert held.details == v1.StateDetails(pause_timeout=at(90), pause_reschedule=True)
-
-
-def test_a_held_run_keeps_its_due_time() -> None:
-    run = inside(facts(state(v1.SCHEDULED, "AwaitingRetry", scheduled_time=at(60)), run_count=1), v1.PAUSED)
-    held = decided(TASK, run, state(v1.RUNNING)).status
-    assert held.state.details.scheduled_time == at(60)
-
-    resumed = inside(facts(held.state, run_count=1), v1.RUNNING)
-    assert short(decided(TASK, resumed, state(v1.RUNNING))) == "W60"
-    assert decided(TASK, resumed, state(v1.PENDING)).status.state.details.scheduled_time == at(60)
-
-
-@pytest.mark.parametrize("flow_run", [v1.STATE_TYPE_UNSPECIFIED, v1.SCHEDULED, v1.COMPLETED, v1.CANCELLING])
-def test_no_task_runs_under_a_flow_run_that_does_not(flow_run: v1.StateType.ValueType) -> None:
-    run = inside(facts(state(v1.PENDING)), flow_run)
-    answer = decided(TASK, run, state(v1.RUNNING))
-    assert (short(answer), answer.rule) == ("X", STOPPED_RULE)
-    assert short(decided(TASK, run, state(v1.COMPLETED))) == "A"
+def test_force_runs_a_task_of_a_flow_run_that_does_not_run() -> None:
+    run = inside(facts(state(v1.PENDING)), v1.CANCELLING)
     assert short(decided(TASK, run, state(v1.RUNNING), force=True)) == "A"
 
 
-def test_a_task_run_outside_a_flow_run_runs() -> None:
-    assert short(decided(TASK, facts(state(v1.PENDING)), state(v1.RUNNING))) == "A"
+def test_a_held_run_goes_on_where_it_was() -> None:
+    """Held back by a paused flow run, it still awaits its retry, then runs."""
+    run = inside(facts(DUE_LATER, run_count=1), v1.PAUSED)
+    held = decided(TASK, run, state(v1.RUNNING)).status
+    resumed = inside(facts(held.state, run_count=1), v1.RUNNING)
+    assert short(decided(TASK, resumed, state(v1.RUNNING))) == "W60"
+    resumed.now.CopyFrom(at(60))
+    assert short(decided(TASK, resumed, state(v1.RUNNING))) == "A=Rerunning"
 
 
-@pytest.mark.parametrize(
-    ("before", "counts", "expected"),
-    [
-        (state(v1.PENDING), (0, 0, 1), "A"),
-        (state(v1.SCHEDULED, "AwaitingRetry"), (1, 1, 1), "A=Retrying"),
-        (state(v1.PENDING), (1, 1, 1), "A=Rerunning"),
-        (state(v1.RUNNING), (1, 1, 1), "A=Rerunning"),
-        (state(v1.FAILED), (1, 1, 2), "A=Retrying"),
-        (state(v1.FAILED), (1, 1, 1), "A"),
-    ],
-)
-def test_what_runs_again_is_called_so(before: v1.State, counts: tuple[int, int, int], expected: str) -> None:
-    run_count, flow_run_run_count, flow_runs = counts
-    run = inside(facts(before, run_count=run_count, flow_run_run_count=flow_run_run_count), v1.RUNNING, flow_runs)
-    answer = decided(TASK, run, state(v1.RUNNING, "Mine"))
-    assert short(answer) == ("A=Mine" if expected == "A" else expected)
-    assert answer.status.flow_run_run_count == flow_runs
-
-
-@pytest.mark.parametrize(
-    ("run_count", "proposed", "expected"),
-    [
-        (1, state(v1.FAILED, message="boom", result=STORED), "R>AwaitingRetry"),
-        (2, state(v1.FAILED, message="boom", result=STORED, retriable=True), "R>AwaitingRetry"),
-        (3, state(v1.FAILED, message="boom", result=STORED), "A"),
-        (1, state(v1.FAILED, message="boom", result=STORED, retriable=False), "A"),
-    ],
-)
-def test_a_failed_task_is_tried_again_while_it_may(run_count: int, proposed: v1.State, expected: str) -> None:
-    run = facts(state(v1.RUNNING), run_count=run_count)
-    run.retry.retries = 2
-    answer = decided(TASK, run, proposed)
-    assert short(answer) == expected
-    assert (answer.status.state.message, answer.status.state.result) == ("boom", STORED)
-    assert answer.rule == ("" if expected == "A" else "RetryFailedTasks")
+def test_all_that_fizzles_is_on_record_with_what_undid_it() -> None:
+    run = inside(failed(4), v1.PAUSED)
+    assert spoke(decided(TASK, run, state(v1.RUNNING))) == [
+        ("HandleTaskTerminalStateTransitions", FIZZLES),
+        ("PreventRunningTasksFromStoppedFlows", REPLACES),
+    ]

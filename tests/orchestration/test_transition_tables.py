@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import cache
 
 import grpc
 import pytest
 
+from docs import folding
 from docs import generate_transitions as tables
 from playhead import v1
 from playhead.engine.orchestration.policy import Subject
 from playhead.v1.orchestration_pb2_grpc import OrchestrationStub
 from tests.grpc_server.conftest import ThreadedServer, server
 from tests.orchestration.asking import MadeRun, World, differing
-from tests.orchestration.circumstances import START_S, Answer, Case, answer, cases, facts_of
-from tests.orchestration.commanding import SECOND_US, Commanding, new_id
+from tests.orchestration.circumstances import START_S
+from tests.orchestration.commanding import ALICE, SECOND_US, Commanding, commanding, new_id
 from tests.orchestration.given import FLOW, NOW_S, TASK
+from tests.orchestration.transition_cases import Answer, Case, answer, cases, facts_of
 
 __all__ = ["server"]
 
@@ -51,12 +54,41 @@ def test_the_document_is_what_the_rules_say_now() -> None:
 def test_each_cell_gives_every_case_its_answer(subject: Subject, force: bool) -> None:
     """Reading a table as its head says: what goes before the cells, then the cell from left to right."""
     decided = tables.decided(subject, force, tables.numbered(subject))
-    everywhere, rest = tables.factored(subject, decided)
-    cells = tables.by_cell(rest)
-    clauses = {place: tables.folded(found) for place, found in cells.items()}
+    everywhere, rest = folding.factored(subject, decided)
+    cells = folding.by_cell(rest)
+    clauses = {place: folding.folded(found) for place, found in cells.items()}
     for one in decided:
-        first = [each.clause for each in everywhere if tables.applies(each, one)]
-        assert tables.read([*first, *clauses.get((one.case.row, one.case.column), [])], one) == one.answer
+        first = [each.clause for each in everywhere if folding.applies(each, one)]
+        assert folding.read([*first, *clauses.get((one.case.row, one.case.column), [])], one) == one.answer
+
+
+def test_no_clause_of_a_cell_can_be_left_out() -> None:
+    """The tables are as short as they can be: without a clause, some case would get another answer."""
+    for subject in (FLOW, TASK):
+        _, rest = folding.factored(subject, tables.decided(subject, False, tables.numbered(subject)))
+        for found in folding.by_cell(rest).values():
+            clauses = folding.folded(found)
+            for left_out in clauses[:-1]:
+                shorter = [clause for clause in clauses if clause is not left_out]
+                assert any(folding.read(shorter, one) != one.answer for one in found)
+
+
+@pytest.fixture
+def command(sqlite_store: str) -> Iterator[Commanding]:
+    with commanding(sqlite_store) as ready:
+        ready.clock.now_us = (NOW_S + START_S) * SECOND_US
+        yield ready
+
+
+@pytest.fixture
+def world(command: Commanding) -> World:
+    """Runs in the journal of `command`."""
+    orchestration = command.orchestration
+    return World(
+        lambda batch: orchestration.propose_states(batch, ALICE).result(),
+        lambda limit: orchestration.set_concurrency_limit(limit, ALICE).result(),
+        command.flow_id,
+    )
 
 
 @both_subjects
