@@ -31,7 +31,8 @@ REPEATED_CLAUSES_MIN = 3
 
 def document() -> str:
     """The whole of docs/transitions.md."""
-    return "\n".join([INTRODUCTION, *_of(Subject.FLOW_RUN), *_of(Subject.TASK_RUN), *_bookkeeping(), *_differences()])
+    parts = [INTRODUCTION, *_of(Subject.FLOW_RUN), *_of(Subject.TASK_RUN), *_bookkeeping(), *_differences()]
+    return "\n".join(parts) + "\n"
 
 
 INTRODUCTION = """# Transitions
@@ -214,7 +215,7 @@ def _differences() -> Iterator[str]:
     modules = dict.fromkeys([deciding, policies, *(inspect.getmodule(type(rule)) for rule in every)])
     for module in filter(None, modules):
         for text in differences(module.__doc__):
-            yield f"- {text}"
+            yield f"- {module.__name__.removeprefix('playhead.engine.orchestration.')}: {text}"
     for rule in _once(every):
         for text in differences(type(rule).__doc__):
             yield f"- `{rule.name}`: {text}"

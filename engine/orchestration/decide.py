@@ -12,6 +12,9 @@ A rule is asked if it speaks about the transition as proposed. What it says:
 Rules that had an effect on a proposal which a later one took away are marked FIZZLED, and what they meant to keep about
 the run is not kept. If the run's state changes, the standing rules' `after` and then all bookkeeping complete its
 status.
+
+Differs: what a rule raises is an answer on record, not an error of the server, and a run without a state can be
+refused one.
 """
 
 from __future__ import annotations

@@ -5,6 +5,12 @@
 
 Order matters. Conditions of the caller's own (leases) come first; a cached result comes before anything that waits;
 terminal rules come before those that move a run; slots are taken last, by runs that nothing else keeps from running.
+
+Some rules of Prefect's are not needed here. Differs: there is no PreventDuplicateTransitions, since a request that is
+sent again is answered from the record by its request id, for task runs too and whatever has happened since. Differs:
+there is no EnsureFlowRunStateTimestampIsUnique, since the journal's revision orders states and their times are left as
+they are. Differs: there is no InstrumentFlowRunStateTransitions, since every decision is an event, refusals included.
+Differs: there is no policy for background tasks, since there are none.
 """
 
 from __future__ import annotations

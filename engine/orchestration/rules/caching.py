@@ -1,4 +1,7 @@
-"""Results that exist already. The cache view makes the entries, of each COMPLETED with a cache_key that is accepted."""
+"""Results that exist already. The cache view makes the entries, of each COMPLETED with a cache_key that is accepted.
+
+Differs: COMPLETED by force makes an entry too.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ class EnforceCancellingToCancelledTransition(Rule):
 class BypassCancellingFlowRunsWithNoInfra(Rule):
     """SCHEDULED, suspended PAUSED -> CANCELLING: REJECT > Cancelled, since no process is there to cancel itself. Force
     keeps it.
+
+    Differs: a run that awaits a retry is cancelled at once too. The process that was to try again is refused.
     """
 
     from_states = frozenset({v1.SCHEDULED, v1.PAUSED})

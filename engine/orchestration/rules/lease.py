@@ -9,7 +9,10 @@ from playhead.engine.orchestration.rules.rule import Rule
 
 
 class FenceLateReports(Rule):
-    """any -> any, under a lease that is not the run's now: REJECT. Flow runs only; force does not lift it."""
+    """any -> any, under a lease that is not the run's now: REJECT. Flow runs only; force does not lift it.
+
+    Differs: Prefect takes a report from anybody, from a process that was given up too.
+    """
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         token = command.lease_token
@@ -34,6 +37,8 @@ class OnlyLapsedLeases(Rule):
 class WaitForLiveLease(Rule):
     """RUNNING, PAUSED -> RUNNING with a lease asked for: WAIT while somebody else's lease lives; a lapsed one is taken
     over.
+
+    Differs: Prefect lets a second process run beside the first.
     """
 
     from_states = frozenset({v1.RUNNING, v1.PAUSED})

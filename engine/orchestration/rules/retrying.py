@@ -17,6 +17,8 @@ JITTER_SPREAD_MAX = 50.0
 class RetryFailedFlows(Rule):
     """RUNNING -> FAILED while run_count <= retries: REJECT > SCHEDULED "AwaitingRetry", due after the delay, message
     and result kept. The new attempt may pause again at every key. `retriable` false: passes.
+
+    Differs: Prefect knows `retriable` of task runs only.
     """
 
     from_states = frozenset({v1.RUNNING})

@@ -1,8 +1,8 @@
 """Slots of concurrency limits: who gets them, who waits for them, how long they are held.
 
 A run that needs slots of several limits gets all of them or none, and nobody is served before those who came earlier
-to a limit that both need. Differs from Prefect's server, where waiting runs ask again at random moments: here they
-stand in line, and the slots that become free are given to the first (`granted`).
+to a limit that both need. Differs: Prefect's waiting runs ask again at random moments; here they stand in line, and the
+slots that become free are given to the first (`granted`).
 """
 
 from __future__ import annotations
