@@ -17,7 +17,7 @@ from playhead.engine.orchestration.rules.rule import Rule
 from tests.orchestration.given import FLOW, POLICY, TASK, short, spoke
 from tests.orchestration.rule_cases import FIZZLES, TAKES_AWAY, Case, value
 
-LISTS = ("core_flow", "core_task", "minimal_flow", "minimal_task", "flow_bookkeeping", "task_bookkeeping")
+LISTS = tuple(POLICY.lists())
 
 
 def all_cases() -> list[Case]:
