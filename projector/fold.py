@@ -107,6 +107,9 @@ class _Slots:
 
     def change(self, run_id: bytes, revision: int, before: v1.RunStatus, after: v1.RunStatus, is_task: bool) -> None:
         """From `revision` on the run uses other slots, if it does."""
+        # Asked first for what is nearly always so.
+        if not (after.slots or before.slots or after.HasField("slot_wait") or before.HasField("slot_wait")):
+            return
         users = slot_users(after)
         if users == slot_users(before):
             return

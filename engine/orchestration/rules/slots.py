@@ -34,6 +34,8 @@ class SecureConcurrencySlots(Rule):
         self.queue_max = queue_max
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if not facts.limits:
+            return None
         for limit in facts.limits:
             if limit.needed > limit.slots:
                 return abort(
@@ -41,7 +43,7 @@ class SecureConcurrencySlots(Rule):
                 )
         full = [limit for limit in facts.limits if not is_free(limit)]
         if not full:
-            return record(f"Took slots: {_listed(facts.limits)}.") if facts.limits else None
+            return record(f"Took slots: {_listed(facts.limits)}.")
         reason = f"No free slot: {_described(full)}."
         if any(limit.on_full == v1.CANCEL_NEW for limit in full):
             return replace(v1.State(type=v1.CANCELLED, message=reason), reason)
