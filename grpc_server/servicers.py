@@ -18,8 +18,11 @@ from playhead.grpc_server.caller import caller_of
 from playhead.grpc_server.status import refuse, status_of
 from playhead.grpc_server.streams import until
 from playhead.journal.record import Caller
+from playhead.replay.service import ReplayService
+from playhead.v1.audit_pb2_grpc import AuditServicer
 from playhead.v1.journal_pb2_grpc import JournalServicer
 from playhead.v1.orchestration_pb2_grpc import OrchestrationServicer
+from playhead.v1.replay_pb2_grpc import ReplayServicer
 from playhead.v1.runs_pb2_grpc import RunsServicer
 
 if TYPE_CHECKING:
@@ -186,6 +189,27 @@ class Journal(JournalServicer):
     ) -> AsyncIterator[v1.WatchEventsResponse]:
         async for response in _stream(self._orchestrator.watch_events(request), self._stopping, context):
             yield response
+
+
+class Audit(AuditServicer):
+    """Reads of decisions, across all runs."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+
+    async def FindDecisions(self, request: v1.FindDecisionsRequest, context: Context) -> v1.FindDecisionsResponse:
+        return await _read(self._orchestrator, self._orchestrator.audit.find_decisions, request, context)
+
+
+class Replay(ReplayServicer):
+    """Going back."""
+
+    def __init__(self, orchestrator: Orchestrator) -> None:
+        self._orchestrator = orchestrator
+        self._replay = ReplayService(orchestrator.journal, orchestrator.runs)
+
+    async def ExplainRun(self, request: v1.ExplainRunRequest, context: Context) -> v1.ExplainRunResponse:
+        return await _read(self._orchestrator, self._replay.explain_run, request, context)
 
 
 async def _read(

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from playhead import v1
 from playhead.exceptions import BadRequest
 from playhead.journal import checks
+from playhead.journal.sql import events
 from playhead.projector.sql import RunTables, ViewTables
 
 TAGS_MAX = 100
@@ -50,6 +51,52 @@ def task_run_clauses(filter: v1.TaskRunFilter, tables: ViewTables) -> list[Claus
     if filter.task_keys:
         clauses.append(runs.task_key.in_(checks.bounded_texts(filter.task_keys, "filter.task_keys")))
     return clauses
+
+
+def decision_clauses(filter: v1.DecisionFilter, tables: ViewTables) -> list[Clause]:
+    """The clauses of a DecisionFilter but for its ranges, for decisions joined with their events. Raises BadRequest
+    naming the field at fault.
+    """
+    decisions, runs, flows = tables.decisions.c, tables.flow_runs.runs.c, tables.flows.c
+    for index, decision in enumerate(filter.decisions):
+        checks.known_enum(decision, v1.Decision.values(), f"filter.decisions[{index}]")
+    for index, state_type in enumerate(filter.to_types):
+        checks.known_enum(state_type, v1.StateType.values(), f"filter.to_types[{index}]")
+    for index, state_type in enumerate(filter.from_types):
+        if state_type:  # UNSPECIFIED is a run without a state
+            checks.known_enum(state_type, v1.StateType.values(), f"filter.from_types[{index}]")
+    clauses = _ids(decisions.run_id, filter.run_ids, "filter.run_ids")
+    for column, ids, field in (
+        (runs.run_id, filter.within_flow_run_ids, "filter.within_flow_run_ids"),
+        (runs.flow_id, filter.flow_ids, "filter.flow_ids"),
+    ):
+        clauses += [_in_flow_run(tables, clause) for clause in _ids(column, ids, field)]
+    if filter.flow_names:
+        names = checks.bounded_texts(filter.flow_names, "filter.flow_names")
+        named = sa.select(flows.flow_id).where(flows.name.in_(names))
+        clauses.append(_in_flow_run(tables, runs.flow_id.in_(named)))
+    if filter.HasField("tags"):
+        clauses.append(sa.or_(*(_tagged(tables, kind, filter.tags) for kind in (tables.flow_runs, tables.task_runs))))
+    if filter.actors:
+        clauses.append(events.c.actor.in_(checks.bounded_texts(filter.actors, "filter.actors")))
+    if filter.rules:
+        clauses.append(decisions.rule.in_(checks.bounded_texts(filter.rules, "filter.rules")))
+    for smallint, values in (
+        (decisions.decision, filter.decisions),
+        (decisions.before_type, filter.from_types),
+        (decisions.proposed_type, filter.to_types),
+    ):
+        if values:
+            clauses.append(smallint.in_(sorted(set(values))))
+    if filter.HasField("force"):
+        clauses.append(decisions.forced == int(filter.force))
+    return clauses
+
+
+def by_a_rule(filter: v1.DecisionFilter) -> bool:
+    """Whether only decisions that a rule made can pass: every refusal has its rule."""
+    refusals = bool(filter.decisions) and v1.ACCEPT not in filter.decisions
+    return refusals or (bool(filter.rules) and "" not in filter.rules)
 
 
 def state_types(filter: v1.FlowRunFilter | v1.TaskRunFilter) -> list[int]:
@@ -98,11 +145,38 @@ def _has(column: sa.ColumnElement[str], tag: str) -> Clause:
     return sa.func.replace(column, f"\n{tag}\n", "") != column
 
 
-def _times(column: sa.ColumnElement[int], times: v1.TimeRange, field: str) -> list[Clause]:
+def _in_flow_run(tables: ViewTables, condition: Clause) -> Clause:
+    """That a decision is about such a flow run, or about a task run in one. Looked up row by row."""
+    runs, task_runs, run_id = tables.flow_runs.runs.c, tables.task_runs.runs.c, tables.decisions.c.run_id
+    itself = sa.exists().where(runs.run_id == run_id, condition)
+    around = sa.exists().where(runs.run_id == task_runs.flow_run_id, task_runs.run_id == run_id, condition)
+    return sa.or_(itself, around)
+
+
+def _tagged(tables: ViewTables, kind: RunTables, tags: v1.TagFilter) -> Clause:
+    """That the run of a decision had such tags before it."""
+    decisions, versions = tables.decisions.c, kind.versions
+    earlier = versions.alias("earlier").c
+    before = (
+        sa.select(sa.func.max(earlier.valid_from))
+        .where(earlier.run_id == decisions.run_id, earlier.valid_from < decisions.revision)
+        .correlate(tables.decisions)
+        .scalar_subquery()
+    )
+    return sa.exists().where(versions.c.valid_from == before, *_tags(versions.c.tags, tags))
+
+
+def time_range(times: v1.TimeRange, field: str) -> tuple[int | None, int | None]:
+    """From and until, in microseconds; None where a range is open. Raises BadRequest."""
     start = checks.micros(times.__getattribute__("from"), f"{field}.from") if times.HasField("from") else None
     until = checks.micros(times.until, f"{field}.until") if times.HasField("until") else None
     if start is not None and until is not None and until < start:
         raise BadRequest("ends before it begins", field=field)
+    return start, until
+
+
+def _times(column: sa.ColumnElement[int], times: v1.TimeRange, field: str) -> list[Clause]:
+    start, until = time_range(times, field)
     clauses: list[Clause] = []
     if start is not None:
         clauses.append(column >= start)

@@ -239,6 +239,7 @@ class Fold:
                 proposed.rule,
                 before.state.type,
                 command.state.type,
+                int(command.force),
             )
         )
         if not proposed.HasField("status"):

@@ -15,6 +15,9 @@ from playhead.projector.sql import RunTables, ViewTables, made_of
 RARE_RUNS_MAX = 1_000
 """Runs in the states asked for up to which they are looked up one by one, rather than all runs walked newest first."""
 
+LOOKED_THROUGH_MAX = 5_000
+"""Decisions that are looked through for one page."""
+
 STATE_TYPES = range(10)
 
 Row = sa.Row[Any]
@@ -132,6 +135,36 @@ class Reads:
         )
         with self._database.reading() as connection:
             return list(connection.execute(query))
+
+    def decisions(
+        self, among: list[Clause], clauses: list[Clause], *, newest_first: bool, size: int
+    ) -> tuple[list[Row], int | None]:
+        """Events of the decisions that pass `clauses`, in order, and where looking ended: the revision of the last
+        decision looked at, None when there are no more. `among` says which are looked at, and has an index.
+        """
+        view = self.tables.decisions
+        revision = view.c.revision
+        order = revision.desc() if newest_first else revision.asc()
+        query = sa.select(events).select_from(view.join(events, events.c.revision == revision)).where(*clauses)
+        with self._database.reading() as connection:
+            looked = sa.select(revision).where(*among).order_by(order).offset(LOOKED_THROUGH_MAX - 1).limit(1)
+            edge = connection.execute(looked).scalar_one_or_none()
+            if edge is not None:
+                query = query.where(revision >= edge if newest_first else revision <= edge)
+            return list(connection.execute(query.where(*among).order_by(order).limit(size))), edge
+
+    def few_events(self, run_ids: list[bytes], within: list[bytes]) -> list[int] | None:
+        """The revisions of these runs' events, or of those within these flow runs; None if they are many."""
+        task_runs = self.tables.task_runs.runs.c
+        with self._database.reading() as connection:
+            if not run_ids:
+                inner = sa.select(task_runs.run_id).where(task_runs.flow_run_id.in_(within)).limit(RARE_RUNS_MAX + 1)
+                run_ids = within + list(connection.execute(inner).scalars())
+                if len(run_ids) > len(within) + RARE_RUNS_MAX:
+                    return None
+            query = sa.select(events.c.revision).where(events.c.stream.in_(run_ids)).limit(LOOKED_THROUGH_MAX + 1)
+            revisions = list(connection.execute(query).scalars())
+        return revisions if len(revisions) <= LOOKED_THROUGH_MAX else None
 
     def _runs(self, tables: RunTables, at: int) -> sa.Select[Any]:
         runs, versions = tables.runs, tables.versions

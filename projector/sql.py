@@ -16,6 +16,10 @@ import sqlalchemy as sa
 OPEN = 2**63 - 1
 """valid_to of the row that is true now."""
 
+BY_A_RULE = sa.literal_column("rule") != sa.literal_column("''")
+"""What holds for decisions that a rule made, every refusal among them. A query that says it word for word has an index.
+"""
+
 Id = sa.LargeBinary(16)
 Revision = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
@@ -114,6 +118,9 @@ def made_of(prefix: str = "") -> ViewTables:
             sa.Column("rule", sa.Text, nullable=False),
             sa.Column("before_type", sa.SmallInteger, nullable=False),
             sa.Column("proposed_type", sa.SmallInteger, nullable=False),
+            sa.Column("forced", sa.SmallInteger, nullable=False),
+            # Those that a rule decided, all refusals among them: few, and what is looked for.
+            sa.Index(f"{prefix}decisions_by_rules", "revision", sqlite_where=BY_A_RULE, postgresql_where=BY_A_RULE),
         ),
         sa.Table(
             f"{prefix}cache_entries",

@@ -1,4 +1,4 @@
-"""The SQL of going back: comparing views with their rebuilt twins, and what the tree has too much."""
+"""The SQL of going back: comparing views with their rebuilt twins, what the tree has too much, what changed a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from playhead.journal.database import Database
+from playhead.journal.record import Record, record_of
+from playhead.journal.sql import events
 from playhead.projector.sql import OPEN
 
 # One statement, so that events and nodes are of the same moment. A node (level, position) is complete, and kept, as
@@ -26,6 +28,30 @@ def stray_node(database: Database) -> tuple[int, int] | None:
     with database.reading() as connection:
         row = connection.exec_driver_sql(SELECT_STRAY_NODE).first()
     return None if row is None else (row[0], row[1])
+
+
+def last_changes(database: Database, versions: sa.Table, run_id: bytes, at: int, limit: int) -> list[Record]:
+    """The last events up to a revision that changed a run, last first."""
+    query = (
+        sa.select(events)
+        .select_from(events.join(versions, versions.c.valid_from == events.c.revision))
+        .where(versions.c.run_id == run_id, versions.c.valid_from <= at)
+        .order_by(versions.c.valid_from.desc())
+        .limit(limit)
+    )
+    with database.reading() as connection:
+        return [record_of(row) for row in connection.execute(query)]
+
+
+def changes_before(database: Database, versions: sa.Table, run_id: bytes, revision: int) -> int:
+    """How many events before a revision changed a run."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(versions)
+        .where(versions.c.run_id == run_id, versions.c.valid_from < revision)
+    )
+    with database.reading() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def missing_in(present: sa.Table, absent: sa.Table, at: int, limit: int) -> sa.Select[Any]:

@@ -24,6 +24,7 @@ from playhead.journal.hub import unblocking
 from playhead.journal.journal import Clock, Journal, system_clock
 from playhead.journal.service import JournalService
 from playhead.journal.writer import Writer
+from playhead.projector.audit import AuditService
 from playhead.projector.building import open_views
 from playhead.projector.service import RunsService
 
@@ -33,9 +34,9 @@ Answer = TypeVar("Answer")
 class Orchestrator:
     """A journal, its views and the decisions about it, in this process.
 
-    `orchestration`, `runs` and `events` are the services of the contract; `calls` is `orchestration` for threads that
-    wait, answering rather than promising. Any number of processes may have the same
-    database open. Close it, or use it as a context manager.
+    `orchestration`, `runs`, `events` and `audit` are services of the contract; `calls` is `orchestration` for threads
+    that wait, answering rather than promising. Any number of processes may have the same database open. Close it, or
+    use it as a context manager.
     """
 
     def __init__(self, journal: Journal, policy: Policy, status_of: StatusOf, timers: bool) -> None:
@@ -48,6 +49,7 @@ class Orchestrator:
         self.calls = OrchestrationService(self._writer.call, journal.clock, status_of)
         self.runs = RunsService(journal)
         self.events = JournalService(journal)
+        self.audit = AuditService(journal)
         self.timers = Timers(journal, self.orchestration)
         self._readers: ThreadPoolExecutor | None = None
         if timers:

@@ -106,6 +106,10 @@ def _filtered(**conditions: Any) -> Callable[[World], v1.ListFlowRunsRequest]:
     return _plain(v1.ListFlowRunsRequest(filter=v1.FlowRunFilter(**conditions)))
 
 
+def _audited(**conditions: Any) -> Callable[[World], v1.FindDecisionsRequest]:
+    return _plain(v1.FindDecisionsRequest(filter=v1.DecisionFilter(**conditions)))
+
+
 def _token(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
@@ -323,4 +327,44 @@ READS = [
     Case("time out of range", methods.GET_REVISION_AT, _plain(v1.GetRevisionAtRequest(time=TOO_LATE)), BAD, "time"),
 ]  # fmt: skip
 
-CASES = [*PROPOSALS, *DETAILS, *RUNS, *READS]
+FIND, EXPLAIN = methods.FIND_DECISIONS, methods.EXPLAIN_RUN
+BACKWARDS = v1.TimeRange(**{"from": Timestamp(seconds=2), "until": Timestamp(seconds=1)})
+
+AUDIT = [
+    Case("run no UUID", FIND, _audited(run_ids=[UNKNOWN_ID, "x"]), MALFORMED, "filter.run_ids[1]"),
+    Case("many runs", FIND, _audited(run_ids=[UNKNOWN_ID] * 1_001), LARGE, "filter.run_ids"),
+    Case("flow run no UUID", FIND, _audited(within_flow_run_ids=["x"]), MALFORMED, "filter.within_flow_run_ids[0]"),
+    Case("many flow runs", FIND, _audited(within_flow_run_ids=[UNKNOWN_ID] * 1_001), LARGE,
+         "filter.within_flow_run_ids"),
+    Case("empty id of a flow", FIND, _audited(flow_ids=[""]), MISSING, "filter.flow_ids[0]"),
+    Case("flow name with a zero", FIND, _audited(flow_names=[NUL]), BAD, "filter.flow_names[0]"),
+    Case("tag with a zero", FIND, _audited(tags=v1.TagFilter(all=["a", NUL])), BAD, "filter.tags.all[1]"),
+    Case("tag with a line feed", FIND, _audited(tags=v1.TagFilter(any=["a\nb"])), BAD, "filter.tags.any[0]"),
+    Case("many tags", FIND, _audited(tags=v1.TagFilter(none=["a"] * 101)), LARGE, "filter.tags.none"),
+    Case("actor with a zero", FIND, _audited(actors=[NUL]), BAD, "filter.actors[0]"),
+    Case("rule with a zero", FIND, _audited(rules=["a", NUL]), BAD, "filter.rules[1]"),
+    Case("many rules", FIND, _audited(rules=["a"] * 1_001), LARGE, "filter.rules"),
+    Case("unknown decision", FIND, _audited(decisions=[1, 88]), UNKNOWN, "filter.decisions[1]"),
+    Case("no decision", FIND, _audited(decisions=[0]), UNKNOWN, "filter.decisions[0]"),
+    Case("from an unknown state", FIND, _audited(from_types=[0, 99]), UNKNOWN, "filter.from_types[1]"),
+    Case("to no state", FIND, _audited(to_types=[1, 0]), UNKNOWN, "filter.to_types[1]"),
+    Case("recorded at no time", FIND, _audited(recorded=v1.TimeRange(until=NO_TIME)), BAD, "filter.recorded.until"),
+    Case("recorded too late", FIND, _audited(recorded=v1.TimeRange(**{"from": TOO_LATE})), BAD, "filter.recorded.from"),
+    Case("recorded backwards", FIND, _audited(recorded=BACKWARDS), BAD, "filter.recorded"),
+    Case("revisions backwards", FIND, _audited(first_revision=3, last_revision=2), BAD, "filter.first_revision"),
+    Case("beyond the head", FIND, _plain(v1.FindDecisionsRequest(read_at=v1.ReadAt(revision=2**63))), BEYOND),
+    Case("unknown order", FIND, _plain(v1.FindDecisionsRequest(order=9)), UNKNOWN, "order"),  # type: ignore[arg-type] # the point of it
+    Case("large page", FIND, _plain(v1.FindDecisionsRequest(page_size=1_001)), LARGE, "page_size"),
+    Case("token of letters", FIND, _plain(v1.FindDecisionsRequest(page_token="abc")), TOKEN, "page_token"),
+    Case("no run", EXPLAIN, _plain(v1.ExplainRunRequest()), MISSING, "run"),
+    Case("flow run no UUID", EXPLAIN, _plain(v1.ExplainRunRequest(flow_run_id="x")), MALFORMED, "flow_run_id"),
+    Case("empty id of a task run", EXPLAIN, _plain(v1.ExplainRunRequest(task_run_id="")), MISSING, "task_run_id"),
+    Case("unknown run", EXPLAIN, _plain(v1.ExplainRunRequest(task_run_id=UNKNOWN_ID)), GONE),
+    Case("a task run is no flow run", EXPLAIN, lambda world: v1.ExplainRunRequest(flow_run_id=world.task_run_id), GONE),
+    Case("before its creation", EXPLAIN, lambda world: v1.ExplainRunRequest(
+        flow_run_id=world.flow_run_id, read_at=v1.ReadAt(revision=1)), GONE),
+    Case("many steps", EXPLAIN, lambda world: v1.ExplainRunRequest(
+        flow_run_id=world.flow_run_id, steps_max=1_001), LARGE, "steps_max"),
+]  # fmt: skip
+
+CASES = [*PROPOSALS, *DETAILS, *RUNS, *READS, *AUDIT]

@@ -44,6 +44,16 @@ LISTS: dict[str, tuple[str, Any]] = {
     "a flow run": ("get_flow_run", v1.GetFlowRunRequest(flow_run_id=RUN, read_at=AT)),
     "counts by state": ("count_flow_runs", v1.CountFlowRunsRequest(read_at=AT)),
 }
+DECISIONS: dict[str, v1.DecisionFilter] = {
+    "decisions": v1.DecisionFilter(),
+    "decisions about runs": v1.DecisionFilter(run_ids=[RUN]),
+    "decisions within a flow run": v1.DecisionFilter(within_flow_run_ids=[RUN]),
+    "decisions about runs of a flow": v1.DecisionFilter(flow_names=["etl"], flow_ids=[an_id(1)]),
+    "decisions about runs with tags": v1.DecisionFilter(tags=v1.TagFilter(any=["a"], none=["b"])),
+    "decisions of an actor": v1.DecisionFilter(actors=["ada"], force=False, to_types=[v1.RUNNING]),
+    "refusals": v1.DecisionFilter(decisions=[v1.REJECT, v1.ABORT]),
+    "decisions of a rule": v1.DecisionFilter(rules=["RetryFailedTasks"]),
+}
 UNSORTED = ("flow runs", "flow runs then", "task runs", "task runs of a flow run", "flow runs of a flow", "states")
 
 
@@ -70,6 +80,19 @@ def test_pages_come_in_order_without_sorting(sqlite_store: str, name: str) -> No
             getattr(life.orchestrator.runs, method)(request)
         plans = [plan(engine, statement, values) for statement, values in statements]
         assert not [step for steps in plans for step in steps if "ORDER BY" in step]
+
+
+@pytest.mark.parametrize("order", [v1.NEWEST_FIRST, v1.OLDEST_FIRST])
+@pytest.mark.parametrize("name", DECISIONS)
+def test_decisions_are_looked_through_in_order(sqlite_store: str, name: str, order: v1.Order.ValueType) -> None:
+    with Life(sqlite_store) as life:
+        engine = life.orchestrator.journal.database.engine
+        with watched(engine) as statements:
+            life.orchestrator.audit.find_decisions(v1.FindDecisionsRequest(filter=DECISIONS[name], order=order))
+        steps = [step for statement, values in statements for step in plan(engine, statement, values)]
+        assert [step for step in steps if step.startswith("SCAN") or "ORDER BY" in step or "AUTOMATIC" in step] == []
+        by_rules = [step for step in steps if "decisions_by_rules" in step]
+        assert bool(by_rules) == (name in ("refusals", "decisions of a rule"))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from playhead.cli import (
+    audit,
     concurrency_limits,
     errors,
     flow_runs,
@@ -56,6 +57,7 @@ app.add_typer(task_runs.app, name="task-run", help="Task runs, now or in the pas
 app.add_typer(
     concurrency_limits.app, name="concurrency-limit", help="Concurrency limits: how many runs may run at the same time."
 )
+app.add_typer(audit.app, name="audit", help="What was decided, across all runs.")
 app.add_typer(journal.app, name="journal", help="The journal itself: what happened, in order.")
 app.add_typer(policies.app, name="policy", help="Policies: the rules that decide.")
 app.add_typer(views.app, name="views", help="The views: tables that are made of the journal.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from playhead.cli.listing import All, Limit, Name, States, Tags, all_pages, note, state_filter
+from playhead.cli.listing import All, Decisions, Limit, Name, States, Tags, all_pages, note, state_filter
 from playhead.cli.options import connected, reading
 from playhead.cli.session import Session
 
@@ -15,9 +15,10 @@ app = typer.Typer(no_args_is_help=True)
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id, the beginning of it, or its name.")]
 FlowNames = Annotated[list[str], typer.Option("--flow", "-f", help="Of the flow of this name. Repeatable.")]
 TopLevel = Annotated[bool, typer.Option("--top-level", help="Without subflow runs.")]
-Decisions = Annotated[
-    list[str], typer.Option("--only", help="Only accept, reject, wait or abort. Repeatable.", metavar="DECISION")
+ChangesOnly = Annotated[
+    bool, typer.Option("--changes-only", help="Without the refusals that kept its state; they are counted.")
 ]
+Steps = Annotated[int, typer.Option("--steps", "-n", min=1, max=1_000, help="At most so many, the last ones.")]
 
 
 @app.command("ls")
@@ -40,10 +41,11 @@ def ls(
     from playhead.cli.documents import document_of
     from playhead.cli.output import print_json, print_table
     from playhead.cli.runs import FLOW_RUN_COLUMNS, flow_run_row
-    from playhead.client.interface import LIST_FLOW_RUNS
+    from playhead.client.interface import COUNT_FLOW_RUNS, LIST_FLOW_RUNS
 
+    count = v1.CountFlowRunsRequest(read_at=session.read_at)
     filter = v1.FlowRunFilter(
-        state=state_filter(state),
+        state=state_filter(state, lambda: session.call(COUNT_FLOW_RUNS, count)),
         flow_names=flow,
         tags=v1.TagFilter(all=tag),
         name_like=name,
@@ -102,6 +104,18 @@ def decisions(session: Session, run: Run, only: Decisions = []) -> None:  # noqa
     from playhead.cli.runs import show_decisions
 
     show_decisions(session, "flow_run", run, only)
+
+
+@app.command("explain")
+@reading
+def explain(session: Session, run: Run, changes_only: ChangesOnly = False, steps: Steps = 100) -> None:
+    """Explain why a flow run is, or was, as it is: what happened to it, by whom and by which rule, oldest first.
+
+    Example: playhead flow-run explain blue-heron --as-of '10m ago'
+    """
+    from playhead.cli.explaining import show_explanation
+
+    show_explanation(session, "flow_run", run, changes_only, steps)
 
 
 @app.command("diff")

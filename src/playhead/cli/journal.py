@@ -50,8 +50,9 @@ def tail(
     Example: playhead journal tail -n 100 --follow --kind state_proposed
     """
     from playhead.cli.events import show_tail
+    from playhead.cli.listing import kinds_of
 
-    show_tail(session, lines, follow, kind, stream)
+    show_tail(session, lines, follow, kinds_of(kind), stream)
 
 
 @app.command("verify")

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from playhead import v1
 
+Value = TypeVar("Value")
+
 PAGE_SIZE_MAX = 1_000
+
+# The names of states that Playhead gives, beside those of their types: see state.proto.
+STATE_NAMES = {
+    *("Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Resuming", "NotReady", "Submitting", "Retrying"),
+    *("Rerunning", "Cached", "RolledBack", "TimedOut", "Suspended"),
+}
 
 States = Annotated[
     list[str],
@@ -18,22 +26,73 @@ States = Annotated[
 ]
 Tags = Annotated[list[str], typer.Option("--tag", "-t", help="With this tag. Repeatable: with all of them.")]
 Name = Annotated[str, typer.Option("--name", "-n", help="With this in its name, letter case ignored.")]
+Decisions = Annotated[
+    list[str],
+    typer.Option("--only", "--decision", help="Only accept, reject, wait or abort. Repeatable.", metavar="DECISION"),
+]
 Limit = Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many, newest first.")]
 All = Annotated[bool, typer.Option("--all", "-a", help="No limit.")]
 
 
-def state_filter(texts: list[str]) -> v1.StateFilter:
-    """The filter for states given by type, in any letter case, or by name. Raises BadParameter for a mixture."""
+def state_filter(texts: list[str], count: Callable[[], v1.CountRunsResponse]) -> v1.StateFilter:
+    """The filter for states given by type, in any letter case, or by name. Raises BadParameter for a mixture, and for
+    a name that is neither one of Playhead's own nor that of a state which some run, of all that `count` counts, is in.
+    """
     from playhead import v1
 
-    types = [text for text in texts if text.upper() in v1.StateType.keys()]  # noqa: SIM118 - an enum wrapper is no mapping
+    types = [text for text in texts if text.lower() in _known(v1.StateType)]
     names = [text for text in texts if text not in types]
     if types and names:
         raise typer.BadParameter(
             f"{', '.join(types)} are types and {', '.join(names)} are names: ask for one or the other.",
             param_hint="--state",
         )
-    return v1.StateFilter(types=[v1.StateType.Value(text.upper()) for text in types], names=names)
+    if set(names) - STATE_NAMES:
+        known = STATE_NAMES | {counted.name for counted in count().counts if counted.name}
+        for name in names:
+            if name not in known:
+                raise typer.BadParameter(
+                    f"{name!r} is no type of state ({', '.join(_known(v1.StateType))}) and not the name of one "
+                    f"({', '.join(sorted(known))}).",
+                    param_hint="--state",
+                )
+    return v1.StateFilter(types=types_of(types, "--state"), names=names)
+
+
+def types_of(texts: list[str], option: str, none: str = "") -> list[v1.StateType.ValueType]:
+    """Types of states, in any letter case; `none` is the word for no state, where it is a choice. Raises BadParameter
+    naming the option.
+    """
+    from playhead import v1
+
+    known = {**({none: v1.STATE_TYPE_UNSPECIFIED} if none else {}), **_known(v1.StateType)}
+    return [_one_of(known, text, option) for text in texts]
+
+
+def decisions_of(texts: list[str]) -> list[v1.Decision.ValueType]:
+    """Decisions, in any letter case. Raises BadParameter for what is none."""
+    from playhead import v1
+
+    return [_one_of(_known(v1.Decision), text, "--only") for text in texts]
+
+
+def kinds_of(texts: list[str]) -> list[str]:
+    """Kinds of events. Raises BadParameter for what is none."""
+    from playhead import v1
+
+    known = {field.name: field.name for field in v1.Event.DESCRIPTOR.oneofs_by_name["what"].fields}
+    return [_one_of(known, text, "--kind") for text in texts]
+
+
+def _known(enum: Any) -> dict[str, Any]:
+    """The values of an enum by their names in lower case, but for its zero."""
+    return {name.lower(): value for name, value in enum.items() if value}
+
+
+def _one_of(known: dict[str, Value], text: str, option: str) -> Value:
+    if text.lower() not in known:
+        raise typer.BadParameter(f"{text!r} is not one of: {', '.join(known)}.", param_hint=option)
+    return known[text.lower()]
 
 
 def all_pages(fetch: Callable[[Any], Any], request: Any, items: str, limit: int | None) -> Any:

@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.finding import find_run
 from playhead.cli.formats import age, clock, decision_text, seconds, state_text, type_name
-from playhead.cli.listing import all_pages, note
+from playhead.cli.listing import all_pages, decisions_of, note
 from playhead.cli.output import Cell, print_json, print_table, shortened
 from playhead.cli.session import Session
 from playhead.client.interface import LIST_DECISIONS, LIST_STATES
@@ -21,6 +19,7 @@ from playhead.replay.diff import Kind
 FLOW_RUN_COLUMNS = ("id", "name", "flow", "state", "revision", "runs", "created", "run time")
 TASK_RUN_COLUMNS = ("id", "name", "task", "state", "revision", "runs", "created", "run time")
 STATE_COLUMNS = ("revision", "time", "state", "type", "message")
+FOUND_DECISION_COLUMNS = ("revision", "time", "run", "proposed", "decision", "rule", "state after", "actor", "reason")
 DECISION_COLUMNS = ("revision", "time", "proposed", "decision", "rule", "state after", "actor", "reason")
 
 Fields = Iterator[tuple[str, Cell | None]]
@@ -84,7 +83,7 @@ def show_history(session: Session, kind: Kind, text: str) -> None:
 def show_decisions(session: Session, kind: Kind, text: str, only: list[str]) -> None:
     """Print every proposal for a run and its answer."""
     run_id = find_run(session, kind, text)
-    request = v1.ListDecisionsRequest(**_of(kind, run_id), read_at=session.read_at, decisions=_decisions(only))
+    request = v1.ListDecisionsRequest(**_of(kind, run_id), read_at=session.read_at, decisions=decisions_of(only))
     response = all_pages(lambda page: session.call(LIST_DECISIONS, page), request, "decisions", None)
     if session.as_json:
         print_json(document_of(response))
@@ -113,6 +112,12 @@ def decision_row(record: v1.DecisionRecord) -> list[Cell]:
         record.actor,
         reason,
     ]
+
+
+def found_decision_row(record: v1.DecisionRecord) -> list[Cell]:
+    """A decision in a list of several runs."""
+    revision, time, *rest = decision_row(record)
+    return [revision, time, record.run_id, *rest]
 
 
 def _status_cells(run: v1.FlowRun | v1.TaskRun) -> list[Cell]:
@@ -161,14 +166,6 @@ def _result(result: v1.Result) -> str:
         return f"{shortened(json.dumps(json.loads(result.inline), ensure_ascii=False))}  {what}"
     except ValueError:
         return what  # not what its media type says
-
-
-def _decisions(texts: list[str]) -> list[v1.Decision.ValueType]:
-    known = [name for name, value in v1.Decision.items() if value]
-    for text in texts:
-        if text.upper() not in known:
-            raise typer.BadParameter(f"{text!r} is none of {', '.join(known).lower()}.", param_hint="--only")
-    return [v1.Decision.Value(text.upper()) for text in texts]
 
 
 def _of(kind: Kind, run_id: str) -> Any:

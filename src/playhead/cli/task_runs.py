@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from playhead.cli.flow_runs import Decisions, Run
-from playhead.cli.listing import All, Limit, Name, States, Tags, all_pages, note, state_filter
+from playhead.cli.flow_runs import ChangesOnly, Run, Steps
+from playhead.cli.listing import All, Decisions, Limit, Name, States, Tags, all_pages, note, state_filter
 from playhead.cli.options import connected, reading
 from playhead.cli.session import Session
 
@@ -38,11 +38,12 @@ def ls(
     from playhead.cli.finding import find_run
     from playhead.cli.output import print_json, print_table
     from playhead.cli.runs import TASK_RUN_COLUMNS, task_run_row
-    from playhead.client.interface import LIST_TASK_RUNS
+    from playhead.client.interface import COUNT_TASK_RUNS, LIST_TASK_RUNS
 
+    count = v1.CountTaskRunsRequest(read_at=session.read_at)
     filter = v1.TaskRunFilter(
         flow_run_ids=[find_run(session, "flow_run", text) for text in flow_run],
-        state=state_filter(state),
+        state=state_filter(state, lambda: session.call(COUNT_TASK_RUNS, count)),
         task_keys=task,
         tags=v1.TagFilter(all=tag),
         name_like=name,
@@ -100,6 +101,18 @@ def decisions(session: Session, run: Run, only: Decisions = []) -> None:  # noqa
     from playhead.cli.runs import show_decisions
 
     show_decisions(session, "task_run", run, only)
+
+
+@app.command("explain")
+@reading
+def explain(session: Session, run: Run, changes_only: ChangesOnly = False, steps: Steps = 100) -> None:
+    """Explain why a task run is, or was, as it is: what happened to it, by whom and by which rule, oldest first.
+
+    Example: playhead task-run explain clean-3 --changes-only
+    """
+    from playhead.cli.explaining import show_explanation
+
+    show_explanation(session, "task_run", run, changes_only, steps)
 
 
 @app.command("diff")

@@ -17,6 +17,7 @@ from playhead.client.interface import Request, Response, Streaming, Unary
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import DeadlinePassed
 from playhead.journal.record import Caller
+from playhead.replay.service import ReplayService
 
 
 class EmbeddedClient:
@@ -39,6 +40,8 @@ class EmbeddedClient:
             "Orchestration": self.orchestrator.orchestration,
             "Runs": self.orchestrator.runs,
             "Journal": self.orchestrator.events,
+            "Audit": self.orchestrator.audit,
+            "Replay": ReplayService(self.orchestrator.journal, self.orchestrator.runs),
         }
 
     def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:

@@ -108,3 +108,7 @@ GET_REVISION_AT = Unary(
 )
 READ_EVENTS = Streaming("Journal", "ReadEvents", "read_events", v1.ReadEventsRequest, v1.ReadEventsResponse)
 WATCH_EVENTS = Streaming("Journal", "WatchEvents", "watch_events", v1.WatchEventsRequest, v1.WatchEventsResponse)
+
+FIND_DECISIONS = Unary("Audit", "FindDecisions", "find_decisions", v1.FindDecisionsRequest, v1.FindDecisionsResponse)
+
+EXPLAIN_RUN = Unary("Replay", "ExplainRun", "explain_run", v1.ExplainRunRequest, v1.ExplainRunResponse)

@@ -1,0 +1,77 @@
+"""The `Audit` service of the contract, without the wire: what was decided, across all runs. Blocking; any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from playhead import v1
+from playhead.exceptions import BadRequest
+from playhead.journal import checks
+from playhead.journal.encoding import bytes_of
+from playhead.journal.journal import Journal
+from playhead.journal.payload import event_of
+from playhead.journal.record import record_of
+from playhead.projector.filters import Clause, by_a_rule, decision_clauses, time_range
+from playhead.projector.moments import Moments
+from playhead.projector.paging import fitting
+from playhead.projector.reads import Reads
+from playhead.projector.showing import decision_record
+from playhead.projector.sql import BY_A_RULE
+
+
+class AuditService:
+    """Decisions of all runs, now or at any revision."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._moments = Moments(journal)
+        self._reads = Reads(journal.database)
+
+    def find_decisions(self, request: v1.FindDecisionsRequest) -> v1.FindDecisionsResponse:
+        """A page of the decisions that a filter lets through. It can be short, even empty, and not the last one."""
+        view = self._reads.tables.decisions.c
+        wanted = request.filter
+        clauses = decision_clauses(wanted, self._reads.tables)
+        if request.order:
+            checks.known_enum(request.order, v1.Order.values(), "order")
+        if wanted.last_revision and wanted.first_revision > wanted.last_revision:
+            raise BadRequest("is after last_revision", field="filter.first_revision")
+        times = time_range(wanted.recorded, "filter.recorded")
+        page = self._moments.page(request)
+        newest_first = request.order != v1.OLDEST_FIRST
+        first, last = self._range(wanted, times, page.revision)
+        if page.key is not None:
+            first, last = (first, min(last, page.key - 1)) if newest_first else (max(first, page.key + 1), last)
+        found = v1.FindDecisionsResponse(meta=self._moments.meta(page.revision))
+        if first > last:
+            return found
+        among = [view.revision >= first, view.revision <= last, *self._indexed(wanted)]
+        rows, edge = self._reads.decisions(among, clauses, newest_first=newest_first, size=page.size + 1)
+        records = [record_of(row) for row in rows]
+        kept = fitting(records[: page.size], lambda record: len(record.payload or b""))
+        found.decisions.extend(decision_record(record, event_of(record)) for record in kept)
+        if len(kept) < len(records):
+            edge = kept[-1].revision
+        if edge is not None:
+            found.next_page_token = page.next_token(edge)
+        return found
+
+    def _range(self, wanted: v1.DecisionFilter, times: tuple[int | None, int | None], at: int) -> tuple[int, int]:
+        """The first and the last revision that can pass."""
+        first, last = wanted.first_revision or 1, min(wanted.last_revision or at, at)
+        start, until = times
+        if start is not None:
+            first = max(first, self._journal.revision_at(start - 1) + 1)
+        if until is not None:
+            last = min(last, self._journal.revision_at(until - 1))
+        return first, last
+
+    def _indexed(self, wanted: v1.DecisionFilter) -> Iterator[Clause]:
+        """What narrows the decisions to be looked through, where an index can tell."""
+        if by_a_rule(wanted):
+            yield BY_A_RULE
+        if wanted.run_ids or wanted.within_flow_run_ids:
+            run_ids, within = map(bytes_of, wanted.run_ids), map(bytes_of, wanted.within_flow_run_ids)
+            few = self._reads.few_events(list(run_ids), list(within))
+            if few is not None:
+                yield self._reads.tables.decisions.c.revision.in_(few)
