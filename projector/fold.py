@@ -25,7 +25,7 @@ from playhead.journal.errors import NewerDatabase
 from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
-VIEWS_VERSION = 2
+VIEWS_VERSION = 3
 """Version of these folds and their tables. A process that finds rows of an older one rebuilds them."""
 
 Write = Callable[[str, Sequence[Sequence[Any]]], None]

@@ -93,8 +93,11 @@ def _answer(proposed: v1.StateProposed) -> str:
     answer = f"{proposed.rule} answered {v1.Decision.Name(proposed.decision)}"
     if proposed.HasField("delay"):
         answer += f", {proposed.delay.ToTimedelta().total_seconds():g} s"
-    if proposed.HasField("status"):
-        answer += f", and the run became {state_text(proposed.status.state)} instead"
+    before, after = proposed.facts.status, proposed.status
+    if after.HasField("state") and after.state != before.state:
+        answer += f", and the run became {state_text(after.state)} instead"
+    if after.HasField("slot_wait") and not before.HasField("slot_wait"):
+        answer += ", and the run stands in line for slots"
     return _ended(f"{answer}: {proposed.reason}" if proposed.reason else answer)
 
 
