@@ -124,7 +124,7 @@ class World:
             spec = v1.TaskRunSpec(flow_run_id=flow_run.spec.id, task_key="task", dynamic_key="0")
         else:
             spec = v1.TaskRunSpec(id=new_id(), task_key="task")
-        spec.retry.retries = run.retries
+        spec.retry.retries, spec.retry.on_crash = run.retries, run.on_crash
         if run.limit:
             spec.slots[run.limit] = 1
         return spec

@@ -54,6 +54,8 @@ class Run:
     subject: Subject
     steps: list[Step]
     retries: int = 0
+    on_crash: bool = False
+    """Crashes are tried again too."""
     deployment: bool = True
     subflow: bool = False
     in_flow_run: bool = True
@@ -232,8 +234,13 @@ def retries(run: Run) -> None:
 
 def no_retries_left(run: Run) -> None:
     """One retry, and this was the second attempt."""
-    run.retries = 1
-    run.steps.append(forced(RUNNING))
+    retries(run)
+    ran_before(run)
+
+
+def crashes_retried(run: Run) -> None:
+    """What retries there are serve for crashes too."""
+    run.on_crash = True
 
 
 def key_used(run: Run) -> None:
@@ -413,8 +420,13 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
                 Choice("while retries are left", run=retries),
                 Choice("when no retries are left", run=no_retries_left),
             ),
-            rows=frozenset({"RUNNING"}),
+            rows=frozenset({"RUNNING", "PAUSED"}),
             columns=frozenset({"FAILED", "CRASHED"}),
+        ),
+        Circumstance(
+            (USUAL, Choice("with on_crash", run=crashes_retried)),
+            rows=frozenset({"RUNNING", "PAUSED"}),
+            columns=frozenset({"CRASHED"}),
         ),
         Circumstance(
             (Choice("unless retriable = false"), Choice("with retriable = false", proposal=not_retriable)),

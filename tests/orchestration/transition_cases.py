@@ -128,7 +128,7 @@ def facts_of(run: Run, policy: Policy = POLICY) -> v1.Facts:
 
 def _facts(run: Run, status: v1.RunStatus, flow_run: v1.RunStatus, now_s: int) -> v1.Facts:
     facts = v1.Facts(now=at(now_s), status=status)
-    facts.retry.retries = run.retries
+    facts.retry.retries, facts.retry.on_crash = run.retries, run.on_crash
     if run.limit:
         limit = LIMITS[run.limit]
         held = 1 if limit.slots == 1 else 0

@@ -73,7 +73,8 @@ class SecureFlowConcurrencySlots(SecureConcurrencySlots):
     them; ABORT if the limits could never give them; else REJECT > SCHEDULED "AwaitingConcurrencySlot", in line, or >
     CANCELLED when a full limit says CANCEL_NEW.
 
-    Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one.
+    Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one. A
+    full limit with CANCEL_NEW cancels a run when it asks for its slot, not for being late.
     """
 
     from_states = ANY - {v1.RUNNING, v1.CANCELLING}
