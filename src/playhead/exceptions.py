@@ -161,6 +161,8 @@ class ExecutionError(Exception):
     ├── MappingLengthMismatch                 `.map` was given iterables of different lengths
     ├── MissingContextError                   something that needs a run was used outside of one
     ├── MissingFlowError                      no flow is found where a run's entrypoint points
+    ├── ConcurrencySlotAcquisitionError       a concurrency limit can not give the slots that were asked for
+    │   └── AcquireConcurrencySlotTimeoutError    … or did not in time
     └── UnreadableException                   the exception of a stored state can not be made again: its text is here
     """
 
@@ -235,6 +237,14 @@ class MissingContextError(ExecutionError, RuntimeError):
 
 class MissingFlowError(ExecutionError):
     """No flow is found where a run's entrypoint points, or the run has no entrypoint."""
+
+
+class ConcurrencySlotAcquisitionError(ExecutionError):
+    """A concurrency limit can not give the slots that were asked for; the message says which and why."""
+
+
+class AcquireConcurrencySlotTimeoutError(ConcurrencySlotAcquisitionError, TimeoutError):
+    """The slots that were asked for did not become free in time."""
 
 
 class UnreadableException(ExecutionError):

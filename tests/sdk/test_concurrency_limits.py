@@ -9,8 +9,11 @@ import pytest
 
 from playhead import flow, task, v1
 from playhead.client.interface import LIST_SLOT_USERS, SET_CONCURRENCY_LIMIT
+from playhead.concurrency.asyncio import concurrency as concurrency_async
+from playhead.concurrency.sync import concurrency
 from playhead.engine.execution.ids import new_id
 from playhead.engine.signals import Abort
+from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError
 from tests.sdk.conftest import Service
 
 
@@ -40,11 +43,17 @@ def a_tag(service: Service, slots: int) -> str:
     return tag
 
 
-def users(service: Service, tag: str, waiting: bool) -> int:
-    """How many hold slots of a tag, or wait for them."""
-    return len(
-        service.client.unary(LIST_SLOT_USERS, v1.ListSlotUsersRequest(limit=f"tag:{tag}", waiting=waiting)).users
-    )
+def a_name(service: Service, slots: int, on_full: v1.OnFull.ValueType = v1.ENQUEUE) -> str:
+    """A new name, with a limit."""
+    name = f"db {new_id()}"
+    request = v1.SetConcurrencyLimitRequest(request_id=new_id(), limit=f"name:{name}", slots=slots, on_full=on_full)
+    service.client.unary(SET_CONCURRENCY_LIMIT, request)
+    return name
+
+
+def users(service: Service, limit: str, waiting: bool = False) -> int:
+    """How many hold slots of a limit, or wait for them."""
+    return len(service.client.unary(LIST_SLOT_USERS, v1.ListSlotUsersRequest(limit=limit, waiting=waiting)).users)
 
 
 def test_mapped_tasks_never_run_more_at_once_than_their_tag_allows(service: Service) -> None:
@@ -61,7 +70,7 @@ def test_mapped_tasks_never_run_more_at_once_than_their_tag_allows(service: Serv
 
     assert etl() == list(range(30))
     assert 1 <= together.most <= 2
-    assert users(service, tag, waiting=False) == users(service, tag, waiting=True) == 0
+    assert users(service, f"tag:{tag}") == users(service, f"tag:{tag}", waiting=True) == 0
 
 
 def test_async_tasks_wait_for_their_slots_without_blocking_the_loop(service: Service) -> None:
@@ -94,3 +103,71 @@ def test_a_task_under_a_limit_of_zero_is_stopped(service: Service) -> None:
 
     with pytest.raises(Abort, match="has 0 slots"):
         etl()
+
+
+def test_a_stretch_of_code_holds_slots_of_a_named_limit(service: Service) -> None:
+    together, name = Together(), a_name(service, 3)
+
+    @task
+    def load(number: int) -> int:
+        with concurrency(name), together:
+            return number
+
+    @flow
+    def etl() -> list[int]:
+        with concurrency([name], occupy=2):
+            assert users(service, f"name:{name}") == 1
+        return [future.result() for future in load.map(range(20))]
+
+    assert etl() == list(range(20))
+    assert 1 <= together.most <= 3
+    assert users(service, f"name:{name}") == 0
+
+
+def test_a_stretch_of_async_code_holds_slots_too(service: Service) -> None:
+    together, name = Together(), a_name(service, 2)
+
+    @task
+    async def load(number: int) -> int:
+        async with concurrency_async(name):
+            with together:
+                await asyncio.sleep(0)
+                return number
+
+    @flow
+    async def etl() -> list[int]:
+        return list(await asyncio.gather(*(load(number) for number in range(10))))
+
+    assert asyncio.run(etl()) == list(range(10))
+    assert together.most <= 2
+
+
+def test_a_stretch_can_be_held_outside_of_runs_and_within_limits_that_are_not_set(service: Service) -> None:
+    name = a_name(service, 1)
+    with concurrency(name):
+        assert users(service, f"name:{name}") == 1
+    assert users(service, f"name:{name}") == 0
+    with concurrency(f"nobody {new_id()}"), concurrency([]):
+        pass
+
+
+def test_who_waits_too_long_gives_up_its_place(service: Service) -> None:
+    name = a_name(service, 1)
+    with concurrency(name):
+        with pytest.raises(AcquireConcurrencySlotTimeoutError, match=r"within 0\.01 s"), concurrency(name, 1, 0.01):
+            pass
+        assert users(service, f"name:{name}", waiting=True) == 0
+    with concurrency(name, timeout_seconds=0):
+        pass
+
+
+def test_slots_that_are_not_to_be_had_are_an_error_that_says_why(service: Service) -> None:
+    closed, small = a_name(service, 0), a_name(service, 1, v1.CANCEL_NEW)
+    with pytest.raises(ConcurrencySlotAcquisitionError, match="has 0 slots"), concurrency(closed):
+        pass
+    with pytest.raises(ConcurrencySlotAcquisitionError, match="it would never run"), concurrency(small, occupy=2):
+        pass
+    with concurrency(small), pytest.raises(ConcurrencySlotAcquisitionError, match="No free slot"), concurrency(small):
+        pass
+    with pytest.raises(ConcurrencySlotAcquisitionError, match="concurrency-limit set"), concurrency("no", strict=True):
+        pass

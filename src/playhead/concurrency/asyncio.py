@@ -1,0 +1,27 @@
+"""`async with concurrency("database"): …`"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from playhead.engine.execution.connection import get_client
+from playhead.engine.execution.drivers import drive_async
+from playhead.engine.execution.slots import give_slots_back, take_slots
+
+
+@asynccontextmanager
+async def concurrency(
+    names: str | list[str], occupy: int = 1, timeout_seconds: float | None = None, strict: bool = False
+) -> AsyncIterator[None]:
+    """As `playhead.concurrency.sync.concurrency`, without blocking the event loop."""
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        yield
+        return
+    client = get_client()
+    call = await drive_async(take_slots(names, occupy, timeout_seconds, strict), client)
+    try:
+        yield
+    finally:
+        await drive_async(give_slots_back(call), client)
