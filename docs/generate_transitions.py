@@ -49,8 +49,10 @@ rules: each cell is folded from the answers in every combination of the circumst
 | W | WAIT: the same proposal has a chance later. |
 | X | ABORT: refused, and the proposer should stop working on the run. |
 
-Conditions are read from left to right; the first that holds gives the answer. The small number is that of the rule
-that decided, in the list below the table."""
+Conditions are read from left to right; the first that holds gives the answer. Where a cell does not say otherwise, a
+flow run has a deployment, a task run is in a flow run that is RUNNING, and either is due, ran at most once, has no
+retries and no lease, and needs no slots. The small number is that of the rule that decided, in the list below the
+table."""
 
 
 # The tables of answers.
