@@ -24,8 +24,9 @@ _home = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--soak` adds the tests that are marked so."""
+    """`--soak` adds the tests that are marked so; `--seed N` is the history that the simulation replays and prints."""
     parser.addoption("--soak", action="store_true", help="also run the long tests")
+    parser.addoption("--seed", type=int, help="simulate this seed only, and print its steps")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -144,7 +144,8 @@ class Orchestrating:
                     self._leases[run.run_id] = revision, append.now + micros_of(status.lease.ttl)
             elif run.status.HasField("lease"):
                 self._leases[run.run_id] = None
-            if status.state.type == v1.COMPLETED and status.state.details.cache_key and proposed.decision == v1.ACCEPT:
+            completed = status.state.type == v1.COMPLETED and proposed.decision == v1.ACCEPT
+            if completed and run.subject is Subject.TASK_RUN and status.state.details.cache_key:
                 self._known.keep_cache_entry(run.run_id, status.state)
             run.status = status
         record = self._append(append, run.run_id, "state_proposed", event, command, seq)
@@ -299,6 +300,8 @@ class Orchestrating:
             event.flow_run_created.flow_name = self._flow_name(append, spec)
             event.flow_run_created.status.CopyFrom(status)
             record = self._append(append, run.run_id, "flow_run_created", event, command, 0)
+            # What is kept must not change with the caller's message.
+            run.spec = event.flow_run_created.spec
             if spec.idempotency_key:
                 self._known.keep_key(bytes_of(spec.flow_id), spec.idempotency_key, run.run_id)
         else:
@@ -306,7 +309,6 @@ class Orchestrating:
             event.task_run_created.spec.id = text_of(run.run_id)
             event.task_run_created.status.CopyFrom(status)
             record = self._append(append, run.run_id, "task_run_created", event, command, 0)
-            # What is kept must not change with the caller's message.
             run.spec = event.task_run_created.spec
         self._known.keep(run)
         return record, event

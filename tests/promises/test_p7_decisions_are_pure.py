@@ -114,7 +114,12 @@ def decided_again(on_record: v1.StateProposed, policy: Policy) -> v1.StatePropos
 
 
 def compare(record: Record, on_record: v1.StateProposed, again: v1.StateProposed) -> None:
-    """The same but for what only the journal can know: its revision, and what follows from it."""
+    """The same, once stamped."""
+    assert stamped(again, record, on_record) == on_record
+
+
+def stamped(again: v1.StateProposed, record: Record, on_record: v1.StateProposed) -> v1.StateProposed:
+    """A decision made again, with what only the journal can know: its revision, and what follows from it."""
     if again.HasField("status"):
         again.status.version = record.stream_version
         again.status.state.revision = record.revision
@@ -122,7 +127,7 @@ def compare(record: Record, on_record: v1.StateProposed, again: v1.StateProposed
             again.status.lease.token, again.status.lease.holder = record.revision, record.actor
     again.command.CopyFrom(on_record.command)
     again.facts.CopyFrom(on_record.facts)
-    assert again == on_record
+    return again
 
 
 def test_p7_validating_a_proposal_says_what_proposing_it_then_does(new_store: NewStore) -> None:

@@ -1,0 +1,1 @@
+"""A seeded simulation of the whole orchestration: see docs/simulation.md."""
