@@ -122,7 +122,10 @@ def stamped(again: v1.StateProposed, record: Record, on_record: v1.StateProposed
     """A decision made again, with what only the journal can know: its revision, and what follows from it."""
     if again.HasField("status"):
         again.status.version = record.stream_version
-        again.status.state.revision = record.revision
+        if again.decision != v1.WAIT:
+            again.status.state.revision = record.revision
+        if again.status.HasField("slot_wait") and not again.status.slot_wait.since:
+            again.status.slot_wait.since = record.revision
         if again.status.HasField("lease") and not again.status.lease.token:
             again.status.lease.token, again.status.lease.holder = record.revision, record.actor
     again.command.CopyFrom(on_record.command)

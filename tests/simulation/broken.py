@@ -18,5 +18,5 @@ def hold(condition: object, law: str, *about: object) -> None:
 def same(found: object, expected: object, what: str) -> None:
     """Raise Broken unless both are equal."""
     if found != expected:
-        both = (str(one).splitlines() for one in (expected, found))
-        raise Broken("\n".join((what, *difflib.unified_diff(*both, "should be", "is", n=100, lineterm=""))))
+        should, is_ = str(expected).splitlines(), str(found).splitlines()
+        raise Broken("\n".join((what, *difflib.unified_diff(should, is_, "should be", "is", n=100, lineterm=""))))

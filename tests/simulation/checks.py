@@ -12,6 +12,7 @@ from playhead.engine.orchestration.decide import decide
 from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy, Subject
+from playhead.engine.orchestration.rules.slots import granted
 from playhead.exceptions import PlayheadError
 from playhead.journal.encoding import bytes_of, text_of
 from playhead.journal.payload import event_of
@@ -23,6 +24,7 @@ from playhead.replay.rebuild import compare_views
 from playhead.replay.verify import verify_journal
 from tests.plain_runs import PlainRuns
 from tests.promises.test_p7_decisions_are_pure import stamped
+from tests.simulation import slots
 from tests.simulation.broken import hold, same
 from tests.simulation.laws import Decided, check_laws
 from tests.simulation.model import Model, id_of, spec_of, status_after
@@ -109,6 +111,9 @@ class Checks:
         self._of_one_request(sent, mine)
         for record in mine:
             self._take(record)
+        while new and new[0].kind == "slots_granted":
+            self._take(new.popleft())
+        slots.check_nobody_waits_in_vain(self.model)
         same(outcome.meta.journal_id, self._journal_id, "an answer names the journal")
         getattr(self, f"_{sent.method}", self._proposal)(sent.request, outcome, mine, now_us)
         if mine:
@@ -141,7 +146,6 @@ class Checks:
     # The answers, by method.
 
     def _proposal(self, request: Any, answer: v1.ProposeStateResponse, mine: list[Record], now_us: int) -> None:
-        run_id = answer.run_id
         if getattr(request, "validate_only", False):
             same((answer.meta.revision, mine), (self.head, []), "what is only validated leaves no trace")
             return
@@ -153,7 +157,7 @@ class Checks:
         found = self.model.found(spec).id if spec and self.model.found(spec) else asked  # type: ignore[union-attr] # just found
         same(text_of(decisions[0].stream), found, "P1: the decision is about the run that was asked about")
         same(len(mine) - 1, int(mine[0].kind.endswith("_created")), "P1: nothing else is recorded with it")
-        status = self.model.runs[run_id].status
+        status = decided.status if decided.HasField("status") else decided.facts.status
         expected = v1.ProposeStateResponse(
             decision=decided.decision,
             reason=decided.reason,
@@ -165,6 +169,7 @@ class Checks:
             lease_token=mine[-1].revision if status.lease.token == mine[-1].revision else 0,
             run_count=status.run_count,
             run_name=status.name,
+            waits_for_slots=status.HasField("slot_wait"),
         )
         expected.meta.journal_id, expected.meta.revision = self._journal_id, decisions[0].revision
         if status.HasField("state"):
@@ -193,6 +198,13 @@ class Checks:
         same(len(mine), 1, "an update is one event")
         run = self.model.runs[request.flow_run_id or request.task_run_id]
         same((answer.status, answer.meta.revision), (run.status, self.head), "the run as it is")
+
+    def _set_concurrency_limit(
+        self, request: Any, answer: v1.SetConcurrencyLimitResponse, mine: list[Record], now_us: int
+    ) -> None:
+        same((len(mine), answer.meta.revision), (1, mine[-1].revision), "a limit that is set is one event")
+        limit = v1.ConcurrencyLimit(limit=request.limit, slots=request.slots, on_full=request.on_full or v1.ENQUEUE)
+        same(answer.limit, limit if request.HasField("slots") else v1.ConcurrencyLimit(), "the limit as it is")
 
     def _renew_lease(self, request: Any, answer: v1.RenewLeaseResponse, mine: list[Record], now_us: int) -> None:
         self.model.renewed(request.flow_run_id, now_us)
@@ -235,6 +247,8 @@ class Checks:
         self._versions[record.stream] += 1
         if record.kind == "state_proposed":
             self._decision(record, event.state_proposed)
+        elif record.kind == "slots_granted":
+            self._grant(record, event.slots_granted)
         elif record.kind == "run_updated":
             self._update(record, event.run_updated)
         elif record.kind in ("flow_run_created", "task_run_created"):
@@ -253,7 +267,11 @@ class Checks:
         self.model.check_facts(record, proposed)
         self._decide_again(record, proposed)
         check_laws(Decided(self.model, run, proposed, record.revision, record.recorded_at))
+        told = slots.limit_facts(self.model, run, proposed.command.state.type)
+        same(list(proposed.facts.limits), told, "P7: the limits, as the decision was told")
+        slots.check_running(self.model, run, proposed)
         if proposed.HasField("status"):
+            slots.check_taking(self.model, run, proposed.status)
             parent = self.model.runs[run.parent_id] if run.parent_id else None
             same(proposed.status, status_after(run, record, proposed, parent), "what is kept about the run")
 
@@ -264,6 +282,23 @@ class Checks:
         subject = Subject.TASK_RUN if proposed.command.WhichOneof("run") == "task_run_id" else Subject.FLOW_RUN
         again = decide(subject, proposed.facts, proposed.command, self._policy)
         same(stamped(again, record, proposed), proposed, "P7: decided again, the decision is the same")
+
+    def _grant(self, record: Record, grant: v1.SlotsGranted) -> None:
+        run = self.model.runs[text_of(record.stream)]
+        same(
+            (grant.policy_id, grant.facts.status), (self._policy.id, run.status), "P7: what a grant was told of the run"
+        )
+        told = slots.described(self.model, run, slots.waits_for(run))
+        same(list(grant.facts.limits), told, "P7: the limits, as a grant was told")
+        freed_by = next(one for one in reversed(self.records) if one.kind != "slots_granted")
+        same(grant.freed_by, freed_by.revision, "P1: what freed the slots is on record")
+        slots.check_taking(self.model, run, grant.status)
+        again = granted(grant.facts)
+        assert again is not None
+        again.version = record.stream_version
+        if again.HasField("state") and not again.state.revision:
+            again.state.revision = record.revision
+        same(grant.status, again, "P7: granted again, the grant is the same")
 
     def _update(self, record: Record, updated: v1.RunUpdated) -> None:
         command, status = updated.command, v1.RunStatus()

@@ -25,10 +25,11 @@ Doing: TypeAlias = Generator[Any, Any, Any]
 
 FLOW_NAMES = ("etl", "ml", "report")
 TASK_KEYS = ("load", "clean", "train")
-TAGS = ("a", "b", "c")
+TAGS = ("a", "a b")
 CACHE_KEYS = ("k1", "k2", "k3")
 PAUSE_KEYS = ("", "ask", "approve")
 DEPLOYMENTS = (str(uuid.UUID(int=71)), str(uuid.UUID(int=72)))
+LIMITS = ("tag:a", "tag:a b", "name:db", f"deployment:{DEPLOYMENTS[0]}")
 STATE_TYPES = [value for value in v1.StateType.values() if value]
 STATE_NAMES = {
     v1.SCHEDULED: ("", "", "Scheduled", "Late", "AwaitingRetry"),
@@ -83,7 +84,7 @@ class Client:
         """How often and when what fails is tried again."""
         if self.some(0.4):
             return None
-        delays = self.chance.choice([[], [0], [1.5], [5, 60], [0.2, 600, 3600]])
+        delays: list[float] = self.chance.choice([[], [0], [1.5], [5, 60], [0.2, 600, 3600]])
         return v1.RetryPolicy(
             retries=self.chance.choice([0, 1, 1, 2, 5]), delays_s=delays, jitter_factor=self.chance.choice([0, 0, 0.5])
         )
@@ -97,6 +98,8 @@ class Client:
         spec = v1.FlowRunSpec(id=self.an_id(), flow_id=flow_id, retry=self.retry(), tags=self.tags(), **fields)
         if self.some(0.5) and not spec.deployment_id:
             spec.deployment_id = self.chance.choice(DEPLOYMENTS)
+        if self.some(0.4):
+            spec.slots["db"] = self.chance.choice([1, 1, 2])
         if self.some(0.2):
             spec.idempotency_key = self.chance.choice(["monday", "tuesday"])
         if self.some(0.2):
@@ -108,13 +111,15 @@ class Client:
         spec = v1.TaskRunSpec(
             flow_run_id=flow_run_id, task_key=task_key, dynamic_key=str(call), retry=self.retry(), tags=self.tags()
         )
+        if self.some(0.4):
+            spec.slots["db"] = self.chance.choice([1, 1, 2])
         if self.some(0.2):
             spec.state.CopyFrom(v1.State(type=v1.PENDING))
         return spec
 
     def tags(self) -> list[str]:
         """Some tags, in any order."""
-        return self.chance.sample(TAGS, self.chance.choice([0, 0, 1, 2]))
+        return self.chance.sample(TAGS, self.chance.choice([0, 1, 1, 2]))
 
     def scheduled(self) -> v1.State:
         """SCHEDULED, some time from now or a while ago."""
@@ -250,9 +255,14 @@ def settled(me: Client, state: v1.State, **fields: Any) -> Doing:
     """Propose, and do as one is told while that is to wait."""
     for _ in range(TAKE_TURNS_MAX):
         answer = yield me.propose(state, **fields)
-        if isinstance(answer, PlayheadError) or answer.decision != v1.WAIT:
+        if isinstance(answer, PlayheadError):
             return answer
-        yield answer.delay.seconds * SECOND_US
+        if answer.decision == v1.WAIT:
+            yield answer.delay.seconds * SECOND_US
+        elif answer.state.name == "AwaitingConcurrencySlot":
+            yield until_due(me, answer.state)
+        else:
+            return answer
     return answer
 
 
@@ -298,6 +308,36 @@ def operator(me: Client) -> Doing:
             yield me.propose(me.scheduled(), flow_run_id=flow_run_id)
         else:
             yield from rename(me, me.task_run() if does == "update task" else flow_run_id)
+
+
+def keeper(me: Client) -> Doing:
+    """Sets concurrency limits at first, and changes them now and then."""
+    for _ in range(3):
+        yield "set_concurrency_limit", limit(me)
+    while True:
+        yield me.a_while(1, 300)
+        yield "set_concurrency_limit", limit(me)
+
+
+def contender(me: Client) -> Doing:
+    """Runs tasks outside flows that all want the same few slots."""
+    while True:
+        spec = v1.TaskRunSpec(id=me.an_id(), task_key="contender", tags=["a"] if me.some(0.8) else ["a b"])
+        if me.some(0.3):
+            spec.slots["db"] = 1
+        answer = yield from settled(me, v1.State(type=v1.RUNNING), create_task_run=spec)
+        if granted(answer):
+            yield me.a_while(0.1, 10)
+            yield me.propose(v1.State(type=v1.COMPLETED), task_run_id=spec.id)
+
+
+def limit(me: Client) -> v1.SetConcurrencyLimitRequest:
+    """A limit that is set, changed or removed."""
+    request = v1.SetConcurrencyLimitRequest(request_id=me.an_id(), limit=me.chance.choice(LIMITS))
+    if me.some(0.85):
+        request.slots = me.chance.choice([0, 1, 1, 1, 1, 2, 2, 3])
+        request.on_full = me.chance.choice([v1.ON_FULL_UNSPECIFIED, v1.ENQUEUE, v1.ENQUEUE, v1.CANCEL_NEW])
+    return request
 
 
 def rename(me: Client, run_id: str | None) -> Doing:
@@ -396,10 +436,7 @@ def one_of_a_crowd(me: Client) -> tuple[str, Any]:
 def any_state(me: Client) -> v1.State:
     """A state of any type, with details that it may have."""
     type_ = me.chance.choice([*STATE_TYPES, v1.RUNNING, v1.RUNNING, v1.COMPLETED, v1.FAILED])
-    if type_ == v1.SCHEDULED:
-        state = me.scheduled()
-    else:
-        state = v1.State(type=type_)
+    state = me.scheduled() if type_ == v1.SCHEDULED else v1.State(type=type_)
     state.name = me.chance.choice(STATE_NAMES.get(type_, ("",)))
     details = state.details
     if type_ in (v1.RUNNING, v1.COMPLETED) and me.some(0.5):
@@ -440,5 +477,7 @@ CLIENTS: dict[str, Callable[[Client], Doing]] = {
     "worker": worker,
     "operator": operator,
     "scheduler": scheduler,
+    "keeper": keeper,
+    "contender": contender,
     "meddler": meddler,
 }

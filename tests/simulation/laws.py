@@ -31,7 +31,8 @@ class Decided:
     def __post_init__(self) -> None:
         self.command = self.proposed.command
         self.before = self.run.status
-        self.changed = self.proposed.HasField("status")
+        # Under WAIT a run's place in line may be new; it keeps its state.
+        self.changed = self.proposed.HasField("status") and self.proposed.decision != v1.WAIT
         self.after = self.proposed.status if self.changed else self.before
         self.was, self.to = self.before.state.type, self.after.state.type
         self.forced = self.command.force
@@ -111,7 +112,9 @@ def what_has_ended_is_over(it: Decided) -> None:
         return
     if not it.forced:
         hold(it.to not in (v1.CANCELLING, v1.PAUSED, v1.CRASHED) or replaced(it), "what has ended is over")
-        hold(it.run.is_task or it.to != v1.SCHEDULED or deployed(it), "nothing would start the run again")
+        hold(
+            it.run.is_task or it.to != v1.SCHEDULED or deployed(it) or replaced(it), "nothing would start the run again"
+        )
     if stored(it.before.state):
         kept = it.to in TERMINAL and (it.to != v1.COMPLETED or stored(it.after.state))
         hold(it.forced or (kept and not it.run.is_task), "a stored result is not left")
@@ -126,7 +129,7 @@ def nothing_runs_before_it_is_due(it: Decided) -> None:
 
 
 def pausing_has_terms(it: Decided) -> None:
-    """A flow run pauses when it is RUNNING, once for each key; it is suspended only if something will start it again."""
+    """A flow run pauses when RUNNING, once for each key; it is suspended only if something can start it again."""
     if it.changed and not it.run.is_task and it.to == v1.PAUSED and not it.forced:
         details = it.after.state.details
         hold(it.was == v1.RUNNING, "only what is RUNNING pauses")
@@ -236,7 +239,7 @@ def stored(state: v1.State) -> bool:
 
 
 def replaced(it: Decided) -> bool:
-    """Whether another state than the proposed one was put in its place: NotReady for a task run of a paused flow run."""
+    """Whether another state than the proposed one was put in its place, as NotReady for a task run of a paused flow."""
     return it.to != it.command.state.type
 
 

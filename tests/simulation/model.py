@@ -59,6 +59,8 @@ class Model:
     """Flow runs by flow and idempotency key."""
     cache: dict[str, list[tuple[int | None, v1.CacheEntry]]] = field(default_factory=dict)
     """What completed under a cache key, oldest first, and until when it counts."""
+    limits: dict[str, v1.ConcurrencyLimit] = field(default_factory=dict)
+    """Concurrency limits that are set."""
 
     def flow_runs(self) -> list[Run]:
         """The flow runs in the order of their creation."""
@@ -75,6 +77,8 @@ class Model:
         if method == "register_flow":
             taken = request.name not in self.flows and self._taken(request.flow_id)
             return v1.ALREADY_EXISTS if taken else None
+        if method == "set_concurrency_limit":
+            return None if request.HasField("slots") or request.limit in self.limits else v1.NOT_FOUND
         if method == "renew_lease":
             run = self._existing(request.flow_run_id, task=False)
             held = run is not None and run.status.lease.token == request.lease_token
@@ -178,10 +182,19 @@ class Model:
         elif record.kind == "task_run_created":
             first = (record.revision, event.task_run_created.status)
             self.runs[run_id] = Run(run_id, event.task_run_created.spec, [first])
+        elif record.kind == "concurrency_limit_set":
+            self._set_limit(event.concurrency_limit_set)
+        elif record.kind == "slots_granted":
+            self.runs[run_id].history.append((record.revision, event.slots_granted.status))
         elif record.kind == "run_updated":
             self.runs[run_id].history.append((record.revision, event.run_updated.status))
         elif record.kind == "state_proposed" and event.state_proposed.HasField("status"):
             self._add_state(self.runs[run_id], record, event.state_proposed)
+
+    def _set_limit(self, changed: v1.ConcurrencyLimitSet) -> None:
+        self.limits.pop(changed.command.limit, None)
+        if changed.HasField("limit"):
+            self.limits[changed.limit.limit] = changed.limit
 
     def _add_state(self, run: Run, record: Record, proposed: v1.StateProposed) -> None:
         run.history.append((record.revision, proposed.status))
@@ -206,8 +219,12 @@ def status_after(run: Run, record: Record, proposed: v1.StateProposed, parent: R
     now = timestamp(record.recorded_at)
     status = v1.RunStatus()
     status.CopyFrom(before)
+    status.version = record.stream_version
+    _keep_slots(status, record, proposed)
+    if proposed.decision == v1.WAIT:
+        return status
     status.state.CopyFrom(state)
-    status.state.revision, status.version = record.revision, record.stream_version
+    status.state.revision = record.revision
     status.state.timestamp.CopyFrom(now)
     was, to = before.state.type, state.type
     _keep_times(status, before, now)
@@ -233,6 +250,17 @@ def status_after(run: Run, record: Record, proposed: v1.StateProposed, parent: R
         status.pause_keys.append(key)
     _keep_lease(status, record, command, retried)
     return status
+
+
+def _keep_slots(status: v1.RunStatus, record: Record, proposed: v1.StateProposed) -> None:
+    """Slots are as they are said to be, within their own laws; a place in line is had since it was taken."""
+    waited_since = status.slot_wait.since
+    del status.slots[:]
+    status.slots.extend(proposed.status.slots)
+    status.ClearField("slot_wait")
+    if proposed.status.HasField("slot_wait"):
+        status.slot_wait.CopyFrom(proposed.status.slot_wait)
+        status.slot_wait.since = waited_since or record.revision
 
 
 def _keep_times(status: v1.RunStatus, before: v1.RunStatus, now: Any) -> None:

@@ -37,6 +37,9 @@ LONG_EVERY = 100
 TOLD_MAX = 60
 """Lines of a failed history that are told; the replay tells all."""
 
+OFTEN = {"worker": 4, "operator": 2, "scheduler": 1, "keeper": 2, "meddler": 3}
+"""Kinds of clients, and how often there are some of them in a world."""
+
 NEVER = 1 << 30
 REBUILT = 0.02
 """How often the views are made anew at the end."""
@@ -133,8 +136,8 @@ class World:
         self._history: list[tuple[int, int, str, Any, Any]] = []
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count(1)
-        others = self.chance.choices(list(CLIENTS), [4, 2, 1, 3], k=self.chance.choice([1, 2, 3, 5]))
-        self._kinds = ["worker", *others]
+        others = self.chance.choices(list(OFTEN), list(OFTEN.values()), k=self.chance.choice([1, 2, 3, 5]))
+        self._kinds = ["worker", *others, *(["contender"] * 3 if "keeper" in others else [])]
 
         def open_(clock: Callable[[], int]) -> Orchestrator:
             return Orchestrator.open(database, policy=policy, clock=clock, timers=False)
@@ -195,7 +198,7 @@ class World:
         if isinstance(wish, int):
             self._later(wish, lambda: self._go_on(living, None))
         else:
-            living.asked = Sent(*wish, living.client.caller)
+            living.asked = Sent(wish[0], wish[1], living.client.caller)
             self._send(living, living.asked)
 
     def _send(self, living: Living, sent: Sent) -> None:
@@ -317,8 +320,8 @@ class World:
 
 
 def perform(orchestrator: Orchestrator, sent: Sent) -> Any:
-    """Call a service; the errors of the contract are outcomes. The message is the client's, who may use it for something
-    else afterwards, so nobody else may rely on it.
+    """Call a service; the errors of the contract are outcomes. The message is the client's, who may use it for
+    something else afterwards: nobody else may rely on it.
     """
     request = type(sent.request)()
     request.CopyFrom(sent.request)
@@ -333,7 +336,7 @@ def perform(orchestrator: Orchestrator, sent: Sent) -> Any:
 
 
 def interrupt(orchestrator: Orchestrator, chance: random.Random) -> bool:
-    """Have SQLite break off the next transaction, after some of its instructions. False when nothing is connected yet."""
+    """Have SQLite break off the next transaction after some instructions. False when nothing is connected yet."""
     connection = orchestrator._writer._connection
     if connection is not None:
         connection.set_progress_handler(lambda: 1, chance.randrange(1, INSTRUCTIONS_MAX))

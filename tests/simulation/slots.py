@@ -1,0 +1,126 @@
+"""Slots of concurrency limits, as plain as can be: who holds, who waits, counted anew from all runs each time.
+
+The laws: what is held never exceeds a limit when it is taken; a run gets all it needs or nothing; those who came first
+are served first; whoever has ended holds nothing and waits for nothing; nobody waits while there is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from playhead import v1
+from tests.simulation.broken import hold
+from tests.simulation.model import TERMINAL, Model, Run
+
+UNLIMITED = 2**32 - 1
+"""What there is of a limit that was removed while runs waited for it."""
+
+OCCUPIED = frozenset({v1.RUNNING, v1.CANCELLING})
+"""States in which a run has what it needs, and takes nothing."""
+
+
+def limit_facts(model: Model, run: Run, to: v1.StateType.ValueType) -> list[v1.LimitFacts]:
+    """What a decision should be told of the limits, when a run is to go to a state."""
+    asks = {v1.RUNNING} if run.is_task else {v1.PENDING, v1.RUNNING}
+    if to not in asks or run.status.state.type in OCCUPIED:
+        return []
+    return described(model, run, needed(model, run))
+
+
+def needed(model: Model, run: Run) -> dict[str, int]:
+    """Which slots of the limits that are set a run has to get: none if it holds them."""
+    wanted = {f"name:{name}": count for name, count in run.spec.slots.items()}
+    if isinstance(run.spec, v1.TaskRunSpec):
+        wanted.update((f"tag:{tag}", 1) for tag in run.status.tags)
+    elif run.spec.deployment_id:
+        wanted[f"deployment:{run.spec.deployment_id}"] = 1
+    needs = {key: count for key, count in sorted(wanted.items()) if key in model.limits}
+    held = {held.limit: held.count for held in run.status.slots}
+    return needs if any(held.get(key) != count for key, count in needs.items()) else {}
+
+
+def described(model: Model, run: Run, needs: dict[str, int]) -> list[v1.LimitFacts]:
+    """The limits that a run needs slots of, as it is told of them."""
+    facts = []
+    for key, count in needs.items():
+        limit = model.limits.get(key, v1.ConcurrencyLimit(slots=UNLIMITED, on_full=v1.ENQUEUE))
+        facts.append(
+            v1.LimitFacts(
+                limit=key,
+                slots=limit.slots,
+                held=held_by_others(model, run, key),
+                ahead=len(ahead_of(model, run, key)),
+                needed=count,
+                on_full=limit.on_full,
+            )
+        )
+    return facts
+
+
+def waits_for(run: Run) -> dict[str, int]:
+    """What a run waits for."""
+    return {held.limit: held.count for held in run.status.slot_wait.slots}
+
+
+def held_by_others(model: Model, run: Run, key: str) -> int:
+    """Slots of a limit that other runs hold."""
+    return sum(
+        held.count
+        for other in model.runs.values()
+        if other is not run
+        for held in other.status.slots
+        if held.limit == key
+    )
+
+
+def ahead_of(model: Model, run: Run, key: str) -> list[Run]:
+    """Who waits for a limit and came before a run; those left out who need more than there will ever be."""
+    since = run.status.slot_wait.since if key in waits_for(run) else UNLIMITED
+    line = [other for other in model.runs.values() if key in waits_for(other) and not is_stuck(model, other)]
+    return [other for other in line if other.status.slot_wait.since < since]
+
+
+def is_stuck(model: Model, run: Run) -> bool:
+    """Whether a run waits for more than a limit has."""
+    return any(key in model.limits and count > model.limits[key].slots for key, count in waits_for(run).items())
+
+
+def check_taking(model: Model, run: Run, after: v1.RunStatus) -> None:
+    """A run goes from what it was to `after`: what it takes, it may take. One that is to run again may wait ended."""
+    before = {held.limit: held.count for held in run.status.slots}
+    for held in after.slots:
+        if before.get(held.limit) != held.count and held.limit in model.limits:
+            slots = model.limits[held.limit].slots
+            hold(held_by_others(model, run, held.limit) + held.count <= slots, f"{held.limit} gives what it has")
+            hold(not ahead_of(model, run, held.limit), f"{held.limit}: those who came first are served first")
+    if after.state.type in TERMINAL and after.state != run.status.state:
+        hold(not after.slots and not after.HasField("slot_wait"), "what has ended holds no slot and waits for none")
+    hold(not (after.slots and after.HasField("slot_wait")), "a run holds all it needs, or waits for all of it")
+
+
+def check_running(model: Model, run: Run, proposed: v1.StateProposed) -> None:
+    """What runs has its slots, unless it was forced to."""
+    if proposed.decision != v1.ACCEPT or proposed.command.force:
+        return
+    for limit in limit_facts(model, run, proposed.command.state.type):
+        held = {held.limit: held.count for held in proposed.status.slots}
+        hold(held.get(limit.limit) == limit.needed, f"what runs holds its slots of {limit.limit}")
+
+
+def check_nobody_waits_in_vain(model: Model) -> None:
+    """Of those who are first in all their lines, none could have all that it needs."""
+    for run in first_in_line(model):
+        free = all(
+            held_by_others(model, run, key) + count <= model.limits[key].slots
+            for key, count in waits_for(run).items()
+            if key in model.limits
+        )
+        hold(not free, f"run {run.id} waits for what is free", run.status.slot_wait)
+
+
+def first_in_line(model: Model) -> Iterator[Run]:
+    """The waiting runs that nobody is before."""
+    for run in model.runs.values():
+        needs = waits_for(run)
+        if needs and not is_stuck(model, run) and not any(ahead_of(model, run, key) for key in needs):
+            yield run
