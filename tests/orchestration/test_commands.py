@@ -192,6 +192,29 @@ def test_a_result_is_found_in_the_cache_within_the_batch_that_stored_it(command:
     assert (answers[1].response.state.name, answers[1].response.state.result.inline) == ("Cached", b"1")
 
 
+def test_what_a_flow_run_completed_under_a_cache_key_is_no_result_of_a_task(command: Commanding) -> None:
+    stored = v1.State(type=v1.COMPLETED, result=v1.Result(inline=b"1"), details=v1.StateDetails(cache_key="k"))
+    flow_run = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id)
+    task_run = v1.TaskRunSpec(id=new_id(), task_key="load")
+    running = v1.State(type=v1.RUNNING, details=v1.StateDetails(cache_key="k"))
+    requests = [
+        v1.ProposeStateRequest(request_id=new_id(), create_flow_run=flow_run, state=stored),
+        v1.ProposeStateRequest(request_id=new_id(), create_task_run=task_run, state=running),
+    ]
+    items = [v1.ProposeStatesItem(request=request) for request in requests]
+    answers = command.orchestration.propose_states(v1.ProposeStatesRequest(items=items), ALICE).result().answers
+    assert [answer.response.decision for answer in answers] == [v1.ACCEPT, v1.ACCEPT]
+
+
+def test_what_is_known_of_a_run_does_not_change_with_the_message_that_created_it(command: Commanding) -> None:
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, deployment_id=new_id())
+    request = v1.ProposeStateRequest(request_id=new_id(), create_flow_run=spec, state=v1.State(type=v1.RUNNING))
+    command.orchestration.propose_state(request, ALICE).result()
+    request.create_flow_run.Clear()
+    suspended = v1.State(type=v1.PAUSED, details=v1.StateDetails(pause_reschedule=True))
+    assert command.propose(suspended, flow_run_id=spec.id).decision == v1.ACCEPT
+
+
 def test_a_run_is_renamed_and_tagged(command: Commanding) -> None:
     run = command.flow_run()
     request = v1.UpdateRunRequest(request_id=new_id(), flow_run_id=run, name="blue", tags=v1.TagList(tags=["a", "b"]))

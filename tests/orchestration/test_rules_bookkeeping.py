@@ -221,6 +221,8 @@ KEYS = table(
     ),
     keeps_nothing(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED)),
     keeps_nothing(facts(state(v1.RUNNING), pause_keys=["a"]), state(v1.PAUSED, pause_key="a"), force=True),
+    # What an earlier attempt used is forgotten first.
+    keeps(facts(state(v1.FAILED)), state(v1.PAUSED, pause_key="b"), {"pause_keys": ["b"]}, force=True),
 )
 
 NO_KEYS = table(
