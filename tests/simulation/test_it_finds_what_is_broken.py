@@ -63,7 +63,6 @@ def without(rule: str) -> Policy:
         ("BypassCancellingFlowRunsWithNoInfra", "what nobody runs is cancelled at once"),
         ("HandleFlowTerminalStateTransitions", ""),
         ("HandleTaskTerminalStateTransitions", ""),
-        ("PreventResultDataLoss", "a stored result is not lost"),
         ("PreventRunningTasksFromStoppedFlows", "no task run starts in a flow run that does not run"),
         ("PreventPendingTransitions", ""),
         ("HandlePausingFlows", ""),
@@ -72,7 +71,6 @@ def without(rule: str) -> Policy:
         ("RetryFailedFlows", "what failed is tried again while a retry is left"),
         ("RetryFailedTasks", "what failed is tried again while a retry is left"),
         ("CacheRetrieval", "what is cached is found, and nothing else"),
-        ("LimitCacheKeys", ""),
         ("EnsureOnlyScheduledFlowsMarkedLate", "late"),
         ("SetEndTime", "end_time"),
         ("ClearEndTime", "end_time"),
@@ -86,7 +84,7 @@ def test_a_policy_that_lacks_a_rule(simulate: Simulate, rule: str, broken: str) 
     assert broken in found(simulate, without(rule))
 
 
-class CountsByTheClockOnTheWall(bookkeeping.CountTaskRuns):
+class CountsWhatItRemembers(bookkeeping.CountTaskRuns):
     """A rule that is not pure: it counts on what it remembers."""
 
     def __init__(self) -> None:
@@ -99,7 +97,7 @@ class CountsByTheClockOnTheWall(bookkeeping.CountTaskRuns):
 def test_a_rule_that_remembers(simulate: Simulate) -> None:
     core = core_policy()
     rules = tuple(rule for rule in core.task_bookkeeping if rule.name != "CountTaskRuns")
-    told = found(simulate, replace(core, task_bookkeeping=(*rules, CountsByTheClockOnTheWall())))
+    told = found(simulate, replace(core, task_bookkeeping=(*rules, CountsWhatItRemembers())))
     assert "P7: decided again, the decision is the same" in told
 
 
@@ -124,10 +122,9 @@ def refused_as_accepted(decided: Callable[[v1.StateProposed], Any]) -> Callable[
         (Writer, "_recorded", lambda *_: {}, ""),
         (Orchestrating, "catch_up", nothing, ""),
         (Known, "written", nothing, "P7: the cache"),
-        (Known, "keep_key", nothing, ""),
         (answers, "_decided", refused_as_accepted(answers._decided), "the answer says what is on record"),
     ],
-    ids=["request ids", "others' events", "what is in the tables", "keys", "who decided"],
+    ids=["request ids", "others' events", "what is in the tables", "who decided"],
 )
 def test_a_program_that_forgets(
     simulate: Simulate, monkeypatch: pytest.MonkeyPatch, where: Any, method: str, instead: Any, broken: str
