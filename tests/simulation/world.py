@@ -401,6 +401,6 @@ class SimulationFailed(AssertionError):
         self.error = error
         super().__init__(
             f"seed {seed}, step {world.steps}: {type(error).__name__}: {error}\n"
-            f"replay it: pytest -n 0 tests/simulation --seed {seed}\n"
+            f"replay it: pytest -n 0 tests/simulation/test_simulation.py --seed {seed}\n"
             f"what came before, at most {TOLD_MAX} lines:\n{world.trace(TOLD_MAX)}"
         )
