@@ -59,7 +59,7 @@ class SecureConcurrencySlots(Rule):
         if all(map(is_free, facts.limits)):
             status.ClearField("slot_wait")
             status.slots.extend(needed)
-        elif status.state.type != v1.CANCELLED and self.has_place(facts):
+        elif self.has_place(facts):
             del status.slot_wait.slots[:]
             status.slot_wait.slots.extend(needed)
 
