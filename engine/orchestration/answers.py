@@ -116,10 +116,12 @@ def normalize(command: Propose, run_id: bytes, into: v1.ProposeStateRequest) -> 
             into.task_run_id = text_of(run_id)
 
 
-def resumption(run_id: bytes, suspended: bool) -> v1.ProposeStateRequest:
+def resumption(command: Resume, suspended: bool) -> v1.ProposeStateRequest:
     """What is proposed when a paused flow run is to go on."""
     state = v1.State(type=v1.SCHEDULED, name="Resuming") if suspended else v1.State(type=v1.RUNNING)
-    return v1.ProposeStateRequest(flow_run_id=text_of(run_id), state=state)
+    if command.run_input:
+        state.details.run_input = command.run_input
+    return v1.ProposeStateRequest(flow_run_id=text_of(command.run_id), state=state)
 
 
 def begin_pause(command: Propose, facts: v1.Facts, request: v1.ProposeStateRequest) -> None:
@@ -153,7 +155,7 @@ def _recorded_proposal(journal_id: str, command: AnyCommand, record: Record, eve
         if same != event.state_proposed.command:
             return None
     elif not isinstance(command, Resume) or event.state_proposed.command not in (
-        resumption(record.stream, suspended) for suspended in (False, True)
+        resumption(command, suspended) for suspended in (False, True)
     ):
         return None
     return proposed(journal_id, record, event.state_proposed)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from playhead import v1
 from playhead.engine.orchestration.rules.rule import Subject
+from playhead.engine.orchestration.run_input import check_input, check_schema
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
 from playhead.journal.checks import (
@@ -99,11 +100,14 @@ class UpdateRun:
 
 @dataclass(slots=True)
 class Resume:
-    """A paused flow run that is to go on; what is proposed depends on how it was paused."""
+    """A paused flow run that is to go on; what is proposed depends on how it was paused. `run_input` is empty where
+    there is none.
+    """
 
     request_id: bytes | None
     caller: Caller
     run_id: bytes
+    run_input: bytes
 
 
 @dataclass(slots=True)
@@ -139,6 +143,8 @@ def propose(request: v1.ProposeStateRequest, caller: Caller) -> Propose:
     if request_id is None and not request.validate_only:
         raise MissingField("a UUID made by the client is required", field="request_id")
     check_state(request.state, "state")
+    if subject is Subject.TASK_RUN and request.state.HasField("details"):
+        _check_task_details(request.state.details, "state.details")
     if request.HasField("lease_ttl"):
         _check_lease(request, subject)
     return Propose(request_id, caller, request, subject, run_id, spec)
@@ -195,7 +201,11 @@ def pause(request: v1.PauseFlowRunRequest, caller: Caller, now: int) -> Propose:
     state = v1.State(type=v1.PAUSED, name="Suspended" if request.reschedule else "")
     state.details.pause_reschedule = request.reschedule
     state.details.pause_key = request.pause_key
+    state.details.run_input_schema = request.run_input_schema
     command = _for_flow_run(request.request_id, request.flow_run_id, state, caller)
+    _check_line(request.pause_key, "pause_key", NAME_BYTES_MAX)
+    if request.run_input_schema:
+        check_schema(request.run_input_schema, "run_input_schema")
     if request.HasField("timeout"):
         command.pause_us = checks.duration(request.timeout, "timeout")
         if command.pause_us <= 0 or (now + command.pause_us) // SECOND_US > checks.SECONDS_MAX:
@@ -211,7 +221,10 @@ def cancel(request: v1.CancelFlowRunRequest, caller: Caller) -> Propose:
 def resume(request: v1.ResumeFlowRunRequest, caller: Caller) -> Resume:
     """The command of a ResumeFlowRunRequest."""
     request_id = id_bytes(request.request_id, "request_id")
-    return Resume(request_id, caller, id_bytes(request.flow_run_id, "flow_run_id"))
+    run_id = id_bytes(request.flow_run_id, "flow_run_id")
+    if request.run_input:
+        check_input(request.run_input, "run_input")
+    return Resume(request_id, caller, run_id, request.run_input)
 
 
 def renew_lease(request: v1.RenewLeaseRequest, caller: Caller) -> RenewLease:
@@ -307,9 +320,19 @@ def _check_details(state: v1.State, field: str) -> None:
     if details.HasField("cache_expiration") and not details.cache_key:
         raise BadRequest("needs a cache_key", field=f"{field}.cache_expiration")
     _check_key(details.cache_key, f"{field}.cache_key", CACHE_KEY_BYTES_MAX)
-    bounded_text(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
-    bounded_text(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
+    _check_line(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
+    _check_line(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
     optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
+    if details.run_input_schema:
+        check_schema(details.run_input_schema, f"{field}.run_input_schema")
+    if details.run_input:
+        check_input(details.run_input, f"{field}.run_input")
+
+
+def _check_task_details(details: v1.StateDetails, field: str) -> None:
+    for name in ("run_input_schema", "run_input"):
+        if getattr(details, name):
+            raise BadRequest("only the pause of a flow run asks for input", field=f"{field}.{name}")
 
 
 # Details that only some types can have; the others go with any.
@@ -322,6 +345,8 @@ _DETAILS_OF: dict[str, frozenset[int]] = {
     "pause_reschedule": frozenset({v1.PAUSED}),
     "pause_key": frozenset({v1.PAUSED}),
     "run_input_key": frozenset({v1.PAUSED}),
+    "run_input_schema": frozenset({v1.PAUSED}),
+    "run_input": frozenset({v1.RUNNING, v1.SCHEDULED}),
     "retriable": frozenset({v1.FAILED}),
 }
 
@@ -354,6 +379,8 @@ def _check_run(spec: v1.FlowRunSpec | v1.TaskRunSpec, field: str) -> None:
         check_state(spec.state, f"{field}.state")
         if spec.state.type not in FIRST_STATES:
             raise BadRequest("a run begins SCHEDULED or PENDING: propose other states", field=f"{field}.state.type")
+        if spec.state.details.run_input:
+            raise BadRequest("a run that begins resumes no pause", field=f"{field}.state.details.run_input")
 
 
 def _check_retry(retry: v1.RetryPolicy, field: str) -> None:
@@ -404,8 +431,10 @@ def _check_lease(request: v1.ProposeStateRequest, subject: Subject) -> None:
 
 
 def _for_flow_run(request_id: str, flow_run_id: str, state: v1.State, caller: Caller) -> Propose:
+    """The command that proposes a state made here, which needs no check."""
     request = v1.ProposeStateRequest(request_id=request_id, flow_run_id=flow_run_id, state=state)
-    return propose(request, caller)
+    run_id = id_bytes(flow_run_id, "flow_run_id")
+    return Propose(id_bytes(request_id, "request_id"), caller, request, Subject.FLOW_RUN, run_id, None)
 
 
 def _flow_run_of(request: v1.ProposeStateRequest) -> tuple[Subject, bytes, None]:

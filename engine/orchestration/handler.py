@@ -32,7 +32,7 @@ from playhead.engine.orchestration.rules.slots import (
     granted,
 )
 from playhead.engine.orchestration.slots import Slots
-from playhead.exceptions import AlreadyExists, InternalDefect, NotFound, VersionMismatch
+from playhead.exceptions import AlreadyExists, BadRequest, InternalDefect, NotFound, VersionMismatch
 from playhead.journal.append import Append
 from playhead.journal.encoding import SECOND_US, bytes_of, micros_of, text_of
 from playhead.journal.record import Caller, Record
@@ -111,6 +111,8 @@ class Orchestrating:
         request = command.request
         if request.HasField("expected_version"):
             _expect(run, request.expected_version, 0 if created else run.status.version)
+        if request.state.type == v1.PAUSED and command.pause_us is None:
+            _check_pause(request.state.details, append.now)
         if created and not request.validate_only:
             self._append_created(append, command, run)
         event = v1.Event()
@@ -355,7 +357,7 @@ class Orchestrating:
     def _resume(self, append: Append, command: Resume) -> v1.ProposeStateResponse:
         run = self._known.existing(append, Subject.FLOW_RUN, command.run_id, "flow_run_id")
         before = run.status.state
-        request = answers.resumption(run.run_id, before.details.pause_reschedule)
+        request = answers.resumption(command, before.details.pause_reschedule)
         propose = Propose(command.request_id, command.caller, request, Subject.FLOW_RUN, run.run_id, None)
         event = v1.Event()
         if before.type == v1.PAUSED:
@@ -410,6 +412,14 @@ def _default_name(spec: Any, run_id: bytes) -> str:
     if isinstance(spec, v1.TaskRunSpec):
         return f"{spec.task_key}-{spec.dynamic_key}" if spec.dynamic_key else spec.task_key
     return f"run-{run_id.hex()[-12:]}"
+
+
+def _check_pause(details: v1.StateDetails, now: int) -> None:
+    """Refuse a pause that is over before it begins. Asked here, not when the request arrives: one that is sent again is
+    answered as it was, however late it comes.
+    """
+    if details.HasField("pause_timeout") and micros_of(details.pause_timeout) <= now:
+        raise BadRequest("must be later than now", field="state.details.pause_timeout")
 
 
 def _expect(run: Run, expected: int, actual: int) -> None:

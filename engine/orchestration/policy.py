@@ -28,7 +28,11 @@ from playhead.engine.orchestration.rules.cancelling import (
     EnforceCancellingToCancelledTransition,
 )
 from playhead.engine.orchestration.rules.lease import FenceLateReports, OnlyLapsedLeases, WaitForLiveLease
-from playhead.engine.orchestration.rules.pausing import HandlePausingFlows, HandleResumingPausedFlows
+from playhead.engine.orchestration.rules.pausing import (
+    HandlePausingFlows,
+    HandleResumingPausedFlows,
+    ValidateRunInput,
+)
 from playhead.engine.orchestration.rules.pending import PreventPendingTransitions
 from playhead.engine.orchestration.rules.retrying import RenameReruns, RetryFailedFlows, RetryFailedTasks
 from playhead.engine.orchestration.rules.rule import Rule, StateType, Subject
@@ -151,6 +155,7 @@ def core_policy() -> Policy:
             EnsureOnlyScheduledFlowsMarkedLate(),
             HandlePausingFlows(),
             HandleResumingPausedFlows(),
+            ValidateRunInput(),
             WaitForLiveLease(),
             CopyScheduledTime(),
             WaitForScheduledTime(),

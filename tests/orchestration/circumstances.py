@@ -257,6 +257,11 @@ def pause_ends(seconds: int) -> Callable[[Run], None]:
     return change
 
 
+def asks_for_input(run: Run) -> None:
+    """The pause asks for a whole number."""
+    run.steps[-1].request.state.details.run_input_schema = b'{"type": "integer"}'
+
+
 def leased(ttl_s: int) -> Callable[[Run], None]:
     """The run was taken under a lease of so many seconds, START_S."""
 
@@ -312,6 +317,15 @@ def call_it(name: str) -> Callable[[v1.ProposeStateRequest], None]:
 def with_result(request: v1.ProposeStateRequest) -> None:
     """The result is stored."""
     request.state.result.CopyFrom(STORED)
+
+
+def with_input(run_input: bytes) -> Callable[[v1.ProposeStateRequest], None]:
+    """The resume brings input."""
+
+    def change(request: v1.ProposeStateRequest) -> None:
+        request.state.details.run_input = run_input
+
+    return change
 
 
 def not_retriable(request: v1.ProposeStateRequest) -> None:
@@ -398,6 +412,17 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
         Circumstance(
             (USUAL, Choice("once its pause_timeout has passed", run=pause_ends(-1), takes_time=True)),
             rows=frozenset({"PAUSED", "PAUSED, suspended"}),
+        ),
+        Circumstance(
+            (
+                USUAL,
+                Choice("with input nobody asked for", proposal=with_input(b"7")),
+                Choice("without the input asked for", run=asks_for_input),
+                Choice("with input that does not fit", run=asks_for_input, proposal=with_input(b"{}")),
+                Choice("with the input asked for", run=asks_for_input, proposal=with_input(b"7")),
+            ),
+            rows=frozenset({"PAUSED", "PAUSED, suspended"}),
+            columns=TO_RUNNING | {"SCHEDULED"},
         ),
         Circumstance(
             (USUAL, Choice("with a pause_key used before", run=key_used)),

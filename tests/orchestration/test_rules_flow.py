@@ -133,6 +133,12 @@ LATE = table(
     row(facts(state(v1.SCHEDULED, scheduled_time=at(20))), AS_LATE, REJECTS, "R"),
     row(facts(state(v1.SCHEDULED, "Late", scheduled_time=at(-20))), AS_LATE, REJECTS, "R"),
     row(facts(state(v1.SCHEDULED, "AwaitingRetry", scheduled_time=at(-20))), AS_LATE, REJECTS, "R"),
+    row(
+        facts(state(v1.SCHEDULED, scheduled_time=at(-20))),
+        state(v1.SCHEDULED, "Late", run_input=b"7"),
+        FIZZLES,
+        "R",
+    ),
     row(facts(state(v1.PENDING)), AS_LATE, REJECTS, "R"),
     row(facts(), AS_LATE, REJECTS, "R"),
     passes(
@@ -230,6 +236,13 @@ SLOTS = table(
         REPLACES,
         "R>AwaitingConcurrencySlot",
         {"slots": [], "slot_wait.slots": TAKEN},
+    ),
+    row(
+        limited(facts(state(v1.PAUSED, run_input_schema=b"{}")), 1, held=1),
+        state(v1.RUNNING, run_input=b"7"),
+        REPLACES,
+        "R>AwaitingConcurrencySlot",
+        {"slot_wait.slots": TAKEN, "state.details.run_input": b"7"},
     ),
     row(
         limited(facts(state(v1.SCHEDULED)), 1, held=1, on_full=v1.CANCEL_NEW),

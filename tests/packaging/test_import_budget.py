@@ -5,22 +5,43 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-HEAVY = {"sqlalchemy", "aiosqlite", "psycopg", "grpc", "fsspec", "rich", "typer", "cryptography", "opentelemetry"}
+HEAVY = {
+    "sqlalchemy",
+    "aiosqlite",
+    "psycopg",
+    "grpc",
+    "fsspec",
+    "rich",
+    "typer",
+    "cryptography",
+    "opentelemetry",
+    "jsonschema",
+    "referencing",
+}
 
 
 def loaded_by(statement: str) -> set[str]:
     """The top-level packages that a fresh interpreter has loaded after `statement`."""
     program = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-    return {name.partition(".")[0] for name in json.loads(output)}
+    return {name.partition(".")[0] for name in json.loads(output.splitlines()[-1])}
 
 
 @pytest.mark.parametrize("statement", ["import playhead", "from playhead import flow, task"])
 def test_importing_loads_no_server_database_or_terminal_library(statement: str) -> None:
     assert loaded_by(statement) & HEAVY == set()
+
+
+def test_a_flow_that_pauses_for_no_input_loads_no_json_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path))
+    hello = Path(__file__).parents[2] / "examples" / "hello.py"
+    loaded = loaded_by(f"import runpy; runpy.run_path({str(hello)!r}, run_name='__main__')")
+    assert "sqlalchemy" in loaded
+    assert loaded & {"jsonschema", "referencing"} == set()
 
 
 @pytest.mark.parametrize("room", ["grpc_server", "journal", "projector", "replay", "engine.orchestration"])

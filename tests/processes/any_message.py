@@ -17,6 +17,20 @@ LEFT_OUT = {"min_revision"}
 
 NEEDED = {"id", "request_id", "flow_id", "flow_run_id", "task_key", "dynamic_key", "type", "state", "spec", "name"}
 
+# What is JSON or a JSON Schema, where it is looked for.
+JSON_FIELDS = {"run_input", "run_input_schema"}
+JSONS = [
+    b"{}",
+    b"7",
+    b"null",
+    b'{"type": "integer"}',
+    b'{"type": "nope"}',
+    b'{"$ref": "#"}',
+    b'{"a": [{}]}',
+    b"{",
+    b"[" * 99,
+]
+
 INTEGERS = [0, 1, 100, 1_000, 1_001, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**64 - 1]
 TEXTS = ["", "x", "a\nb", "a\x00b", "'; --", "ß" * 300, "x" * 3_000, "{", "\u202e", "%s", "?"]
 
@@ -55,7 +69,7 @@ def _sensible(field: FieldDescriptor, ids: list[str]) -> st.SearchStrategy[Any]:
             return st.uuids(version=4).map(str)
         return st.sampled_from(ids) if "id" in field.name.removesuffix("s").split("_") else st.sampled_from("ab")
     if kind == FieldDescriptor.TYPE_BYTES:
-        return st.binary(min_size=32, max_size=32)
+        return st.sampled_from(JSONS) if field.name in JSON_FIELDS else st.binary(min_size=32, max_size=32)
     if kind == FieldDescriptor.TYPE_BOOL:
         return st.booleans()
     if kind == FieldDescriptor.TYPE_ENUM:

@@ -165,6 +165,36 @@ DETAILS = [
          "state.details.retriable"),
     Case("RUNNING with pause", methods.PROPOSE_STATE, _details(v1.RUNNING, pause_timeout=Timestamp(seconds=1)), BAD,
          "state.details.pause_timeout"),
+    Case("RUNNING with a schema", methods.PROPOSE_STATE, _details(v1.RUNNING, run_input_schema=b"{}"), BAD,
+         "state.details.run_input_schema"),
+    Case("PENDING with input", methods.PROPOSE_STATE, _details(v1.PENDING, run_input=b"{}"), BAD,
+         "state.details.run_input"),
+    Case("input no JSON", methods.PROPOSE_STATE, _details(v1.RUNNING, run_input=b"{"), BAD, "state.details.run_input"),
+    Case("input of deep nests", methods.PROPOSE_STATE, _details(v1.RUNNING, run_input=b"[" * 60_000), BAD,
+         "state.details.run_input"),
+    Case("large input", methods.PROPOSE_STATE, _details(v1.RUNNING, run_input=b"1" * 65_537), LARGE,
+         "state.details.run_input"),
+    Case("schema no JSON", methods.PROPOSE_STATE, _details(v1.PAUSED, run_input_schema=b"\xff"), BAD,
+         "state.details.run_input_schema"),
+    Case("schema no schema", methods.PROPOSE_STATE, _details(v1.PAUSED, run_input_schema=b'{"type": 5}'), BAD,
+         "state.details.run_input_schema"),
+    Case("schema from elsewhere", methods.PROPOSE_STATE,
+         _details(v1.PAUSED, run_input_schema=b'{"$ref": "https://example.com/schema"}'), BAD,
+         "state.details.run_input_schema"),
+    Case("schema with lookaround", methods.PROPOSE_STATE,
+         _details(v1.PAUSED, run_input_schema=b'{"pattern": "(?=a)"}'), BAD, "state.details.run_input_schema"),
+    Case("task run asks for input", methods.PROPOSE_STATE, lambda world: v1.ProposeStateRequest(
+        request_id=world.ids.new_id(), task_run_id=world.task_run_id, state=v1.State(
+            type=v1.PAUSED, details=v1.StateDetails(run_input_schema=b"{}"))), BAD, "state.details.run_input_schema"),
+    Case("task run brings input", methods.PROPOSE_STATE, lambda world: v1.ProposeStateRequest(
+        request_id=world.ids.new_id(), task_run_id=world.task_run_id, state=v1.State(
+            type=v1.RUNNING, details=v1.StateDetails(run_input=b"{}"))), BAD, "state.details.run_input"),
+    Case("pause key of two lines", methods.PROPOSE_STATE, _details(v1.PAUSED, pause_key="a\nb"), BAD,
+         "state.details.pause_key"),
+    Case("input key of two lines", methods.PROPOSE_STATE, _details(v1.PAUSED, run_input_key="a\nb"), BAD,
+         "state.details.run_input_key"),
+    Case("pause that is over", methods.PROPOSE_STATE, _details(v1.PAUSED, pause_timeout=Timestamp(seconds=1)), BAD,
+         "state.details.pause_timeout"),
     Case("expiration without key", methods.PROPOSE_STATE,
          _details(v1.COMPLETED, cache_expiration=Timestamp(seconds=1)), BAD, "state.details.cache_expiration"),
     Case("after the year 9999", methods.PROPOSE_STATE, _details(v1.SCHEDULED, scheduled_time=TOO_LATE), BAD,
@@ -204,6 +234,9 @@ RUNS = [
     Case("id of a flow", methods.CREATE_FLOW_RUN, lambda world: _spec(id=world.flow_id)(world), TAKEN),
     Case("unknown parent", methods.CREATE_FLOW_RUN, _spec(parent_task_run_id=UNKNOWN_ID), GONE),
     Case("begins RUNNING", methods.CREATE_FLOW_RUN, _spec(state=v1.State(type=v1.RUNNING)), BAD, "spec.state.type"),
+    Case("begins with input", methods.CREATE_FLOW_RUN, _spec(
+        state=v1.State(type=v1.SCHEDULED, details=v1.StateDetails(run_input=b"{}"))), BAD,
+        "spec.state.details.run_input"),
     Case("large parameters", methods.CREATE_FLOW_RUN, _spec(parameters=b"1" * 524_289), LARGE, "spec.parameters"),
     Case("many tags", methods.CREATE_FLOW_RUN, _spec(tags=["t"] * 101), LARGE, "spec.tags"),
     Case("empty tag", methods.CREATE_FLOW_RUN, _spec(tags=["a", ""]), BAD, "spec.tags[1]"),
@@ -246,6 +279,20 @@ RUNS = [
     Case("pause beyond all times", methods.PAUSE_FLOW_RUN, lambda world: v1.PauseFlowRunRequest(
         request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, timeout=Duration(seconds=315_000_000_000)), BAD,
         "timeout"),
+    Case("no pause", methods.PAUSE_FLOW_RUN, lambda world: v1.PauseFlowRunRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, timeout=Duration()), BAD, "timeout"),
+    Case("long pause key", methods.PAUSE_FLOW_RUN, lambda world: v1.PauseFlowRunRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, pause_key="k" * 501), LARGE, "pause_key"),
+    Case("pause key with a tab", methods.PAUSE_FLOW_RUN, lambda world: v1.PauseFlowRunRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, pause_key="a\tb"), BAD, "pause_key"),
+    Case("paused for no schema", methods.PAUSE_FLOW_RUN, lambda world: v1.PauseFlowRunRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, run_input_schema=b"[]"), BAD,
+        "run_input_schema"),
+    Case("paused for a large schema", methods.PAUSE_FLOW_RUN, lambda world: v1.PauseFlowRunRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, run_input_schema=b" " * 65_537), LARGE,
+        "run_input_schema"),
+    Case("resumed with no JSON", methods.RESUME_FLOW_RUN, lambda world: v1.ResumeFlowRunRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, run_input=b"{"), BAD, "run_input"),
     Case("resumed nothing", methods.RESUME_FLOW_RUN, lambda world: v1.ResumeFlowRunRequest(
         request_id=world.ids.new_id(), flow_run_id=UNKNOWN_ID), GONE),
     Case("no lease token", methods.RENEW_LEASE, lambda world: v1.RenewLeaseRequest(

@@ -98,7 +98,7 @@ class Checks:
         if sent.method == "propose_states":
             self._batch(sent, outcome, new, now_us)
             return
-        refusal = self.model.refusal(sent.method, sent.request)
+        refusal = self.model.refusal(sent.method, sent.request, now_us)
         found = outcome.reason if isinstance(outcome, PlayheadError) else None
         if found != refusal:
             is_, should = (v1.Reason.Name(reason) if reason else "an answer" for reason in (found, refusal))

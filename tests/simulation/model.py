@@ -72,7 +72,7 @@ class Model:
 
     # What is asked for.
 
-    def refusal(self, method: str, request: Any) -> v1.Reason.ValueType | None:
+    def refusal(self, method: str, request: Any, now_us: int) -> v1.Reason.ValueType | None:
         """The error that a request is in, which records nothing; None when it is to be answered."""
         if method == "register_flow":
             taken = request.name not in self.flows and self._taken(request.flow_id)
@@ -87,9 +87,9 @@ class Model:
             if method == "create_flow_run" and self._existing(request.spec.id, task=False):
                 return v1.ALREADY_EXISTS
             return None if self.found(request.spec) else self._uncreatable(request.spec)
-        return self._unchangeable(request)
+        return self._unchangeable(request, now_us)
 
-    def _unchangeable(self, request: Any) -> v1.Reason.ValueType | None:
+    def _unchangeable(self, request: Any, now_us: int) -> v1.Reason.ValueType | None:
         """Of a request about a run that exists, or that is made on the way."""
         spec = spec_of(request)
         if spec is not None:
@@ -102,7 +102,9 @@ class Model:
             return refused
         version = run.status.version if run else 0
         expected = request.expected_version if names(request, "expected_version") else version
-        return v1.VERSION_MISMATCH if expected != version else None
+        if expected != version:
+            return v1.VERSION_MISMATCH
+        return v1.INVALID_VALUE if names(request, "state") and is_over(request.state.details, now_us) else None
 
     def found(self, spec: v1.FlowRunSpec | v1.TaskRunSpec) -> Run | None:
         """The run that a spec describes, if it exists."""
@@ -304,6 +306,11 @@ def id_of(spec: v1.FlowRunSpec | v1.TaskRunSpec) -> str:
     if isinstance(spec, v1.TaskRunSpec) and spec.flow_run_id:
         return text_of(task_run_id(bytes_of(spec.flow_run_id), spec.task_key, spec.dynamic_key))
     return spec.id
+
+
+def is_over(details: v1.StateDetails, now_us: int) -> bool:
+    """Whether a pause is over before it begins."""
+    return details.HasField("pause_timeout") and micros_of(details.pause_timeout) <= now_us
 
 
 def names(request: Any, name: str) -> bool:

@@ -7,7 +7,7 @@
 | cancelling  | EnforceCancellingToCancelledTransition, BypassCancellingFlowRunsWithNoInfra                        |
 | pending     | PreventPendingTransitions                                                                          |
 | scheduling  | EnsureOnlyScheduledFlowsMarkedLate, CopyScheduledTime, WaitForScheduledTime                        |
-| pausing     | HandlePausingFlows, HandleResumingPausedFlows                                                      |
+| pausing     | HandlePausingFlows, HandleResumingPausedFlows, ValidateRunInput                                    |
 | stopping    | PreventRunningTasksFromStoppedFlows                                                                |
 | retrying    | RetryFailedFlows, RetryFailedTasks, RenameReruns                                                   |
 | slots       | SecureFlowConcurrencySlots, SecureTaskConcurrencySlots, KeepFlowSlots, KeepTaskSlots               |

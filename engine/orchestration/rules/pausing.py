@@ -1,8 +1,11 @@
-"""Pausing flow runs and resuming them. Pause keys and the `resuming` mark are bookkeeping."""
+"""Pausing flow runs and resuming them, with input if the pause asks for it. Pause keys and the `resuming` mark are
+bookkeeping.
+"""
 
 from __future__ import annotations
 
 from playhead import v1
+from playhead.engine.orchestration import run_input
 from playhead.engine.orchestration.rules.effects import Effect, abort, reject, replace
 from playhead.engine.orchestration.rules.moments import micros
 from playhead.engine.orchestration.rules.rule import TERMINAL, Rule
@@ -50,6 +53,27 @@ class HandleResumingPausedFlows(Rule):
             failed = v1.State(type=v1.FAILED, name="Failed", message="The flow was paused and never resumed.")
             return replace(failed, "The pause has timed out.")
         return None
+
+
+class ValidateRunInput(Rule):
+    """PAUSED with a run_input_schema -> RUNNING, SCHEDULED: REJECT without run_input, or with one that does not fit,
+    each misfit with its place. any -> RUNNING, SCHEDULED with a run_input that no pause asked for: REJECT. Force lets
+    any input pass.
+
+    Differs: it is a rule, so the refusal is on record and can be decided again; in Prefect the endpoint checks, and a
+    RUNNING that is proposed directly brings no input and needs none.
+    """
+
+    to_states = frozenset({v1.RUNNING, v1.SCHEDULED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        schema, given = facts.status.state.details.run_input_schema, proposed.details.run_input
+        if not schema:
+            return reject("run_input: nobody asked for it.") if given else None
+        if not given:
+            return reject("run_input: the pause asks for it, and there is none.")
+        misfits = run_input.misfits(schema, given)
+        return reject("; ".join(misfits)) if misfits else None
 
 
 def suspension_refused(facts: v1.Facts) -> Effect | None:

@@ -47,9 +47,9 @@ class SecureConcurrencySlots(Rule):
         reason = f"No free slot: {_described(full)}."
         if any(limit.on_full == v1.CANCEL_NEW for limit in full):
             return replace(v1.State(type=v1.CANCELLED, message=reason), reason)
-        return self.enqueue(facts, reason)
+        return self.enqueue(facts, proposed, reason)
 
-    def enqueue(self, facts: v1.Facts, reason: str) -> Effect:
+    def enqueue(self, facts: v1.Facts, proposed: v1.State, reason: str) -> Effect:
         """What a run is answered that has to wait."""
         raise NotImplementedError
 
@@ -70,8 +70,8 @@ class SecureConcurrencySlots(Rule):
 
 class SecureFlowConcurrencySlots(SecureConcurrencySlots):
     """any but RUNNING, CANCELLING -> PENDING, RUNNING of a flow run that needs slots and does not hold them: takes
-    them; ABORT if the limits could never give them; else REJECT > SCHEDULED "AwaitingConcurrencySlot", in line, or >
-    CANCELLED when a full limit says CANCEL_NEW.
+    them; ABORT if the limits could never give them; else REJECT > SCHEDULED "AwaitingConcurrencySlot", in line and with
+    the input of a resume, or > CANCELLED when a full limit says CANCEL_NEW.
 
     Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one. A
     full limit with CANCEL_NEW cancels a run when it asks for its slot, not for being late.
@@ -80,9 +80,10 @@ class SecureFlowConcurrencySlots(SecureConcurrencySlots):
     from_states = ANY - {v1.RUNNING, v1.CANCELLING}
     to_states = frozenset({v1.PENDING, v1.RUNNING})
 
-    def enqueue(self, facts: v1.Facts, reason: str) -> Effect:
+    def enqueue(self, facts: v1.Facts, proposed: v1.State, reason: str) -> Effect:
         state = v1.State(type=v1.SCHEDULED, name=AWAITING_SLOT, message=reason)
         state.details.scheduled_time.CopyFrom(later(facts.now, self.wait_s))
+        state.details.run_input = proposed.details.run_input
         return replace(state, reason)
 
 
@@ -96,7 +97,7 @@ class SecureTaskConcurrencySlots(SecureConcurrencySlots):
     from_states = ANY - {v1.RUNNING, v1.CANCELLING}
     to_states = frozenset({v1.RUNNING})
 
-    def enqueue(self, facts: v1.Facts, reason: str) -> Effect:
+    def enqueue(self, facts: v1.Facts, proposed: v1.State, reason: str) -> Effect:
         already = facts.status.HasField("slot_wait")
         return queue(self.wait_s, reason) if self.has_place(facts) and not already else wait(self.wait_s, reason)
 

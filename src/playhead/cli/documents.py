@@ -1,8 +1,8 @@
 """Messages as JSON documents: protobuf's JSON with the contract's field names, and what makes it pleasant in a shell.
 
 Keys are stable: a field that is unset is null, only the members of a oneof that were not chosen are left out. Numbers
-are numbers, even of 64 bits. Hashes and salts are hexadecimal, a run's parameters are the JSON that they are, other
-bytes base64. Times are RFC 3339, durations seconds with an "s", enums their names.
+are numbers, even of 64 bits. Hashes and salts are hexadecimal, a run's parameters and input are the JSON that they are,
+other bytes base64. Times are RFC 3339, durations seconds with an "s", enums their names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ Field = Any
 """A field's descriptor, of whichever implementation protobuf has."""
 
 HEX_FIELDS = frozenset({"leaf_hash", "root_hash", "salt", "sha256"})
-JSON_FIELDS = frozenset({"parameters"})
+JSON_FIELDS = frozenset({"parameters", "run_input_schema", "run_input"})
+EMPTY: dict[str, Any] = {"parameters": {}}
+"""What no bytes stand for, where it is not null: a run has parameters always, input only when it was asked for."""
 
 
 def document_of(message: Message) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def _bytes(name: str, value: bytes) -> Any:
         return value.hex()
     if name in JSON_FIELDS:
         try:
-            return json.loads(value) if value else {}
+            return json.loads(value) if value else EMPTY.get(name)
         except ValueError:
             pass  # a client of another kind may put anything there
     return base64.b64encode(value).decode()

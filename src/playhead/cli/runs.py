@@ -136,6 +136,8 @@ def _status_fields(run: v1.FlowRun | v1.TaskRun) -> Fields:
     yield "name", status.name
     yield "state", state_text(status.state)
     yield "message", shortened(status.state.message, 2_000)
+    yield "asks for input", shortened(status.state.details.run_input_schema.decode("utf-8", "replace"), 2_000)
+    yield "run input", shortened(status.state.details.run_input.decode("utf-8", "replace"), 2_000)
     yield "since", f"{clock(status.state.timestamp)}  revision {status.state.revision}" if status.state.revision else ""
     yield "result", _result(status.state.result) if status.state.HasField("result") else ""
     yield "tags", ", ".join(status.tags)

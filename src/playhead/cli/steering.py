@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,10 +31,25 @@ def pause(
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0, help="Seconds after which the run fails. Unset: for ever.")
     ] = None,
-    suspend: Annotated[
-        bool, typer.Option("--suspend", help="End its process; it is scheduled again when it is resumed.")
+    reschedule: Annotated[
+        bool,
+        typer.Option(
+            "--reschedule",
+            "--suspend",
+            help="End its process; it is scheduled again when it is resumed. Only runs of a deployment.",
+        ),
     ] = False,
     key: Annotated[str, typer.Option("--key", help="Pauses the run once: a pause of the same key is passed.")] = "",
+    input_schema: Annotated[
+        Path | None,
+        typer.Option(
+            "--input-schema",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Ask for input: a file with the JSON Schema (2020-12) that it must fit.",
+        ),
+    ] = None,
 ) -> None:
     """Pause a flow run until it is resumed.
 
@@ -42,24 +58,49 @@ def pause(
     from playhead import v1
     from playhead.client.interface import PAUSE_FLOW_RUN
 
-    request = v1.PauseFlowRunRequest(**_about(session, run), reschedule=suspend, pause_key=key)
+    request = v1.PauseFlowRunRequest(**_about(session, run), reschedule=reschedule, pause_key=key)
     if timeout is not None:
         request.timeout.FromMicroseconds(round(timeout * 1e6))
+    if input_schema is not None:
+        request.run_input_schema = input_schema.read_bytes()
     _propose(session, PAUSE_FLOW_RUN, request)
 
 
 @connected
-def resume(session: Session, run: Run) -> None:
+def resume(
+    session: Session,
+    run: Run,
+    input: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            metavar="JSON|@FILE",
+            help="The input that the pause asks for: JSON, or @ and a file of it. flow-run inspect shows which.",
+        ),
+    ] = "",
+) -> None:
     """Let a paused flow run go on.
 
-    A process must execute it: the one that paused and waits, or a new one: python -m playhead.engine RUN_ID.
+    A process must execute it: the one that paused and waits, or a new one: python -m playhead.engine RUN_ID. Refused
+    input leaves the run paused: mend it and resume again.
 
-    Example: playhead flow-run resume blue-heron
+    Example: playhead flow-run resume blue-heron --input '{"approved": true}'
     """
     from playhead import v1
     from playhead.client.interface import RESUME_FLOW_RUN
 
-    _propose(session, RESUME_FLOW_RUN, v1.ResumeFlowRunRequest(**_about(session, run)))
+    given = _given(input)
+    _propose(session, RESUME_FLOW_RUN, v1.ResumeFlowRunRequest(**_about(session, run), run_input=given))
+
+
+def _given(text: str) -> bytes:
+    """The input as it was written, or as it stands in the file that was named with "@"."""
+    if not text.startswith("@"):
+        return text.encode()
+    try:
+        return Path(text[1:]).expanduser().read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{text[1:]} can not be read: {error.strerror}.", param_hint="--input") from None
 
 
 def _about(session: Session, run: str) -> Any:
@@ -92,4 +133,16 @@ def _propose(session: Session, method: Any, request: Any) -> None:
             ]
         )
     if answer.decision != v1.ACCEPT:
+        typer.echo(_next_step(answer).format(run=answer.run_id), err=True)
         raise typer.Exit(1)
+
+
+def _next_step(answer: Any) -> str:
+    """What to do about a refusal."""
+    from playhead import v1
+
+    if answer.state.type == v1.PAUSED and answer.rule == "ValidateRunInput":
+        return "It is still paused. See what input is asked for: playhead flow-run inspect {run}"
+    if answer.state.type == v1.PAUSED:
+        return "It is still paused. Let it go on first: playhead flow-run resume {run}"
+    return "See how it came to this: playhead flow-run decisions {run}"

@@ -542,11 +542,12 @@ class PauseFlowRunRequest(_message.Message):
     pause_key: _builtins.str
     run_input_schema: _builtins.bytes
     """The JSON Schema (2020-12) of the input that a resume must bring, a JSON object. Empty: none is asked for. At most
-    65,536 bytes; "$ref" may point within the schema only.
+    65,536 bytes, nested 32 deep; "$ref" may point within the schema only. Patterns have no lookaround and no
+    backreferences; "unevaluatedItems", "unevaluatedProperties", and "$id" below the top are refused; "format" is a remark.
     """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long to wait for a resume before the run fails. Unset: for ever."""
+        """How long to wait for a resume before the run fails: more than 0. Unset: for ever."""
 
     def __init__(
         self,
@@ -576,7 +577,10 @@ class ResumeFlowRunRequest(_message.Message):
     request_id: _builtins.str
     flow_run_id: _builtins.str
     run_input: _builtins.bytes
-    """The input that the pause asked for, JSON. What does not fit its schema is REJECTed, with the place and the reason."""
+    """The input that the pause asked for, JSON. REJECTed, with each place and reason, when it does not fit the schema, when
+    there is none, and when the pause asks for none. Accepted, it is kept in the run's state: StateDetails.run_input. At
+    most 65,536 bytes, nested 32 deep.
+    """
     def __init__(
         self,
         *,

@@ -141,7 +141,9 @@ class StateDetails(_message.Message):
     pause_reschedule: _builtins.bool
     """PAUSED: the process ends and the run is scheduled again when it is resumed ("suspended")."""
     pause_key: _builtins.str
-    """PAUSED: each key pauses a run once, so that a replayed flow passes the pauses it has passed. Empty: a key of its own."""
+    """PAUSED: each key pauses a run once, so that a replayed flow passes the pauses it has passed. Empty: a key of its own.
+    One line of at most 500 bytes.
+    """
     retriable: _builtins.bool
     """FAILED: false refuses a retry whatever the policy allows."""
     child_flow_run_id: _builtins.str
@@ -151,9 +153,9 @@ class StateDetails(_message.Message):
     run_input_key: _builtins.str
     """The base key under which the input asked for by a pause is kept."""
     run_input_schema: _builtins.bytes
-    """PAUSED: the JSON Schema (2020-12) of the input that a resume must bring. At most 65,536 bytes of JSON."""
+    """PAUSED of a flow run: the JSON Schema (2020-12) of the input that a resume must bring: see PauseFlowRunRequest."""
     run_input: _builtins.bytes
-    """RUNNING or SCHEDULED that resumes such a pause: the input, JSON. At most 65,536 bytes."""
+    """RUNNING or SCHEDULED that resumes such a pause: the input, JSON: see ResumeFlowRunRequest."""
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
         """SCHEDULED: when to run. Unset when proposed: now. Carried on to PENDING. Not allowed on other types."""
@@ -164,7 +166,7 @@ class StateDetails(_message.Message):
 
     @_builtins.property
     def pause_timeout(self) -> _timestamp_pb2.Timestamp:
-        """PAUSED: the run fails when it was not resumed by then."""
+        """PAUSED: the run fails when it was not resumed by then. Later than now."""
 
     def __init__(
         self,

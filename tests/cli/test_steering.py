@@ -1,0 +1,98 @@
+"""Runs are paused, resumed with input and cancelled; a refusal says its rule, its reason and the next step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.replay.history import History
+
+SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+
+
+@pytest.fixture
+def run(shell: Shell) -> str:
+    """A run that is running."""
+    history = History(shell.database)
+    run_id = history.flow_run("third")
+    history.close()
+    return run_id
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Path:
+    """A file with a schema."""
+    path = tmp_path / "schema.json"
+    path.write_text(json.dumps(SCHEMA))
+    return path
+
+
+def test_a_pause_asks_for_input_and_a_resume_brings_it(shell: Shell, run: str, schema: Path, tmp_path: Path) -> None:
+    paused = shell.document("flow-run", "pause", run, "--key", "age", "--input-schema", str(schema))
+    assert paused["state"]["details"]["run_input_schema"] == SCHEMA
+    assert paused["state"]["details"]["run_input"] is None
+    assert "asks for input" in shell.run("flow-run", "inspect", run)
+    answer = tmp_path / "answer.json"
+    answer.write_text('{"age": 7}')
+    resumed = shell.document("flow-run", "resume", run, "--input", f"@{answer}")
+    assert (resumed["decision"], resumed["state"]["details"]["run_input"]) == ("ACCEPT", {"age": 7})
+    assert "run input" in shell.run("flow-run", "inspect", run)
+
+
+def test_a_refused_resume_says_rule_reason_and_next_step(shell: Shell, run: str, schema: Path) -> None:
+    shell.run("flow-run", "pause", run, "--input-schema", str(schema))
+    arguments = ("flow-run", "resume", run, "--input", '{"age": "x"}')
+    text = shell.run(*arguments, status=1)
+    assert "ValidateRunInput" in text
+    assert "run_input.age: 'x' is not of type 'integer'" in text
+    step = shell.error(*arguments)
+    assert step == f"It is still paused. See what input is asked for: playhead flow-run inspect {run}\n"
+    assert json.dumps(SCHEMA)[:40] in shell.run("flow-run", "inspect", run)
+    assert shell.document("flow-run", "resume", run, "--input", '{"age": 1}')["decision"] == "ACCEPT"
+
+
+@pytest.mark.parametrize("option", ["--reschedule", "--suspend"])
+def test_what_can_not_be_suspended_is_told_with_the_next_step(shell: Shell, run: str, option: str) -> None:
+    answer = shell.document("flow-run", "pause", run, option, status=1)
+    assert (answer["decision"], answer["rule"]) == ("ABORT", "HandlePausingFlows")
+    assert f"playhead flow-run decisions {run}" in shell.error("flow-run", "pause", run, option)
+
+
+def test_cancelling_a_run_that_waits_says_to_resume_it_first(shell: Shell, run: str) -> None:
+    shell.run("flow-run", "pause", run, "--timeout", "60")
+    assert f"playhead flow-run resume {run}" in shell.error("flow-run", "cancel", run)
+    shell.run("flow-run", "resume", run)
+    assert shell.document("flow-run", "cancel", run)["state"]["type"] == "CANCELLING"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("resume", "--input", "{"), "Error: run_input: not JSON: "),
+        (("resume", "--input", "age=7"), "Error: run_input: not JSON: "),
+        (("pause", "--key", "a\nb"), "Error: pause_key: must be one line"),
+        (("pause", "--timeout", "0"), "Error: timeout: must be positive"),
+    ],
+)
+def test_bad_options_are_told_by_name(shell: Shell, run: str, arguments: tuple[str, ...], said: str) -> None:
+    command, *options = arguments
+    assert shell.error("flow-run", command, run, *options).startswith(said)
+
+
+def test_a_file_that_holds_no_schema_is_told(shell: Shell, run: str, tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text('{"properties": {"age": {"type": "intt"}}}')
+    error = shell.error("flow-run", "pause", run, "--input-schema", str(path))
+    assert error.startswith("Error: run_input_schema: ")
+    assert "properties.age.type: 'intt'" in error
+
+
+@pytest.mark.parametrize("arguments", [("resume", "--input", "@none.json"), ("pause", "--input-schema", "none.json")])
+def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line(
+    shell: Shell, run: str, arguments: tuple[str, ...]
+) -> None:
+    command, *options = arguments
+    assert "none.json" in shell.error("flow-run", command, run, *options, status=2)
