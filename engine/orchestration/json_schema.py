@@ -12,7 +12,7 @@ The library jsonschema decides. Around it stands what a schema must not do to th
 Left out of the standard are "unevaluatedItems" and "unevaluatedProperties", "$id" and "$schema" but at the top, and
 patterns with lookaround or backreferences. "format" is a remark, as it is by default.
 
-jsonschema is loaded when the first schema is met.
+jsonschema is loaded when the first schema is met, or the first input for one.
 """
 
 from __future__ import annotations
@@ -78,6 +78,12 @@ class Work:
 
 
 _work: ContextVar[Work] = ContextVar("work")
+
+
+def load() -> None:
+    """Load what checking needs."""
+    _validator()
+    patterns.matches("", "")
 
 
 def check_schema(schema: dict[str, Any]) -> None:

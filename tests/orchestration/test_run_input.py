@@ -229,6 +229,16 @@ def test_any_pattern_is_taken_or_refused(pattern: str, text: str) -> None:
         assert patterns.matches(pattern, text) in (True, False)
 
 
+def test_what_a_decision_needs_is_loaded_when_the_input_arrives() -> None:
+    program = (
+        "import sys; from playhead.engine.orchestration.run_input import check_input, misfits;"
+        "assert 'jsonschema' not in sys.modules; check_input(b'1', 'run_input'); before = set(sys.modules);"
+        'misfits(b\'{"type": "string", "pattern": "a"}\', b\'"a"\'); print(sorted(set(sys.modules) - before))'
+    )
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert told == "[]\n"
+
+
 def test_failures_come_in_the_same_order_in_every_process() -> None:
     program = (
         "from playhead.engine.orchestration.run_input import misfits;"
