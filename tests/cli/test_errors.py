@@ -41,7 +41,15 @@ def test_an_error_is_one_line(shell: Shell, arguments: tuple[str, ...], said: st
         ("flow-run", "ls", "--as-of", "1000000000000d ago"),
         ("flow-run", "ls", "--state", "failed", "--state", "AwaitingRetry"),
         ("flow-run", "ls", "--limit", "0"),
+        ("flow-run", "ls", "--state", "faild"),
+        ("task-run", "ls", "--state", "faild"),
         ("flow-run", "decisions", "renamed", "--only", "perhaps"),
+        ("audit", "decisions", "--decision", "perhaps"),
+        ("audit", "decisions", "--from-state", "nowhere"),
+        ("audit", "decisions", "--to-state", "none"),
+        ("audit", "decisions", "--since", "never"),
+        ("flow-run", "explain", "renamed", "--steps", "0"),
+        ("journal", "tail", "--kind", "state_propsed"),
         ("flow-run", "diff", "renamed", "--from", "never"),
         ("server", "start", "--port", "99999"),
         ("server", "start", "--port", "0", "--uds", "x"),
@@ -51,6 +59,22 @@ def test_an_error_is_one_line(shell: Shell, arguments: tuple[str, ...], said: st
 )
 def test_a_command_line_that_can_not_be_understood_is_status_2(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in shell.error(*arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        (("flow-run", "ls", "--state", "faild"), ("failed", "AwaitingRetry")),
+        (("audit", "decisions", "--from-state", "nowhere"), ("none", "failed")),
+        (("audit", "decisions", "--only", "perhaps"), ("accept", "abort")),
+        (("journal", "tail", "--kind", "state_propsed"), ("state_proposed", "run_updated")),
+    ],
+)
+def test_what_is_mistyped_is_answered_with_what_there_is(
+    shell: Shell, arguments: tuple[str, ...], listed: tuple[str, ...]
+) -> None:
+    error = shell.error(*arguments, status=2)
+    assert [word for word in listed if word not in error] == []
 
 
 def test_with_json_an_error_is_json_too(shell: Shell) -> None:

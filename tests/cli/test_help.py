@@ -58,7 +58,11 @@ def test_every_command_takes_a_connection_and_json(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in COMMANDS if name.split()[1] in ("ls", "inspect", "history", "decisions", "head", "tail")],
+    [
+        name
+        for name in COMMANDS
+        if name.split()[1] in ("ls", "inspect", "history", "decisions", "explain", "head", "tail")
+    ],
 )
 def test_every_read_takes_a_moment(name: str) -> None:
     assert "as_of" in {parameter.name for parameter in COMMANDS[name].params}

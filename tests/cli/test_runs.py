@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from playhead import v1
+from playhead.cli.listing import STATE_NAMES
+from playhead.client.interface import SET_CONCURRENCY_LIMIT
 from tests.cli.conftest import Shell
-from tests.replay.history import History
+from tests.replay.history import History, new_id
 
 
 def names(document: dict[str, list[dict[str, dict[str, str]]]], items: str = "flow_runs") -> list[str]:
@@ -153,3 +159,86 @@ def test_a_run_is_paused_resumed_and_cancelled(shell: Shell) -> None:
 def test_a_refusal_is_printed_with_its_rule_and_fails(shell: Shell) -> None:
     answer = shell.document("flow-run", "cancel", "renamed", status=1)
     assert (answer["decision"], answer["rule"]) == ("ABORT", "HandleFlowTerminalStateTransitions")
+
+
+def test_a_run_explains_itself_now_and_then(shell: Shell) -> None:
+    document = shell.document("flow-run", "explain", "renamed")
+    assert [step["revision"] for step in document["steps"]] == [3, 4, 13, 14, 15]
+    assert document["steps"][1]["decision"]["proposed"]["type"] == "RUNNING"
+    assert document["left_out"] == 0
+    text = shell.run("flow-run", "explain", "renamed")
+    assert text.startswith('As of revision 19 the flow run "renamed" is COMPLETED, since revision 14: ')
+    assert "HandleFlowTerminalStateTransitions answered ABORT" in text
+    assert "5 of 5 steps as of revision 19\n" in text
+    then = shell.document("flow-run", "explain", "first", "--as-of", "4")
+    assert [step["revision"] for step in then["steps"]] == [3, 4]
+
+
+def test_an_explanation_can_be_cut_short(shell: Shell) -> None:
+    text = shell.run("flow-run", "explain", "renamed", "--steps", "2", "--changes-only")
+    assert "2 of 4 steps as of revision 19; for earlier ones: --steps, or --as-of" in text
+    document = shell.document("task-run", "explain", "clean-0", "--steps", "1")
+    assert ([step["revision"] for step in document["steps"]], document["left_out"]) == ([12], 4)
+
+
+def test_an_explanation_says_what_a_step_followed_from(shell: Shell) -> None:
+    history = History(shell.database)
+    limit = v1.SetConcurrencyLimitRequest(request_id=new_id(), limit="tag:slow", slots=1)
+    history.client.unary(SET_CONCURRENCY_LIMIT, limit)
+    running = v1.State(type=v1.RUNNING)
+    for name in ("one", "two"):
+        spec = v1.TaskRunSpec(id=new_id(), task_key="load", name=name, tags=["slow"])
+        answer = history.propose(running, create_task_run=spec)
+        if name == "one":
+            first = answer.run_id
+    history.propose(v1.State(type=v1.COMPLETED), task_run_id=first)
+    history.close()
+    assert 'It followed from revision 25. Task run "one": ' in shell.run("task-run", "explain", "two")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), [19, 18, 15, 14, 12, 11, 10, 9, 7, 6, 4]),
+        (("--limit", "2"), [19, 18]),
+        (("--limit", "2", "--all", "--oldest-first"), [4, 6, 7, 9, 10, 11, 12, 14, 15, 18, 19]),
+        (("--only", "reject", "--decision", "abort"), [15, 10]),
+        (("--rule", "RetryFailedTasks"), [10]),
+        (("--flow-run", "second"), [19, 18]),
+        (("--task-run", "clean-0"), [12, 11, 10, 9]),
+        (("--flow", "etl", "--tag", "nightly"), [15, 14, 4]),
+        (("--flow", "report"), []),
+        (("--actor", "nobody"), []),
+        (("--from-state", "none", "--to-state", "Running"), [18, 9, 6, 4]),
+        (("--from-state", "scheduled"), [11]),
+        (("--force",), []),
+        (("--no-force", "--since", "12", "--until", "15"), [15, 14, 12]),
+        (("--since", "2001-01-01", "--until", "1d ago"), []),
+        (("--since", "1d ago", "--as-of", "6"), [6, 4]),
+    ],
+)
+def test_decisions_of_all_runs_are_found(shell: Shell, options: tuple[str, ...], expected: list[int]) -> None:
+    document = shell.document("audit", "decisions", *options)
+    assert [record["revision"] for record in document["decisions"]] == expected
+
+
+def test_found_decisions_say_whose_they_are_and_whether_there_are_more(shell: Shell) -> None:
+    text = shell.run("audit", "decisions", "--limit", "1")
+    assert shell.failed in text
+    assert "1 decision as of revision 19; there are more: --all" in text
+
+
+def test_the_names_of_states_are_those_of_the_contract() -> None:
+    contract = (Path(__file__).parents[2] / "proto/playhead/v1/state.proto").read_text()
+    named = " ".join(re.findall(r"Names: ([^.]+)\.", contract.split("message State")[0].replace("\n  //", "")))
+    names = set(re.findall(r"[A-Z]\w+", named)) - {name.capitalize() for name in v1.StateType.keys()}  # noqa: SIM118 - an enum wrapper is no mapping
+    assert names == STATE_NAMES
+
+
+def test_a_state_of_ones_own_can_be_asked_for_by_its_name(shell: Shell) -> None:
+    assert "'Waiting' is no type of state" in " ".join(shell.error("flow-run", "ls", "-s", "Waiting", status=2).split())
+    history = History(shell.database)
+    run = history.flow_run("third")
+    history.propose(v1.State(type=v1.PAUSED, name="Waiting"), flow_run_id=run)
+    history.close()
+    assert names(shell.document("flow-run", "ls", "--state", "Waiting")) == ["third"]
