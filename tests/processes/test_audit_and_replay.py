@@ -24,7 +24,7 @@ LATER_S = 4_000_000_000
 
 @pytest.fixture(scope="module")
 def first(client: Client, world: World) -> int:
-    """The first of seven revisions at which decisions were made, not only to accept, about a task run and a flow run."""
+    """The first of seven revisions at which decisions were made about the task run and the flow run, of most kinds."""
     before = client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision
     run: dict[str, Any] = {"task_run_id": world.task_run_id}
     for state_type in (v1.SCHEDULED, v1.RUNNING, v1.COMPLETED, v1.CANCELLING):
