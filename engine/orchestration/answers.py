@@ -124,6 +124,18 @@ def resumption(command: Resume, suspended: bool) -> v1.ProposeStateRequest:
     return v1.ProposeStateRequest(flow_run_id=text_of(command.run_id), state=state)
 
 
+def mirrored(run: Run) -> v1.State:
+    """A subflow run's state, as its tracking task run is given it: without what concerns the subflow run alone."""
+    state = v1.State()
+    state.CopyFrom(run.status.state)
+    state.ClearField("revision")
+    state.ClearField("timestamp")
+    for name in ("cache_key", "cache_expiration", "refresh_cache", "run_input_schema", "run_input"):
+        state.details.ClearField(name)
+    state.details.child_flow_run_id = text_of(run.run_id)
+    return state
+
+
 def begin_pause(command: Propose, facts: v1.Facts, request: v1.ProposeStateRequest) -> None:
     """A pause that was asked for by its length ends that long after its decision."""
     if command.pause_us is not None:
@@ -133,6 +145,8 @@ def begin_pause(command: Propose, facts: v1.Facts, request: v1.ProposeStateReque
 
 def recorded(journal_id: str, command: AnyCommand, records: list[Record]) -> object:
     """The answer on record. Raises RequestIdReused when the request id was used for another command."""
+    # What the command did to other runs, as to the task run that tracks a subflow, is no part of its answer.
+    records = [record for record in records if record.stream == records[0].stream]
     record = records[-1]
     answer = _RECORDED.get(record.kind)
     found = answer(journal_id, command, record, event_of(record)) if answer is not None else None

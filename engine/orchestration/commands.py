@@ -116,6 +116,7 @@ class RenewLease:
 
     request_id: None
     caller: Caller
+    subject: Subject
     run_id: bytes
     token: int
 
@@ -146,7 +147,7 @@ def propose(request: v1.ProposeStateRequest, caller: Caller) -> Propose:
     if subject is Subject.TASK_RUN and request.state.HasField("details"):
         _check_task_details(request.state.details, "state.details")
     if request.HasField("lease_ttl"):
-        _check_lease(request, subject)
+        _check_lease(request)
     return Propose(request_id, caller, request, subject, run_id, spec)
 
 
@@ -229,10 +230,15 @@ def resume(request: v1.ResumeFlowRunRequest, caller: Caller) -> Resume:
 
 def renew_lease(request: v1.RenewLeaseRequest, caller: Caller) -> RenewLease:
     """The command of a RenewLeaseRequest."""
-    run_id = id_bytes(request.flow_run_id, "flow_run_id")
+    if request.flow_run_id and request.task_run_id:
+        raise BadRequest("a lease is of a flow run or of a task run, not of both", field="task_run_id")
+    if request.task_run_id:
+        subject, run_id = Subject.TASK_RUN, id_bytes(request.task_run_id, "task_run_id")
+    else:
+        subject, run_id = Subject.FLOW_RUN, id_bytes(request.flow_run_id, "flow_run_id")
     if not request.lease_token:
         raise MissingField("the token of the lease is required", field="lease_token")
-    return RenewLease(None, caller, run_id, request.lease_token)
+    return RenewLease(None, caller, subject, run_id, request.lease_token)
 
 
 def set_limit(request: v1.SetConcurrencyLimitRequest, caller: Caller) -> SetLimit:
@@ -423,9 +429,9 @@ def _check_key(text: str, field: str, limit: int = NAME_BYTES_MAX) -> None:
     checks.without_zeros(text, field)
 
 
-def _check_lease(request: v1.ProposeStateRequest, subject: Subject) -> None:
-    if subject is not Subject.FLOW_RUN or request.state.type != v1.RUNNING:
-        raise BadRequest("only RUNNING of a flow run takes a lease", field="lease_ttl")
+def _check_lease(request: v1.ProposeStateRequest) -> None:
+    if request.state.type != v1.RUNNING:
+        raise BadRequest("only RUNNING takes a lease", field="lease_ttl")
     if not LEASE_MIN_US <= checks.duration(request.lease_ttl, "lease_ttl") <= LEASE_MAX_US:
         raise BadRequest("must be from 1 s to 1 day", field="lease_ttl")
 

@@ -109,6 +109,9 @@ class Orchestrating:
         if run is None:
             run = self._imagine(append, command)
         request = command.request
+        if run.flow_run_id is not None and request.HasField("lease_ttl"):
+            raise BadRequest("a task run inside a flow run is under the lease of its flow run", field="lease_ttl")
+        before = append.revision
         if request.HasField("expected_version"):
             _expect(run, request.expected_version, 0 if created else run.status.version)
         if request.state.type == v1.PAUSED and command.pause_us is None:
@@ -119,7 +122,10 @@ class Orchestrating:
         self._decide(append, command, run, event.state_proposed)
         if request.validate_only:
             return answers.validated(self._journal_id, append.revision, run.run_id, event.state_proposed)
-        return self._append_proposed(append, command, run, event, 1 if created else 0)
+        seq = 1 if created else 0
+        response = self._append_proposed(append, command, run, event, seq)
+        self._mirror(append, command, run, before, seq + 1)
+        return response
 
     def _decide(self, append: Append, command: Propose, run: Run, into: v1.StateProposed) -> None:
         self._facts(append, command, run, into.facts)
@@ -155,6 +161,21 @@ class Orchestrating:
             self._slots.apply(run.run_id, run.subject, run.status)
             self._grant(append, command.caller)
         return answers.proposed(self._journal_id, record, proposed)
+
+    def _mirror(self, append: Append, command: Propose | Resume | CreateRun, run: Run, before: int, seq: int) -> None:
+        """Give the state that a subflow run has come to since revision `before` to the task run that tracks it."""
+        spec, state = run.spec, run.status.state
+        if not isinstance(spec, v1.FlowRunSpec) or not spec.parent_task_run_id or state.revision <= before:
+            return
+        tracking = self._known.run(append, Subject.TASK_RUN, bytes_of(spec.parent_task_run_id))
+        if tracking is None:
+            return
+        request = v1.ProposeStateRequest(task_run_id=spec.parent_task_run_id, state=answers.mirrored(run), force=True)
+        mirror = Propose(command.request_id, command.caller, request, Subject.TASK_RUN, tracking.run_id, None)
+        event = v1.Event()
+        self._decide(append, mirror, tracking, event.state_proposed)
+        event.state_proposed.mirrors = state.revision
+        self._append_proposed(append, mirror, tracking, event, seq)
 
     def _grant(self, append: Append, caller: Caller) -> None:
         """Give slots that have become free to those who wait for them, in the order in which they came."""
@@ -224,12 +245,9 @@ class Orchestrating:
                 facts.has_deployment = True
             if spec.parent_task_run_id:
                 facts.is_subflow = True
-            if run.status.HasField("lease") and (request.if_lease_expired or request.state.type == v1.RUNNING):
-                expires = self._known.lease_expires(append, run)
-                facts.lease_expires.seconds, facts.lease_expires.nanos = (
-                    expires // SECOND_US,
-                    expires % SECOND_US * 1_000,
-                )
+        if run.status.HasField("lease") and (request.if_lease_expired or request.state.type == v1.RUNNING):
+            expires = self._known.lease_expires(append, run)
+            facts.lease_expires.seconds, facts.lease_expires.nanos = expires // SECOND_US, expires % SECOND_US * 1_000
         if facts.retry.jitter_factor and command.request_id is not None:
             facts.entropy = int.from_bytes(sha256(command.request_id).digest()[:8], "big")
 
@@ -242,7 +260,9 @@ class Orchestrating:
                 )
             return answers.existing(self._journal_id, append.revision, run, self._flow_name(append, run.spec))
         run = self._imagine(append, command)
+        before = append.revision
         record, event = self._append_created(append, command, run)
+        self._mirror(append, command, run, before, 1)
         return answers.created(self._journal_id, record, event)
 
     def _found(self, append: Append, command: Propose | CreateRun) -> Run | None:
@@ -359,7 +379,7 @@ class Orchestrating:
         before = run.status.state
         request = answers.resumption(command, before.details.pause_reschedule)
         propose = Propose(command.request_id, command.caller, request, Subject.FLOW_RUN, run.run_id, None)
-        event = v1.Event()
+        event, head = v1.Event(), append.revision
         if before.type == v1.PAUSED:
             self._decide(append, propose, run, event.state_proposed)
         else:
@@ -370,14 +390,17 @@ class Orchestrating:
             refused.decision, refused.rule, refused.reason = v1.ABORT, RESUME_NEEDS_PAUSE, reason
             refused.rules.add(rule=RESUME_NEEDS_PAUSE, effect=v1.RULE_ABORTED, reason=reason)
             refused.policy_id = self._policy.id
-        return self._append_proposed(append, command, run, event, 0)
+        response = self._append_proposed(append, command, run, event, 0)
+        self._mirror(append, command, run, head, 1)
+        return response
 
     def _renew(self, append: Append, command: RenewLease) -> v1.RenewLeaseResponse:
-        run = self._known.existing(append, Subject.FLOW_RUN, command.run_id, "flow_run_id")
+        kind = "flow run" if command.subject is Subject.FLOW_RUN else "task run"
+        run = self._known.existing(append, command.subject, command.run_id, f"{kind.replace(' ', '_')}_id")
         lease = run.status.lease
         if not lease.token or lease.token != command.token:
             raise NotFound(
-                f"Lease {command.token} of flow run {text_of(run.run_id)} is gone: stop working on the run.",
+                f"Lease {command.token} of {kind} {text_of(run.run_id)} is gone: stop working on the run.",
                 field="lease_token",
                 state=v1.StateType.Name(run.status.state.type),
             )
@@ -401,6 +424,8 @@ def _describe(status: v1.RunStatus, facts: v1.FlowRunFacts) -> None:
     """What the rules of a task run are told of its flow run."""
     facts.state_type = status.state.type
     facts.run_count = status.run_count
+    if status.HasField("lease"):
+        facts.lease_token = status.lease.token
     if status.state.type == v1.PAUSED:
         details = status.state.details
         if details.HasField("pause_timeout"):

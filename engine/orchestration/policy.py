@@ -34,7 +34,12 @@ from playhead.engine.orchestration.rules.pausing import (
     ValidateRunInput,
 )
 from playhead.engine.orchestration.rules.pending import PreventPendingTransitions
-from playhead.engine.orchestration.rules.retrying import RenameReruns, RetryFailedFlows, RetryFailedTasks
+from playhead.engine.orchestration.rules.retrying import (
+    RenameReruns,
+    RetryCrashedFlows,
+    RetryFailedFlows,
+    RetryFailedTasks,
+)
 from playhead.engine.orchestration.rules.rule import Rule, StateType, Subject
 from playhead.engine.orchestration.rules.scheduling import (
     CopyScheduledTime,
@@ -48,6 +53,7 @@ from playhead.engine.orchestration.rules.slots import (
     SecureTaskConcurrencySlots,
 )
 from playhead.engine.orchestration.rules.stopping import PreventRunningTasksFromStoppedFlows
+from playhead.engine.orchestration.rules.subflows import UpdateSubflowParentTask
 from playhead.engine.orchestration.rules.terminal import (
     HandleFlowTerminalStateTransitions,
     HandleTaskTerminalStateTransitions,
@@ -161,13 +167,16 @@ def core_policy() -> Policy:
             WaitForScheduledTime(),
             SecureFlowConcurrencySlots(),
             RetryFailedFlows(),
+            RetryCrashedFlows(),
         ),
         core_task=(
+            FenceLateReports(),
             OnlyLapsedLeases(),
             LimitCacheKeys(),
             CacheRetrieval(),
             HandleTaskTerminalStateTransitions(),
             PreventRunningTasksFromStoppedFlows(),
+            WaitForLiveLease(),
             CopyScheduledTime(),
             WaitForScheduledTime(),
             SecureTaskConcurrencySlots(),
@@ -180,7 +189,7 @@ def core_policy() -> Policy:
             PreventResultDataLoss(),
             BypassCancellingFlowRunsWithNoInfra(),
         ),
-        minimal_task=(OnlyLapsedLeases(), LimitCacheKeys()),
+        minimal_task=(FenceLateReports(), OnlyLapsedLeases(), LimitCacheKeys(), UpdateSubflowParentTask()),
         flow_bookkeeping=(
             *common_bookkeeping(),
             keep.CountFlowRuns(),
@@ -188,8 +197,6 @@ def core_policy() -> Policy:
             keep.EndResuming(),
             keep.ForgetPauseKeys(),
             keep.KeepPauseKeys(),
-            keep.GrantLease(),
-            keep.EndLease(),
             KeepFlowSlots(),
         ),
         task_bookkeeping=(*common_bookkeeping(), keep.CountTaskRuns(), KeepTaskSlots()),
@@ -207,6 +214,8 @@ def common_bookkeeping() -> tuple[Rule, ...]:
         keep.SetExpectedStartTime(),
         keep.SetNextScheduledStartTime(),
         keep.ClearNextScheduledStartTime(),
+        keep.GrantLease(),
+        keep.EndLease(),
     )
 
 

@@ -49,6 +49,14 @@ class Commanding:
             assert self.propose(state, flow_run_id=run_id).decision == v1.ACCEPT
         return run_id
 
+    def task_run(self, state: v1.StateType.ValueType | None = None, **fields: str) -> str:
+        """A new task run; `fields` are those of its spec."""
+        request = v1.CreateTaskRunRequest(request_id=new_id(), spec=v1.TaskRunSpec(**fields))  # type: ignore[arg-type] # any field
+        run_id: str = self.orchestration.create_task_run(request, ALICE).result().task_run.spec.id
+        if state is not None:
+            assert self.propose(state, task_run_id=run_id).decision == v1.ACCEPT
+        return run_id
+
     def propose(
         self, state: v1.StateType.ValueType | v1.State, caller: Caller = ALICE, **fields: object
     ) -> v1.ProposeStateResponse:
@@ -63,6 +71,11 @@ class Commanding:
         request = v1.GetFlowRunRequest(flow_run_id=flow_run_id)
         return self.orchestrator.runs.get_flow_run(request).flow_run.status
 
+    def task_status(self, task_run_id: str) -> v1.RunStatus:
+        """A task run's status now."""
+        request = v1.GetTaskRunRequest(task_run_id=task_run_id)
+        return self.orchestrator.runs.get_task_run(request).task_run.status
+
     def decisions(self, flow_run_id: str) -> list[v1.DecisionRecord]:
         """All decisions about a flow run."""
         request = v1.ListDecisionsRequest(flow_run_id=flow_run_id)
@@ -70,8 +83,8 @@ class Commanding:
 
 
 @contextmanager
-def commanding(store: str) -> Iterator[Commanding]:
+def commanding(store: str, policy: Policy | None = None) -> Iterator[Commanding]:
     """An orchestrator, closed at the end."""
-    command = Commanding(store)
+    command = Commanding(store, policy)
     with command.orchestrator:
         yield command

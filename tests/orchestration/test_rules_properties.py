@@ -201,7 +201,7 @@ def check_status(subject: Subject, before: v1.RunStatus, after: v1.RunStatus, mo
     assert micros(after.expected_start_time) == model.expected_start_us()
     assert micros(after.next_scheduled_start_time) == model.next_start_us()
     assert not (after.resuming and state.type in TERMINAL | {v1.RUNNING})
-    assert not after.HasField("lease") or (subject is FLOW and state.type in LEASED)
+    assert not after.HasField("lease") or state.type in LEASED
     assert len(set(after.pause_keys)) == len(after.pause_keys)
     check_run_count(subject, before, after)
 

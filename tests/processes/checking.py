@@ -58,8 +58,8 @@ def check_requests(records: list[Record]) -> None:
         if record.request_id is not None:
             sequences.setdefault(record.request_id, []).append(record.request_seq)
     assert [seqs for seqs in sequences.values() if seqs != list(range(len(seqs)))] == []
-    decided = Counter(record.request_id for record in records if record.kind == "state_proposed")
-    assert {request_id: times for request_id, times in decided.items() if times > 1} == {}
+    decided = Counter((record.request_id, record.stream) for record in records if record.kind == "state_proposed")
+    assert {request: times for request, times in decided.items() if times > 1} == {}
 
 
 def check_views(journal: Journal) -> None:

@@ -129,6 +129,7 @@ def stamped(again: v1.StateProposed, record: Record, on_record: v1.StateProposed
         if again.status.HasField("lease") and not again.status.lease.token:
             again.status.lease.token, again.status.lease.holder = record.revision, record.actor
     again.command.CopyFrom(on_record.command)
+    again.mirrors = on_record.mirrors
     again.facts.CopyFrom(on_record.facts)
     return again
 

@@ -9,7 +9,8 @@
 | scheduling  | EnsureOnlyScheduledFlowsMarkedLate, CopyScheduledTime, WaitForScheduledTime                        |
 | pausing     | HandlePausingFlows, HandleResumingPausedFlows, ValidateRunInput                                    |
 | stopping    | PreventRunningTasksFromStoppedFlows                                                                |
-| retrying    | RetryFailedFlows, RetryFailedTasks, RenameReruns                                                   |
+| retrying    | RetryFailedFlows, RetryCrashedFlows, RetryFailedTasks, RenameReruns                                |
+| subflows    | UpdateSubflowParentTask                                                                            |
 | slots       | SecureFlowConcurrencySlots, SecureTaskConcurrencySlots, KeepFlowSlots, KeepTaskSlots               |
 | caching     | LimitCacheKeys, CacheRetrieval                                                                     |
 | bookkeeping | what is kept about a run beside its state; always applies, under force too                         |

@@ -110,12 +110,16 @@ class CountFlowRuns(Rule):
 
 
 class CountTaskRuns(Rule):
-    """any -> RUNNING of a task run: run_count grows by one; flow_run_run_count is the flow run's run_count."""
+    """any -> RUNNING of a task run: run_count grows by one; flow_run_run_count is the flow run's run_count. The
+    RUNNING of a subflow that is mirrored into a RUNNING task run is the same start and not counted.
+    """
 
     to_states = frozenset({v1.RUNNING})
+    version = 2
 
     def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
-        status.run_count += 1
+        if facts.status.state.type != v1.RUNNING or not command.state.details.child_flow_run_id:
+            status.run_count += 1
         status.flow_run_run_count = facts.flow_run.run_count
 
 

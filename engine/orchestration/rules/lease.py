@@ -9,16 +9,23 @@ from playhead.engine.orchestration.rules.rule import Rule
 
 
 class FenceLateReports(Rule):
-    """any -> any, under a lease that is not the run's now: REJECT. Flow runs only; force does not lift it.
+    """any -> any, under a lease that is not the run's now, or, of a task run inside a flow run, not the flow run's now:
+    REJECT. Force does not lift it.
 
     Differs: Prefect takes a report from anybody, from a process that was given up too.
     """
 
+    version = 2
+
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         token = command.lease_token
-        if not token or token == facts.status.lease.token:
+        if not token:
             return None
-        return reject(f"Lease {token} is not this run's lease any more: the process that held it was given up.")
+        inside = facts.HasField("flow_run")
+        if token == (facts.flow_run.lease_token if inside else facts.status.lease.token):
+            return None
+        whose = "the flow run's" if inside else "this run's"
+        return reject(f"Lease {token} is not {whose} lease any more: the process that held it was given up.")
 
 
 class OnlyLapsedLeases(Rule):

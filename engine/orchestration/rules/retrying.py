@@ -31,6 +31,22 @@ class RetryFailedFlows(Rule):
         status.ClearField("pause_keys")
 
 
+class RetryCrashedFlows(Rule):
+    """RUNNING, PAUSED, SCHEDULED -> CRASHED proposed with if_lease_expired, where the retry policy says on_crash, while
+    run_count <= retries: REJECT > SCHEDULED "AwaitingRetry", due after the delay. The new attempt may pause again at
+    every key. A crash that the process itself reports is not tried again.
+    """
+
+    from_states = frozenset({v1.RUNNING, v1.PAUSED, v1.SCHEDULED})
+    to_states = frozenset({v1.CRASHED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return retry(facts, proposed) if command.if_lease_expired and facts.retry.on_crash else None
+
+    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
+        status.ClearField("pause_keys")
+
+
 class RetryFailedTasks(Rule):
     """RUNNING -> FAILED while run_count <= retries: REJECT > SCHEDULED "AwaitingRetry", due after the delay, message
     and result kept. `retriable` false: passes.
