@@ -26,7 +26,8 @@ Lineage = Mapping[str, list[v1.TaskInput]]
 class TaskCall:
     """One call of a task. Made in the thread that calls, so that calls are counted in the order they are written.
 
-    `task` is a TaskDefinition, or, for a subflow, only Recorded.
+    `task` is a TaskDefinition, or, for a subflow, only Recorded. `lease_token`: the lease it is made under, its flow
+    run's or, outside of flow runs, its own.
     """
 
     task: Any
@@ -36,6 +37,7 @@ class TaskCall:
     flow: FlowRunContext | None
     wait_for: Iterable[Any] | None = None
     inputs: Lineage | None = None
+    lease_token: int = 0
 
 
 def make_call(
@@ -55,7 +57,8 @@ def make_call(
     flow_run_id = flow.flow_run.run_id
     run_id = task_run_id(flow_run_id, task.task_key, key)
     task_run = TaskRun(run_id, f"{task.name}-{key}", _tags_of(task), task.name, task.task_key, key, flow_run_id)
-    return TaskCall(task, task_run, parameters, flow.client or get_client(), flow, wait_for, inputs)
+    client = flow.client or get_client()
+    return TaskCall(task, task_run, parameters, client, flow, wait_for, inputs, flow.flow_run.lease_token)
 
 
 def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:

@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from google.protobuf.duration_pb2 import Duration
-
-from playhead import settings, v1
+from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, Client
 from playhead.context import FlowRunContext, TaskRunContext, current_tags
 from playhead.engine.execution.calls import TaskCall
@@ -31,7 +29,7 @@ from playhead.engine.execution.effects import Ask, CallUser, Loop, RunTimedOut
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.inputs import resolve_to_states
-from playhead.engine.execution.leases import LeaseKeeper
+from playhead.engine.execution.leases import LeaseKeeper, lease_ttl
 from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
@@ -57,7 +55,7 @@ from playhead.states import Cancelled, Running, State, StateType, exception_to_f
 class FlowCall:
     """One call of a flow. `tracking`: the task run that stands for a subflow in its parent.
 
-    `existing`: a run to go on with.
+    `existing`: a run to go on with. `begun`: a run of this call is on record, and will hear what becomes of it.
     """
 
     flow: FlowDefinition
@@ -67,6 +65,7 @@ class FlowCall:
     tracking: TaskCall | None = None
     wait_for: Iterable[Any] | None = None
     existing: FlowRun | None = None
+    begun: bool = False
 
 
 def flow_loop(call: FlowCall) -> Loop[State[Any]]:
@@ -90,8 +89,8 @@ def flow_loop(call: FlowCall) -> Loop[State[Any]]:
 
 def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Termination) -> Loop[State[Any]]:
     run = context.flow_run
-    ttl_s = max(settings.lease_ttl_s(), 1.0)
-    response = yield from propose((yield from _first_request(call, run, ttl_s)))
+    response = yield from propose((yield from _first_request(call, run)))
+    call.begun = True
     run.run_id = response.run_id or run.run_id
     run.name = response.run_name or run.name
     logger = flow_run_logger(run)
@@ -102,7 +101,8 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
         while response.state.type == v1.RUNNING:
             run.lease_token, run.run_count = response.lease_token, response.run_count
             run.state = Running(name=response.state.name)
-            keeper = LeaseKeeper(call.client, run.run_id, run.lease_token, ttl_s, context.progress)
+            renewal = v1.RenewLeaseRequest(flow_run_id=run.run_id, lease_token=run.lease_token)
+            keeper = LeaseKeeper(call.client, renewal, context.progress)
             try:
                 state, response = yield from _run_once(call, context, logger)
             finally:
@@ -112,7 +112,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             if response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
                 context = _context_for(call, run)
-                response = yield from propose(_running(run, ttl_s))
+                response = yield from propose(_running(run))
         if response.state.type == v1.CANCELLING:
             return (yield from _cancel(call, run, logger))
     except Abort as abort:
@@ -196,18 +196,18 @@ def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
     return context
 
 
-def _first_request(call: FlowCall, run: FlowRun, ttl_s: float) -> Loop[v1.ProposeStateRequest]:
+def _first_request(call: FlowCall, run: FlowRun) -> Loop[v1.ProposeStateRequest]:
     if call.existing is not None:
-        return _running(run, ttl_s)
+        return _running(run)
     spec = yield from _spec(call, run)
-    return v1.ProposeStateRequest(create_flow_run=spec, state=v1.State(type=v1.RUNNING), lease_ttl=_duration(ttl_s))
+    return v1.ProposeStateRequest(create_flow_run=spec, state=v1.State(type=v1.RUNNING), lease_ttl=lease_ttl())
 
 
-def _running(run: FlowRun, ttl_s: float) -> v1.ProposeStateRequest:
+def _running(run: FlowRun) -> v1.ProposeStateRequest:
     return v1.ProposeStateRequest(
         flow_run_id=run.run_id,
         state=v1.State(type=v1.RUNNING),
-        lease_ttl=_duration(ttl_s),
+        lease_ttl=lease_ttl(),
         lease_token=run.lease_token,
     )
 
@@ -243,6 +243,7 @@ def _refuse(call: FlowCall, run: FlowRun, error: ParameterTypeError, logger: Run
     else:
         request = v1.ProposeStateRequest(create_flow_run=(yield from _spec(call, run)), state=message)
     response = yield from propose(request)
+    call.begun = True
     return (yield from _finish(call, run, state, response, logger))
 
 
@@ -301,9 +302,3 @@ def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: Run
         response.state.name,
         state.name,
     )
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromMilliseconds(round(seconds * 1_000))
-    return duration

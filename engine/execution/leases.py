@@ -1,6 +1,7 @@
-"""Leases: while a flow run is executed here, its lease is renewed, every third of its length.
+"""Leases: while a flow run, or a task run outside of flow runs, is executed here, its lease is renewed.
 
-The answer to a renewal tells of a cancellation, and of a lease that others have taken: then the run is to stop.
+The answer to a renewal tells of a cancellation, and of a lease that others have taken: then a flow run is to stop. A
+task has no point at which it could be stopped: its report is refused.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from playhead import v1
+from google.protobuf.duration_pb2 import Duration
+
+from playhead import settings, v1
 from playhead.client.interface import RENEW_LEASE, Client
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.execution.timer import Alarm, call_later
@@ -20,7 +23,7 @@ logger = logging.getLogger("playhead.engine")
 
 
 class LeaseKeeper:
-    """Renews one flow run's lease until it is released.
+    """Renews one run's lease until it is released. `progress` is told when the flow run is to stop.
 
     Runs shorter than the first renewal cost nothing but an alarm.
     """
@@ -28,15 +31,13 @@ class LeaseKeeper:
     def __init__(
         self,
         client: Client,
-        flow_run_id: str,
-        token: int,
-        ttl_s: float,
-        progress: FlowProgress,
+        request: v1.RenewLeaseRequest,
+        progress: FlowProgress | None,
         later: Callable[[float, Callable[[], None]], Alarm] = call_later,
     ) -> None:
         self._client = client
-        self._request = v1.RenewLeaseRequest(flow_run_id=flow_run_id, lease_token=token)
-        self._interval_s = ttl_s / 3
+        self._request = request
+        self._interval_s = settings.lease_renewal_s()
         self._progress = progress
         self._released = False
         self._later = later
@@ -56,10 +57,23 @@ class LeaseKeeper:
             return
         error = answer.exception()
         if isinstance(error, NotFound):
-            self._progress.stop = Abort("The lease of the flow run is gone: another process may work on it.")
+            logger.warning("A run was given up while it was executed here: %s", error)
+            self._stop("The lease of the flow run is gone: another process may work on it.")
             return
         if error is not None:
-            logger.warning("The lease of a flow run could not be renewed, which is tried again: %s", error)
+            logger.warning("The lease of a run could not be renewed, which is tried again: %s", error)
         elif answer.result().state.type == v1.CANCELLING:
-            self._progress.stop = Abort("The flow run is to be cancelled.")
+            self._stop("The flow run is to be cancelled.")
         self._alarm = self._later(self._interval_s, self._renew)
+
+    def _stop(self, reason: str) -> None:
+        if self._progress is not None:
+            self._progress.stop = Abort(reason)
+
+
+def lease_ttl() -> Duration:
+    """How long a lease is asked for. Raises ValueError when the settings of leases make no sense."""
+    settings.lease_renewal_s()
+    duration = Duration()
+    duration.FromMilliseconds(round(settings.lease_ttl_s() * 1_000))
+    return duration

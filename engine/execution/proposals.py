@@ -13,6 +13,9 @@ from playhead.exceptions import QueueFull
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
 
+LEASE_LOST = "FenceLateReports"
+"""The rule that refuses what a process proposes that was given up."""
+
 ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
 
@@ -21,15 +24,15 @@ def propose(request: v1.ProposeStateRequest) -> Loop[v1.ProposeStateResponse]:
     """Propose until it is decided.
 
     WAIT sleeps and proposes again; a run that stands in line for slots proposes again when it is its turn. ACCEPT and
-    REJECT are answered: look at the response's state. Raises `Abort` when the run must not go on, `Pause` when it was
-    moved to PAUSED instead.
+    REJECT are answered: look at the response's state. Raises `Abort` when the run must not go on, as when its lease has
+    been taken from this process, `Pause` when it was moved to PAUSED instead.
     """
     while True:
         request.request_id = new_id()
         response = yield from _answer_to(request)
         if response.decision == v1.ACCEPT:
             return response
-        if response.decision == v1.ABORT:
+        if response.decision == v1.ABORT or response.rule == LEASE_LOST:
             raise Abort(response.reason)
         if response.waits_for_slots:
             yield AwaitTurn(response.run_id, response.meta.revision, ASK_AGAIN_S)

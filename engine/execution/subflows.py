@@ -72,10 +72,12 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
         call.parameters = unwrap_annotations((yield from resolve(call.parameters)))
     except UpstreamTaskError as error:
         message = v1.State(type=v1.PENDING, name="NotReady", message=str(error))
-        yield from propose(v1.ProposeStateRequest(create_task_run=spec, state=message))
+        yield from propose(v1.ProposeStateRequest(create_task_run=spec, state=message, lease_token=tracked.lease_token))
         details = StateDetails(task_run_id=tracked.task_run.id)
         return Pending(name="NotReady", message=str(error), state_details=details)
-    request = v1.ProposeStateRequest(create_task_run=spec, state=v1.State(type=v1.RUNNING))
+    request = v1.ProposeStateRequest(
+        create_task_run=spec, state=v1.State(type=v1.RUNNING), lease_token=tracked.lease_token
+    )
     response = yield from propose(request)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
@@ -100,28 +102,24 @@ def _earlier_run(call: FlowCall) -> Loop[FlowRun | None]:
 
 
 def _tracked(call: FlowCall, logger: RunLogger) -> Loop[State[Any]]:
-    """Run the subflow; its state becomes that of the task run that tracks it."""
-    assert call.tracking is not None
+    """Run the subflow. The service gives its states to the task run that tracks it, but for a crash before it began."""
     try:
-        state = yield from flow_loop(call)
+        return (yield from flow_loop(call))
     except (Abort, Pause, GeneratorExit):
         raise
     except BaseException as error:
-        request = _mirror(call, exception_to_crashed_state(error), logger)
-        request.force = True
-        try:
-            yield from propose_shielded(request)
-        except Exception:
-            logger.exception("The crash of a subflow could not be reported to its parent")
+        if not call.begun:
+            yield from _report_crash(call, error, logger)
         raise
-    if state.is_final():
-        yield from propose(_mirror(call, state, logger))
-    return state
 
 
-def _mirror(call: FlowCall, state: State[Any], logger: RunLogger) -> v1.ProposeStateRequest:
+def _report_crash(call: FlowCall, error: BaseException, logger: RunLogger) -> Loop[None]:
     assert call.tracking is not None
-    _, message = stored(state, call.flow, logger)
-    if flow_run_id := state.state_details.flow_run_id:
-        message.details.child_flow_run_id = str(flow_run_id)
-    return v1.ProposeStateRequest(task_run_id=call.tracking.task_run.run_id, state=message)
+    _, message = stored(exception_to_crashed_state(error), call.flow, logger)
+    request = v1.ProposeStateRequest(
+        task_run_id=call.tracking.task_run.run_id, state=message, lease_token=call.tracking.lease_token
+    )
+    try:
+        yield from propose_shielded(request)
+    except Exception:  # whatever it is, the crash itself is what the caller must hear of
+        logger.exception("The crash of a subflow could not be reported to its parent")

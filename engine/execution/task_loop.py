@@ -22,6 +22,7 @@ from playhead.engine.execution.crashes import report_crash
 from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
+from playhead.engine.execution.leases import LeaseKeeper, lease_ttl
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
 from playhead.engine.execution.proposals import propose
@@ -72,7 +73,7 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
         except (Abort, Pause, GeneratorExit):
             raise
         except BaseException as error:
-            yield from report_crash(call.task, call.task_run, error, logger, _crash_request(call))
+            yield from report_crash(call.task, call.task_run, error, logger, _request(call, force=True))
             raise
     if state.type == StateType.COMPLETED:
         logger.info("Finished in state %s", state)
@@ -89,17 +90,24 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
         logger.extra = {**(logger.extra or {}), "task_run_name": run.name}
     running = v1.State(type=v1.RUNNING)
     cache_key = _cache_key(call, context, running, logger)
-    response = yield from propose(v1.ProposeStateRequest(create_task_run=spec_of(call, sources), state=running))
+    request = _request(call, running)
+    request.create_task_run.CopyFrom(spec_of(call, sources))
+    response = yield from propose(request)
     while response.state.type == v1.RUNNING:
         run.run_count = response.run_count
         run.state = Running(name=response.state.name)
-        if task.on_running_hooks:
-            yield from run_hooks(task, run, run.state, logger)
-        state = yield from _attempt(call, context, logger)
-        state, message = stored(state, task, logger)
-        if cache_key and state.type == StateType.COMPLETED:
-            _insert_into_cache(call, message, cache_key)
-        response = yield from propose(v1.ProposeStateRequest(task_run_id=run.run_id, state=message))
+        keeper = _keeper(call, response)
+        try:
+            if task.on_running_hooks:
+                yield from run_hooks(task, run, run.state, logger)
+            state = yield from _attempt(call, context, logger)
+            state, message = stored(state, task, logger)
+            if cache_key and state.type == StateType.COMPLETED:
+                _insert_into_cache(call, message, cache_key)
+            response = yield from propose(_request(call, message))
+        finally:
+            if keeper is not None:
+                keeper.release()
         if response.decision == v1.ACCEPT:
             run.state = _recorded(state, response, call)
             if run.state.is_final():
@@ -107,7 +115,7 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             return run.state
         if response.state.type == v1.SCHEDULED:
             _log_retry(response, state, logger)
-            response = yield from propose(v1.ProposeStateRequest(task_run_id=run.run_id, state=running))
+            response = yield from propose(_request(call, running))
     run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
 
@@ -148,7 +156,8 @@ def _may_retry(call: TaskCall, state: State[Any], logger: RunLogger) -> Loop[boo
 
 def _not_ready(call: TaskCall, sources: Lineage, error: UpstreamTaskError, logger: RunLogger) -> Loop[State[Any]]:
     message = v1.State(type=v1.PENDING, name="NotReady", message=str(error))
-    request = v1.ProposeStateRequest(create_task_run=spec_of(call, sources), state=message)
+    request = _request(call, message)
+    request.create_task_run.CopyFrom(spec_of(call, sources))
     response = yield from propose(request)
     if response.state.type in {v1.COMPLETED, v1.FAILED}:
         state = state_of(response.state, call.task_run.run_id, call.task_run.parent_run_id)
@@ -217,8 +226,23 @@ def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: Run
     )
 
 
-def _crash_request(call: TaskCall) -> v1.ProposeStateRequest:
-    return v1.ProposeStateRequest(task_run_id=call.task_run.run_id, force=True)
+def _request(call: TaskCall, state: v1.State | None = None, force: bool = False) -> v1.ProposeStateRequest:
+    """A proposal under the lease of the call; a run outside of flow runs takes one of its own to run."""
+    request = v1.ProposeStateRequest(
+        task_run_id=call.task_run.run_id, state=state, force=force, lease_token=call.lease_token
+    )
+    if call.flow is None and request.state.type == v1.RUNNING:
+        request.lease_ttl.CopyFrom(lease_ttl())
+    return request
+
+
+def _keeper(call: TaskCall, response: v1.ProposeStateResponse) -> LeaseKeeper | None:
+    """What renews the lease of a run that has one of its own."""
+    if call.flow is not None:
+        return None
+    call.lease_token = response.lease_token
+    renewal = v1.RenewLeaseRequest(task_run_id=call.task_run.run_id, lease_token=call.lease_token)
+    return LeaseKeeper(call.client, renewal, None)
 
 
 def _may_hold_futures(value: object) -> bool:

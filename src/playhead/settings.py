@@ -5,7 +5,8 @@ PLAYHEAD_DATABASE                that journal: a path or a postgresql:// URL  $P
 PLAYHEAD_POLICY                  the rules: an installed name, or module:attribute the core policy
 PLAYHEAD_HOME                    where files are kept by default              ~/.playhead
 PLAYHEAD_RESULTS_URL             where large results are stored               $PLAYHEAD_HOME/results
-PLAYHEAD_LEASE_TTL_S             how long a flow run's lease lasts, seconds   60
+PLAYHEAD_LEASE_TTL_S             how long a run's lease lasts, 1 to 86,400 s  60
+PLAYHEAD_LEASE_RENEWAL_S         how often it is renewed, seconds             a third of that
 PLAYHEAD_TASK_RUNNER_THREADS     user functions that run at once, per flow    64
 PLAYHEAD_LOGGING_LEVEL           level of the logger "playhead"               INFO
 PLAYHEAD_LOGGING_LOG_PRINTS      print() in runs becomes a log record         false
@@ -36,8 +37,20 @@ def results_url() -> str:
 
 
 def lease_ttl_s() -> float:
-    """How long a flow run may be silent before others may take it over, in seconds."""
-    return number("PLAYHEAD_LEASE_TTL_S", 60.0)
+    """How long a run may be silent before it is given up, in seconds. Raises ValueError unless it is 1 to 86,400."""
+    ttl_s = number("PLAYHEAD_LEASE_TTL_S", 60.0)
+    if not 1 <= ttl_s <= 86_400:
+        raise ValueError(f"PLAYHEAD_LEASE_TTL_S must be from 1 to 86,400 seconds, not {ttl_s:g}")
+    return ttl_s
+
+
+def lease_renewal_s() -> float:
+    """How often a lease is renewed, in seconds. Raises ValueError unless that is positive and less than the lease."""
+    ttl_s = lease_ttl_s()
+    renewal_s = number("PLAYHEAD_LEASE_RENEWAL_S", ttl_s / 3)
+    if not 0 < renewal_s < ttl_s:
+        raise ValueError(f"PLAYHEAD_LEASE_RENEWAL_S must be positive and less than {ttl_s:g}, not {renewal_s:g}")
+    return renewal_s
 
 
 def task_runner_threads() -> int:

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from playhead import v1
-from playhead.client.interface import GET_FLOW_RUN, LIST_DECISIONS, LIST_FLOW_RUNS, LIST_STATES, LIST_TASK_RUNS, Client
+from playhead.client.interface import (
+    GET_FLOW_RUN,
+    GET_TASK_RUN,
+    LIST_DECISIONS,
+    LIST_FLOW_RUNS,
+    LIST_STATES,
+    LIST_TASK_RUNS,
+    Client,
+)
 from playhead.engine.execution.connection import close_clients, get_client
 
 _SERVER = """
@@ -38,6 +46,10 @@ class Service:
     def flow_run(self, flow_run_id: object) -> v1.FlowRun:
         """A flow run."""
         return self.client.unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=str(flow_run_id))).flow_run
+
+    def task_run(self, task_run_id: str) -> v1.TaskRun:
+        """A task run."""
+        return self.client.unary(GET_TASK_RUN, v1.GetTaskRunRequest(task_run_id=task_run_id)).task_run
 
     def task_runs(self, flow_run_id: object) -> list[v1.TaskRun]:
         """The task runs of a flow run, oldest first."""

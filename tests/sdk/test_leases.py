@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from playhead import flow, task, v1
+from playhead import flow, settings, task, v1
 from playhead.client.interface import CANCEL_FLOW_RUN, PROPOSE_STATE, REGISTER_FLOW, Client
-from playhead.context import FlowRunContext
+from playhead.context import FlowRunContext, TaskRunContext
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper
 from playhead.engine.execution.progress import FlowProgress
@@ -69,7 +69,8 @@ def keeper_of(service: Service, run: v1.ProposeStateResponse) -> tuple[LeaseKeep
     """The keeper of a run's lease, and what it goes by."""
     timer, progress = ManualTimer(), FlowProgress()
     client: Any = PromptClient(service.client)
-    return LeaseKeeper(client, run.run_id, run.lease_token, 60, progress, timer.later), timer, progress
+    renewal = v1.RenewLeaseRequest(flow_run_id=run.run_id, lease_token=run.lease_token)
+    return LeaseKeeper(client, renewal, progress, timer.later), timer, progress
 
 
 def test_a_lease_is_renewed_every_third_of_its_length(embedded: Service) -> None:
@@ -122,3 +123,87 @@ def test_a_run_that_is_to_stop_does_so_at_its_next_call(embedded: Service) -> No
 
     assert told_to_stop(return_state=True).name == "Cancelled"
     assert ran == [1]
+
+
+@pytest.mark.parametrize(
+    ("lease", "renewal"), [("0.5", ""), ("90000", ""), ("60", "60"), ("60", "0"), ("60", "-1"), ("nan", "")]
+)
+def test_settings_of_leases_that_make_no_sense_are_refused_before_anything_is_recorded(
+    embedded: Service, monkeypatch: pytest.MonkeyPatch, lease: str, renewal: str
+) -> None:
+    monkeypatch.setenv("PLAYHEAD_LEASE_TTL_S", lease)
+    monkeypatch.setenv("PLAYHEAD_LEASE_RENEWAL_S", renewal)
+
+    @flow
+    def never() -> None: ...
+
+    with pytest.raises(ValueError, match="PLAYHEAD_LEASE"):
+        never()
+    assert embedded.flow_runs("never") == []
+
+
+def test_a_lease_of_a_second_may_be_renewed_as_often_as_wished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_LEASE_TTL_S", "1")
+    assert settings.lease_renewal_s() == pytest.approx(1 / 3)
+    monkeypatch.setenv("PLAYHEAD_LEASE_RENEWAL_S", "0.1")
+    assert (settings.lease_ttl_s(), settings.lease_renewal_s()) == (1, 0.1)
+
+
+def test_a_task_run_outside_of_flow_runs_works_under_a_lease_of_its_own(service: Service) -> None:
+    seen: list[v1.RunStatus] = []
+
+    @task
+    def alone() -> None:
+        context = TaskRunContext.get()
+        assert context is not None
+        seen.append(service.task_run(context.task_run.run_id).status)
+
+    alone()
+    assert seen[0].lease.token
+    assert seen[0].lease.ttl == Duration(seconds=60)
+
+
+def test_the_report_of_a_task_run_that_was_given_up_changes_nothing(service: Service) -> None:
+    tried = []
+
+    @task
+    def given_up() -> None:
+        context = TaskRunContext.get()
+        assert context is not None
+        tried.append(context.task_run.run_id)
+        crashed = v1.ProposeStateRequest(
+            request_id=new_id(), task_run_id=tried[-1], state=v1.State(type=v1.CRASHED, message="given up")
+        )
+        service.client.unary(PROPOSE_STATE, crashed)
+
+    with pytest.raises(Abort, match="given up"):
+        given_up()
+    assert len(tried) == 1
+    assert service.task_run(tried[0]).status.state.message == "given up"
+
+
+def test_a_flow_that_was_taken_over_stops_and_is_not_run_again(service: Service) -> None:
+    tried = []
+
+    @task
+    def step() -> str:
+        return "too late"
+
+    @flow
+    def taken_over() -> None:
+        context = FlowRunContext.get()
+        assert context is not None
+        tried.append(context.flow_run.run_id)
+        other = v1.ProposeStateRequest(
+            request_id=new_id(), flow_run_id=tried[-1], state=v1.State(type=v1.RUNNING), force=True
+        )
+        other.lease_ttl.FromSeconds(60)
+        service.client.unary(PROPOSE_STATE, other)
+        step()
+
+    with pytest.raises(Abort, match="given up"):
+        taken_over()
+    assert len(tried) == 1
+    assert service.flow_run(tried[0]).status.state.type == v1.RUNNING
+    (late,) = service.task_runs(tried[0])
+    assert late.status.state.type == v1.PENDING
