@@ -182,6 +182,8 @@ COUNT_TASK = table(
         for force in (False, True)
     ),
     keeps(facts(state(v1.PENDING), run_count=1), state(v1.RUNNING), {"run_count": 2}),
+    # The subflow that a running task run stands for begins to run too: it is the same start.
+    keeps_nothing(facts(state(v1.RUNNING), run_count=1), state(v1.RUNNING, child_flow_run_id="c1")),
     keeps_nothing(inside(facts(state(v1.PENDING)), v1.RUNNING, run_count=3), state(v1.FAILED)),
 )
 

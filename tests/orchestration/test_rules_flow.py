@@ -9,7 +9,7 @@ from playhead.engine.orchestration.rules.cancelling import (
 )
 from playhead.engine.orchestration.rules.pausing import HandlePausingFlows, HandleResumingPausedFlows
 from playhead.engine.orchestration.rules.pending import PreventPendingTransitions
-from playhead.engine.orchestration.rules.retrying import RetryFailedFlows
+from playhead.engine.orchestration.rules.retrying import RetryCrashedFlows, RetryFailedFlows
 from playhead.engine.orchestration.rules.scheduling import (
     CopyScheduledTime,
     EnsureOnlyScheduledFlowsMarkedLate,
@@ -17,7 +17,7 @@ from playhead.engine.orchestration.rules.scheduling import (
 )
 from playhead.engine.orchestration.rules.slots import SecureFlowConcurrencySlots
 from playhead.engine.orchestration.rules.terminal import HandleFlowTerminalStateTransitions, PreventResultDataLoss
-from tests.orchestration.given import FLOW, STORED, at, decided, deployed, facts, limited, retried, short, state
+from tests.orchestration.given import FLOW, STORED, at, decided, deployed, facts, leased, limited, retried, short, state
 from tests.orchestration.rule_cases import (
     ABORTS,
     FIZZLES,
@@ -265,6 +265,30 @@ TRIED_AGAIN = {
     "end_time": None,
     "pause_keys": [],
 }
+
+
+def given_up(before: v1.State, run_count: int = 1, on_crash: bool = True) -> v1.Facts:
+    """A flow run with two retries whose process died in that attempt."""
+    run = leased(retried(facts(before, run_count=run_count, pause_keys=["a"]), 2, [10]), -1)
+    run.retry.on_crash = on_crash
+    return run
+
+
+CRASHED = state(v1.CRASHED, message="boom", result=STORED)
+CRASHING = table(
+    RetryCrashedFlows,
+    "",
+    FLOW,
+    *(
+        row(given_up(before), CRASHED, REPLACES, "R>AwaitingRetry", TRIED_AGAIN, if_lease_expired=True)
+        for before in (state(v1.RUNNING), state(v1.PAUSED), state(v1.SCHEDULED, "AwaitingRetry"))
+    ),
+    row(given_up(state(v1.RUNNING), 2), CRASHED, REPLACES, "R>AwaitingRetry", TRIED_AGAIN, if_lease_expired=True),
+    passes(given_up(state(v1.RUNNING), 3), CRASHED, if_lease_expired=True),
+    passes(given_up(state(v1.RUNNING), on_crash=False), CRASHED, if_lease_expired=True),
+    passes(given_up(state(v1.RUNNING)), CRASHED),
+    passes(given_up(state(v1.CANCELLING)), CRASHED, "R", if_lease_expired=True),
+)
 RETRYING = table(
     RetryFailedFlows,
     "RetryFailedFlows",
@@ -300,6 +324,7 @@ CASES: list[Case] = [
     *WAITING,
     *SLOTS,
     *RETRYING,
+    *CRASHING,
 ]
 
 

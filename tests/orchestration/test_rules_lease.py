@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from playhead import v1
 from playhead.engine.orchestration.rules.bookkeeping import EndLease, GrantLease
 from playhead.engine.orchestration.rules.lease import FenceLateReports, OnlyLapsedLeases, WaitForLiveLease
-from tests.orchestration.given import FLOW, TASK, at, decided, deployed, facts, leased, retried, short, state
+from tests.orchestration.given import FLOW, TASK, at, decided, deployed, facts, inside, leased, retried, short, state
 from tests.orchestration.rule_cases import (
     REJECTS,
     WAITS,
@@ -31,10 +31,17 @@ def running(expires_s: float, run_count: int = 1) -> v1.Facts:
     return leased(facts(state(v1.RUNNING), run_count=run_count), expires_s)
 
 
+def in_flow_run(token: int) -> v1.Facts:
+    """A task run that runs in a flow run which is worked on under a lease; 0: under none."""
+    run = inside(facts(state(v1.RUNNING)), v1.RUNNING)
+    run.flow_run.lease_token = token
+    return run
+
+
 FENCE = table(
     FenceLateReports,
     "",
-    FLOW,
+    (FLOW, TASK),
     *(
         one
         for force in (False, True)
@@ -44,6 +51,22 @@ FENCE = table(
             row(facts(state(v1.CRASHED)), state(v1.COMPLETED), REJECTS, "R", lease_token=HELD, force=force),
             passes(running(30), state(v1.COMPLETED), lease_token=HELD, force=force),
             passes(running(30), state(v1.COMPLETED), force=force),
+        )
+    ),
+)
+
+FENCE_INSIDE = table(
+    FenceLateReports,
+    "",
+    TASK,
+    *(
+        one
+        for force in (False, True)
+        for one in (
+            row(in_flow_run(HELD + 1), state(v1.COMPLETED), REJECTS, "R", lease_token=HELD, force=force),
+            row(in_flow_run(0), state(v1.COMPLETED), REJECTS, "R", lease_token=HELD, force=force),
+            passes(in_flow_run(HELD), state(v1.COMPLETED), lease_token=HELD, force=force),
+            passes(in_flow_run(HELD), state(v1.COMPLETED), force=force),
         )
     ),
 )
@@ -69,7 +92,7 @@ ONLY_LAPSED = table(
 LIVE = table(
     WaitForLiveLease,
     "",
-    FLOW,
+    (FLOW, TASK),
     *(
         one
         for before in (v1.RUNNING, v1.PAUSED)
@@ -89,7 +112,7 @@ LIVE = table(
 GRANT = table(
     GrantLease,
     "",
-    FLOW,
+    (FLOW, TASK),
     keeps(facts(), state(v1.RUNNING), {"lease": NEW_LEASE}, lease_ttl_s=60),
     keeps(running(-5), state(v1.RUNNING), {"lease": NEW_LEASE}, lease_ttl_s=60),
     keeps(running(30), state(v1.RUNNING), {"lease": NEW_LEASE}, lease_ttl_s=60, force=True),
@@ -102,7 +125,7 @@ SUSPENDED = state(v1.PAUSED, "Suspended", pause_reschedule=True)
 END = table(
     EndLease,
     "RemoveDeploymentConcurrencyLeaseForOldClientVersions",
-    FLOW,
+    (FLOW, TASK),
     *(
         keeps(deployed(running(30)), proposed, {"lease": None}, lease_token=HELD)
         for proposed in (
@@ -121,7 +144,7 @@ END = table(
     keeps_nothing(running(30), state(v1.RUNNING), lease_token=HELD),
 )
 
-CASES: list[Case] = [*FENCE, *ONLY_LAPSED, *LIVE, *GRANT, *END]
+CASES: list[Case] = [*FENCE, *FENCE_INSIDE, *ONLY_LAPSED, *LIVE, *GRANT, *END]
 
 
 def test_a_report_of_a_process_that_was_given_up_is_refused() -> None:
