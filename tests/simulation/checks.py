@@ -105,14 +105,14 @@ class Checks:
             hold(False, f"the outcome is {is_}, and should be {should}", outcome)
         if refusal is not None:
             return
-        mine: list[Record] = []
-        while new and request_id and new[0].request_id == bytes_of(request_id):
-            mine.append(new.popleft())
-        self._of_one_request(sent, mine)
-        for record in mine:
-            self._take(record)
-        while new and new[0].kind == "slots_granted":
-            self._take(new.popleft())
+        caused: list[Record] = []
+        while new and (new[0].kind == "slots_granted" or (request_id and new[0].request_id == bytes_of(request_id))):
+            caused.append(new.popleft())
+            self._take(caused[-1])
+        caused = [record for record in caused if record.kind != "slots_granted"]
+        self._of_one_request(sent, caused)
+        mine = [record for record in caused if record.stream == caused[0].stream]
+        self._mirrored(mine, caused[len(mine) :])
         slots.check_nobody_waits_in_vain(self.model)
         same(outcome.meta.journal_id, self._journal_id, "an answer names the journal")
         getattr(self, f"_{sent.method}", self._proposal)(sent.request, outcome, mine, now_us)
@@ -142,6 +142,19 @@ class Checks:
         for record in mine:
             same(record.actor, sent.caller.actor, "P1: the actor is on record")
             same(event_of(record).client, sent.caller.client, "P1: the client is on record")
+
+    def _mirrored(self, mine: list[Record], others: list[Record]) -> None:
+        """What a subflow run has come to is told to the task run that tracks it, and nothing else to anybody."""
+        run = self.model.runs.get(text_of(mine[0].stream)) if mine else None
+        changed = run is not None and run.status.state.revision >= mine[0].revision
+        tracked = isinstance(run.spec, v1.FlowRunSpec) and run.spec.parent_task_run_id if run and changed else ""
+        same([text_of(record.stream) for record in others], [tracked] if tracked else [], "a subflow is mirrored")
+        if run is not None and tracked:
+            mirror = event_of(others[0]).state_proposed
+            same(mirror.mirrors, run.status.state.revision, "a mirror names what it mirrors")
+            state, of = mirror.command.state, run.status.state
+            told = (state.type, state.name, state.message, state.result, state.details.child_flow_run_id)
+            same(told, (of.type, of.name, of.message, of.result, run.id), "a mirror shows the subflow run's state")
 
     # The answers, by method.
 
@@ -181,7 +194,8 @@ class Checks:
     def _create_flow_run(self, request: Any, answer: v1.CreateFlowRunResponse, mine: list[Record], now_us: int) -> None:
         run = self.model.found(request.spec)
         assert run is not None
-        same((answer.created, answer.meta.revision), (bool(mine), self.head), "created, or found")
+        revision = mine[0].revision if mine else self.head
+        same((answer.created, answer.meta.revision), (bool(mine), revision), "created, or found")
         same((answer.flow_run.spec, answer.flow_run.status), (run.spec, run.status), "the run as it is")
 
     def _create_task_run(self, request: Any, answer: v1.CreateTaskRunResponse, mine: list[Record], now_us: int) -> None:
@@ -207,8 +221,9 @@ class Checks:
         same(answer.limit, limit if request.HasField("slots") else v1.ConcurrencyLimit(), "the limit as it is")
 
     def _renew_lease(self, request: Any, answer: v1.RenewLeaseResponse, mine: list[Record], now_us: int) -> None:
-        self.model.renewed(request.flow_run_id, now_us)
-        run = self.model.runs[request.flow_run_id]
+        run_id = request.flow_run_id or request.task_run_id
+        self.model.renewed(run_id, now_us)
+        run = self.model.runs[run_id]
         same((answer.state, answer.meta.revision), (run.status.state, self.head), "the run as it is")
 
     def rehearsed(self, said: Any, done: Any) -> None:
@@ -228,7 +243,9 @@ class Checks:
         """A server looked for what is due: what it found is proposed like anything else, and nothing is left."""
         while new:
             self._take(new.popleft())
-        left = [run.id for run in self.model.flow_runs() if run.status.lease.token and run.lease_expires_us <= clock_us]
+        left = [
+            run.id for run in self.model.runs.values() if run.status.lease.token and run.lease_expires_us <= clock_us
+        ]
         same(left, [], "a lapsed lease is given up")
 
     def settled(self, new: deque[Record], since: int) -> None:

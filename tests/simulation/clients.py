@@ -460,8 +460,7 @@ def terms(me: Client, request: v1.ProposeStateRequest, status: v1.RunStatus) -> 
         request.expected_version = max(status.version + me.chance.choice([0, 0, -1, 1]), 0)
     if me.some(0.2):
         request.lease_token = me.chance.choice([status.lease.token, max(status.lease.token - 1, 0), 7])
-    flow_run = (request.WhichOneof("run") or "").endswith("flow_run") or request.flow_run_id
-    if flow_run and request.state.type == v1.RUNNING and me.some(0.5):
+    if request.state.type == v1.RUNNING and me.some(0.5):
         request.lease_ttl.CopyFrom(me.lease())
 
 

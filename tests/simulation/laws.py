@@ -63,7 +63,8 @@ def force_is_refused_for_few_reasons(it: Decided) -> None:
 def a_late_report_changes_nothing(it: Decided) -> None:
     """A report under a lease that is not in force is refused, even by force."""
     token = it.command.lease_token
-    if not it.run.is_task and token and token != it.before.lease.token:
+    worked_on = it.model.runs[it.run.parent_id].status if it.run.parent_id else it.before
+    if token and token != worked_on.lease.token:
         hold(not it.changed and it.proposed.decision == v1.REJECT, "a late report changes nothing")
 
 

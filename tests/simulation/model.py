@@ -80,7 +80,7 @@ class Model:
         if method == "set_concurrency_limit":
             return None if request.HasField("slots") or request.limit in self.limits else v1.NOT_FOUND
         if method == "renew_lease":
-            run = self._existing(request.flow_run_id, task=False)
+            run = self._existing(request.flow_run_id or request.task_run_id, task=not request.flow_run_id)
             held = run is not None and run.status.lease.token == request.lease_token
             return None if held else v1.NOT_FOUND
         if method in ("create_flow_run", "create_task_run"):
@@ -100,6 +100,9 @@ class Model:
             refused = v1.NOT_FOUND if run is None else None
         if refused is not None:
             return refused
+        inside = run.parent_id if run else isinstance(spec, v1.TaskRunSpec) and spec.flow_run_id
+        if inside and names(request, "lease_ttl"):
+            return v1.INVALID_VALUE
         version = run.status.version if run else 0
         expected = request.expected_version if names(request, "expected_version") else version
         if expected != version:
@@ -159,8 +162,14 @@ class Model:
         details = parent.state.details if parent.state.type == v1.PAUSED else v1.StateDetails()
         told = facts.flow_run
         same(
-            (told.state_type, told.run_count, told.pause_timeout, told.pause_reschedule),
-            (parent.state.type, parent.run_count, details.pause_timeout, details.pause_reschedule),
+            (told.state_type, told.run_count, told.pause_timeout, told.pause_reschedule, told.lease_token),
+            (
+                parent.state.type,
+                parent.run_count,
+                details.pause_timeout,
+                details.pause_reschedule,
+                parent.lease.token,
+            ),
             "P7: the flow run, as the decision was told",
         )
 
@@ -231,11 +240,14 @@ def status_after(run: Run, record: Record, proposed: v1.StateProposed, parent: R
     was, to = before.state.type, state.type
     _keep_times(status, before, now)
     starts_again = was in TERMINAL and to not in TERMINAL
+    retried = (was, command.state.type, to) == (v1.RUNNING, v1.FAILED, v1.SCHEDULED)
+    _keep_lease(status, record, command, retried)
     if run.is_task:
         if starts_again and not command.force and to == command.state.type:
             status.run_count = 0
         if to == v1.RUNNING:
-            status.run_count += 1
+            # The start of a subflow that the run stands for is not another start of it.
+            status.run_count += not (was == v1.RUNNING and command.state.details.child_flow_run_id)
             status.flow_run_run_count = parent.status.run_count if parent else 0
         return status
     if to == v1.RUNNING and not before.resuming:
@@ -244,13 +256,11 @@ def status_after(run: Run, record: Record, proposed: v1.StateProposed, parent: R
         status.resuming = True
     if to in TERMINAL | {v1.RUNNING}:
         status.resuming = False
-    retried = (was, command.state.type, to) == (v1.RUNNING, v1.FAILED, v1.SCHEDULED)
     if starts_again or retried:
         del status.pause_keys[:]
     key = state.details.pause_key
     if to == v1.PAUSED and key and key not in status.pause_keys:
         status.pause_keys.append(key)
-    _keep_lease(status, record, command, retried)
     return status
 
 
