@@ -14,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from playhead import settings, v1
 from playhead.client.interface import RENEW_LEASE, Client
+from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.execution.timer import Alarm, call_later
 from playhead.engine.signals import Abort
@@ -77,3 +78,22 @@ def lease_ttl() -> Duration:
     duration = Duration()
     duration.FromMilliseconds(round(settings.lease_ttl_s() * 1_000))
     return duration
+
+
+def request_under_lease(call: TaskCall, state: v1.State | None = None, force: bool = False) -> v1.ProposeStateRequest:
+    """A proposal under the lease of the call; a run outside of flow runs takes one of its own to run."""
+    request = v1.ProposeStateRequest(
+        task_run_id=call.task_run.run_id, state=state, force=force, lease_token=call.lease_token
+    )
+    if call.flow is None and request.state.type == v1.RUNNING:
+        request.lease_ttl.CopyFrom(lease_ttl())
+    return request
+
+
+def keeper_of(call: TaskCall, response: v1.ProposeStateResponse) -> LeaseKeeper | None:
+    """What renews the lease of a run that has one of its own."""
+    if call.flow is not None:
+        return None
+    call.lease_token = response.lease_token
+    renewal = v1.RenewLeaseRequest(task_run_id=call.task_run.run_id, lease_token=call.lease_token)
+    return LeaseKeeper(call.client, renewal, None)

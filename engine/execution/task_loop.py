@@ -22,7 +22,7 @@ from playhead.engine.execution.crashes import report_crash
 from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
-from playhead.engine.execution.leases import LeaseKeeper, lease_ttl
+from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
 from playhead.engine.execution.proposals import propose
@@ -73,7 +73,7 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
         except (Abort, Pause, GeneratorExit):
             raise
         except BaseException as error:
-            yield from report_crash(call.task, call.task_run, error, logger, _request(call, force=True))
+            yield from report_crash(call.task, call.task_run, error, logger, request_under_lease(call, force=True))
             raise
     if state.type == StateType.COMPLETED:
         logger.info("Finished in state %s", state)
@@ -90,13 +90,13 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
         logger.extra = {**(logger.extra or {}), "task_run_name": run.name}
     running = v1.State(type=v1.RUNNING)
     cache_key = _cache_key(call, context, running, logger)
-    request = _request(call, running)
+    request = request_under_lease(call, running)
     request.create_task_run.CopyFrom(spec_of(call, sources))
     response = yield from propose(request)
     while response.state.type == v1.RUNNING:
         run.run_count = response.run_count
         run.state = Running(name=response.state.name)
-        keeper = _keeper(call, response)
+        keeper = keeper_of(call, response)
         try:
             if task.on_running_hooks:
                 yield from run_hooks(task, run, run.state, logger)
@@ -104,7 +104,7 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             state, message = stored(state, task, logger)
             if cache_key and state.type == StateType.COMPLETED:
                 _insert_into_cache(call, message, cache_key)
-            response = yield from propose(_request(call, message))
+            response = yield from propose(request_under_lease(call, message))
         finally:
             if keeper is not None:
                 keeper.release()
@@ -115,7 +115,7 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             return run.state
         if response.state.type == v1.SCHEDULED:
             _log_retry(response, state, logger)
-            response = yield from propose(_request(call, running))
+            response = yield from propose(request_under_lease(call, running))
     run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
 
@@ -156,7 +156,7 @@ def _may_retry(call: TaskCall, state: State[Any], logger: RunLogger) -> Loop[boo
 
 def _not_ready(call: TaskCall, sources: Lineage, error: UpstreamTaskError, logger: RunLogger) -> Loop[State[Any]]:
     message = v1.State(type=v1.PENDING, name="NotReady", message=str(error))
-    request = _request(call, message)
+    request = request_under_lease(call, message)
     request.create_task_run.CopyFrom(spec_of(call, sources))
     response = yield from propose(request)
     if response.state.type in {v1.COMPLETED, v1.FAILED}:
@@ -224,25 +224,6 @@ def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: Run
         response.state.name,
         state.name,
     )
-
-
-def _request(call: TaskCall, state: v1.State | None = None, force: bool = False) -> v1.ProposeStateRequest:
-    """A proposal under the lease of the call; a run outside of flow runs takes one of its own to run."""
-    request = v1.ProposeStateRequest(
-        task_run_id=call.task_run.run_id, state=state, force=force, lease_token=call.lease_token
-    )
-    if call.flow is None and request.state.type == v1.RUNNING:
-        request.lease_ttl.CopyFrom(lease_ttl())
-    return request
-
-
-def _keeper(call: TaskCall, response: v1.ProposeStateResponse) -> LeaseKeeper | None:
-    """What renews the lease of a run that has one of its own."""
-    if call.flow is not None:
-        return None
-    call.lease_token = response.lease_token
-    renewal = v1.RenewLeaseRequest(task_run_id=call.task_run.run_id, lease_token=call.lease_token)
-    return LeaseKeeper(call.client, renewal, None)
 
 
 def _may_hold_futures(value: object) -> bool:

@@ -20,8 +20,8 @@ async def concurrency(
         yield
         return
     client = get_client()
-    call = await drive_async(take_slots(names, occupy, timeout_seconds, strict), client)
+    held = await drive_async(take_slots(names, occupy, timeout_seconds, strict), client)
     try:
         yield
     finally:
-        await drive_async(give_slots_back(call), client)
+        await drive_async(give_slots_back(held), client)

@@ -27,8 +27,8 @@ def concurrency(
         yield
         return
     client = get_client()
-    call = drive_sync(take_slots(names, occupy, timeout_seconds, strict), client)
+    held = drive_sync(take_slots(names, occupy, timeout_seconds, strict), client)
     try:
         yield
     finally:
-        drive_sync(give_slots_back(call), client)
+        drive_sync(give_slots_back(held), client)
