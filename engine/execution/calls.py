@@ -12,6 +12,7 @@ from playhead.client.interface import Client
 from playhead.context import FlowRunContext, TaskRunContext, current_tags
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Recorded
+from playhead.engine.execution.depth import check_depth
 from playhead.engine.execution.ids import new_id, task_run_id
 from playhead.runs import TaskRun
 
@@ -46,7 +47,11 @@ def make_call(
     wait_for: Iterable[Any] | None = None,
     inputs: Lineage | None = None,
 ) -> TaskCall:
-    """The next call of a task from the run that the code is in. Raises `Abort` when that flow run is to stop."""
+    """The next call of a task from the run that the code is in.
+
+    Raises `Abort` when that flow run is to stop, RecursionError when calls are too deep inside each other.
+    """
+    check_depth(task.name)
     flow = FlowRunContext.get()
     if flow is None:
         task_run = TaskRun(new_id(), f"{task.name}-{new_id()[-4:]}", _tags_of(task), task.name, task.task_key, "", "")

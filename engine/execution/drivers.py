@@ -28,7 +28,7 @@ def drive_sync(loop: Loop[Result], client: Client) -> Result:
         effect = loop.send(None)
         while True:
             try:
-                outcome = perform(effect, client)
+                outcome = call_user(effect) if type(effect) is CallUser else perform(effect, client)
             except BaseException as error:
                 effect = loop.throw(error)
             else:
@@ -79,7 +79,7 @@ async def perform_async(effect: Effect, client: Client) -> Any:
             return client.unary(effect.method, effect.request)
         return await asyncio.shield(asyncio.wrap_future(client.submit(effect.method, effect.request)))
     if type(effect) is CallUser:
-        return await _call_user_async(effect)
+        return await call_user_async(effect)
     if type(effect) is Sleep:
         return await asyncio.sleep(effect.seconds)
     if type(effect) is AwaitTurn:
@@ -95,7 +95,7 @@ def call_user(effect: CallUser) -> Any:
         outcome = effect.function(*effect.args, **effect.kwargs)
         return run_coroutine(outcome) if inspect.iscoroutine(outcome) else outcome
     if inspect.iscoroutinefunction(effect.function):
-        return run_coroutine(_call_user_async(effect))
+        return run_coroutine(call_user_async(effect))
     with time_limit(effect.timeout_s, effect):
         outcome = effect.function(*effect.args, **effect.kwargs)
     return run_coroutine(outcome) if inspect.iscoroutine(outcome) else outcome
@@ -127,7 +127,8 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
     return box[0]
 
 
-async def _call_user_async(effect: CallUser) -> Any:
+async def call_user_async(effect: CallUser) -> Any:
+    """Call the user's function in this event loop."""
     if effect.timeout_s is None:
         outcome = effect.function(*effect.args, **effect.kwargs)
         return await outcome if inspect.isawaitable(outcome) else outcome
@@ -136,7 +137,8 @@ async def _call_user_async(effect: CallUser) -> Any:
         async with limit:
             outcome = effect.function(*effect.args, **effect.kwargs)
             return await outcome if inspect.isawaitable(outcome) else outcome
-    except TimeoutError:
+    except TimeoutError as error:
         if limit.expired():
-            raise RunTimedOut(effect) from None
+            cancelled = error.__cause__ or error
+            raise RunTimedOut(effect).with_traceback(cancelled.__traceback__) from None
         raise

@@ -31,10 +31,11 @@ from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.inputs import resolve_to_states
 from playhead.engine.execution.leases import LeaseKeeper, lease_ttl
 from playhead.engine.execution.names import random_name, resolve_name
-from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
+from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
     TYPE_OF,
@@ -160,11 +161,12 @@ def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop
     except RunTimedOut as limit:
         if limit.owner is not effect or flow.timeout_seconds is None:
             raise
-        logger.exception("Encountered exception during execution:")
         context.task_runner.abandon()
-        return timed_out(flow.timeout_seconds, "Flow")
+        state = timed_out(flow.timeout_seconds, "Flow", limit)
+        logger.exception("Encountered exception during execution:", exc_info=state.data)
+        return state
     except Exception as error:
-        logger.exception("Encountered exception during execution:", exc_info=from_user_code(error))
+        logger.exception("Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error)))
         state = exception_to_failed_state(error, "Flow run encountered an exception.")
     finally:
         TaskRunContext.show(outer_task)

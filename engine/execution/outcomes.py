@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from playhead import v1
 from playhead.engine.execution.definitions import Definition
+from playhead.engine.execution.effects import RunTimedOut
 from playhead.engine.execution.progress import is_untrackable
+from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import message_of
 from playhead.exceptions import SerializationError
 from playhead.logging.loggers import RunLogger
 from playhead.results import ResultStore, StoredResult
 from playhead.states import Failed, State, StateType, Unstored, exception_to_failed_state
 
-_HERE = Path(__file__).parent
 
-
-def timed_out(seconds: float, kind: str) -> State[Any]:
-    """FAILED "TimedOut" of a run of this kind, "Flow" or "Task"."""
+def timed_out(seconds: float, kind: str, limit: RunTimedOut) -> State[Any]:
+    """FAILED "TimedOut" of a run of this kind, "Flow" or "Task", whose error tells where the user's code was."""
     message = f"{kind} run exceeded timeout of {seconds} seconds"
-    return Failed(name="TimedOut", message=message, data=TimeoutError(message))
+    error = TimeoutError(message).with_traceback(of_user_code(limit, to_the_end=False))
+    return Failed(name="TimedOut", message=message, data=error)
 
 
 def stored(state: State[Any], definition: Definition, logger: RunLogger) -> tuple[State[Any], v1.State]:
@@ -45,14 +45,6 @@ def stored(state: State[Any], definition: Definition, logger: RunLogger) -> tupl
         message.details.untrackable_result = True
     state.data = StoredResult(result, state.data)
     return state, message
-
-
-def from_user_code(error: BaseException) -> BaseException:
-    """The exception with a traceback that begins in the user's function, not in the drivers that called it."""
-    traceback = error.__traceback__
-    while traceback is not None and Path(traceback.tb_frame.f_code.co_filename).parent == _HERE:
-        traceback = traceback.tb_next
-    return error.with_traceback(traceback) if traceback is not None else error
 
 
 def _is_kept(state: State[Any], definition: Definition) -> bool:

@@ -24,8 +24,9 @@ from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
 from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.names import resolve_name
-from playhead.engine.execution.outcomes import from_user_code, stored, timed_out
+from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
     TYPE_OF,
@@ -133,10 +134,10 @@ def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop
     except RunTimedOut as limit:
         if limit.owner is not effect or task.timeout_seconds is None:
             raise
-        logger.exception("Encountered exception during execution:")
-        state = timed_out(task.timeout_seconds, "Task")
+        state = timed_out(task.timeout_seconds, "Task", limit)
+        logger.exception("Encountered exception during execution:", exc_info=state.data)
     except Exception as error:
-        logger.exception("Encountered exception during execution:", exc_info=from_user_code(error))
+        logger.exception("Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error)))
         state = exception_to_failed_state(error, "Task run encountered an exception")
     else:
         state = return_value_to_state(value)

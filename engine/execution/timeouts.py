@@ -75,7 +75,7 @@ def _limit_by_injection(seconds: float, owner: object) -> Iterator[None]:
         yield
     except RunTimedOut as signal_of:
         if expired and signal_of.owner is None:
-            raise RunTimedOut(owner) from None
+            signal_of.owner = owner
         raise
     finally:
         with lock:
