@@ -45,7 +45,6 @@ from playhead.engine.execution.translation import (
     state_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import ParameterTypeError
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.runs import FlowRun
@@ -74,16 +73,17 @@ def flow_loop(call: FlowCall) -> Loop[State[Any]]:
     run = call.existing or _new_run(call)
     logger = flow_run_logger(run)
     context = _context_for(call, run)
+    refusal = "Validation of flow parameters failed with error:"
     try:
         if call.flow.should_validate_parameters:
             context.parameters = run.parameters = call.flow.validate_parameters(call.parameters)
-    except ParameterTypeError as error:
-        return (yield from _refuse(call, run, error, logger))
-    if call.flow.flow_run_name is not None and call.existing is None:
-        with context:
-            run.name = bounded_line(
-                resolve_name(call.flow.flow_run_name, run.parameters, "flow_run_name"), NAME_BYTES_MAX
-            )
+        refusal = "Flow run encountered an exception."
+        if call.flow.flow_run_name is not None and call.existing is None:
+            with context:
+                name = resolve_name(call.flow.flow_run_name, run.parameters, "flow_run_name")
+            run.name = bounded_line(name, NAME_BYTES_MAX)
+    except Exception as error:  # what annotations and functions for names raise is the user's
+        return (yield from _refuse(call, run, exception_to_failed_state(error, refusal), logger))
     with nullcontext(Termination()) if call.parent else capture_sigterm() as termination:
         return (yield from _orchestrate(call, context, termination))
 
@@ -235,10 +235,9 @@ def _spec(call: FlowCall, run: FlowRun) -> Loop[v1.FlowRunSpec]:
     return spec
 
 
-def _refuse(call: FlowCall, run: FlowRun, error: ParameterTypeError, logger: RunLogger) -> Loop[State[Any]]:
-    """The parameters do not fit: the run is there, and FAILED."""
-    logger.error("Validation of flow parameters failed with error: %s", error)
-    state = exception_to_failed_state(error, "Validation of flow parameters failed with error:")
+def _refuse(call: FlowCall, run: FlowRun, state: State[Any], logger: RunLogger) -> Loop[State[Any]]:
+    """The run can not begin: it is there, and FAILED."""
+    logger.error("%s", state.message)
     state, message = stored(state, call.flow, logger)
     if call.existing is not None:
         request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message)

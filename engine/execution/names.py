@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable
 from typing import Any
@@ -33,10 +34,13 @@ def random_name() -> str:
 
 
 def resolve_name(source: str | Callable[..., str], parameters: dict[str, Any], option: str) -> str:
-    """The name that a template or function gives. `option` names it in the TypeError when it is not a string."""
+    """The name that a template or function gives. `option` names it in the TypeError when it is not a string.
+
+    A function may take `parameters`. Raises what the template or function raises.
+    """
     if isinstance(source, str):
         return source.format(**parameters)
-    name = source(parameters) if _takes_parameters(source) else source()
+    name = source(parameters=parameters) if _takes_parameters(source) else source()
     if not isinstance(name, str):
         raise TypeError(
             f"Callable {source!r} for '{option}' returned type {type(name).__name__} but a string is required."
@@ -45,5 +49,7 @@ def resolve_name(source: str | Callable[..., str], parameters: dict[str, Any], o
 
 
 def _takes_parameters(function: Callable[..., str]) -> bool:
-    code = getattr(function, "__code__", None)
-    return code is not None and "parameters" in code.co_varnames[: code.co_argcount]
+    try:
+        return "parameters" in inspect.signature(function).parameters
+    except ValueError:  # written in C, and says nothing of its arguments
+        return False

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from playhead import settings, v1
+from playhead.engine.execution.definitions import Hook, NameSource
+from playhead.exceptions import InvalidNameError
+from playhead.utilities.annotations import NotSet
 
 RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]] | None
 RETRY_DELAYS_MAX = 50
+FORBIDDEN_IN_NAMES = ["/", "%", "&", ">", "<"]
 
 
 def retry_policy(retries: int | None, delay: RetryDelay, jitter: float | None, kind: str) -> v1.RetryPolicy:
@@ -35,3 +39,61 @@ def task_key_of(fn: Callable[..., Any]) -> str:
     source = Path(code.co_filename) if code else Path()
     name = getattr(fn, "__qualname__", type(fn).__qualname__)
     return f"{source.stem}.{name}" if source.suffix == ".py" else name
+
+
+def plain_function(fn: Any) -> Callable[..., Any]:
+    """What was decorated, taken out of a `classmethod` or `staticmethod`. Raises TypeError if it can not be called."""
+    fn = fn.__func__ if isinstance(fn, (classmethod, staticmethod)) else fn
+    if not callable(fn):
+        raise TypeError("'fn' must be callable")
+    return fn  # type: ignore[no-any-return]  # callable, as found above
+
+
+def bind(fn: Callable[..., Any], receiver: object) -> Callable[..., Any]:
+    """A function as a method of an instance or class; an object that can be called stays what it is."""
+    return fn.__get__(receiver) if hasattr(fn, "__get__") else fn
+
+
+def flow_name(name: str | None, fn: Callable[..., Any]) -> str:
+    """The given name, else the function's with - for _. Raises TypeError and `InvalidNameError`."""
+    if name is not None and not isinstance(name, str):
+        hint = " Perhaps you meant to call it? e.g. '@flow(name=get_flow_run_name())'" if callable(name) else ""
+        raise TypeError(f"Expected string for flow parameter 'name'; got {type(name).__name__} instead.{hint}")
+    name = name or function_name(fn).replace("_", "-").replace("<lambda>", "unknown-lambda")
+    if any(character in name for character in FORBIDDEN_IN_NAMES):
+        raise InvalidNameError(
+            f"Name {name!r} contains an invalid character. Must not contain any of: {FORBIDDEN_IN_NAMES}."
+        )
+    return name
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """What a function is called; an object that can be called has the name of its class."""
+    return str(getattr(fn, "__name__", type(fn).__name__))
+
+
+def name_source(source: NameSource, option: str) -> NameSource:
+    """What names of runs are made from. Raises TypeError when it is neither a template nor a function."""
+    if source is not None and not isinstance(source, str) and not callable(source):
+        raise TypeError(f"Expected string or callable for '{option}'; got {type(source).__name__} instead.")
+    return source
+
+
+def hooks_of(given: Iterable[Hook] | None, option: str, kind: str) -> list[Hook]:
+    """The hooks of an option. Raises TypeError for anything but functions."""
+    advice = (
+        f"Please provide a list of hooks to '{option}':\n\n@{kind}({option}=[hook1, hook2])\ndef my_{kind}():\n\tpass"
+    )
+    if given is not None and not isinstance(given, Iterable):
+        raise TypeError(f"Expected iterable for '{option}'; got {type(given).__name__} instead. {advice}")
+    hooks = list(given or ())
+    for hook in hooks:
+        if not callable(hook):
+            raise TypeError(f"Expected callables in '{option}'; got {type(hook).__name__} instead. {advice}")
+    return hooks
+
+
+def changed(current: dict[str, Any], options: dict[str, Any], none_is_a_choice: frozenset[str]) -> dict[str, Any]:
+    """The options with some replaced. None and NotSet leave an option as it is, None not where it is a choice."""
+    kept = {name for name, value in options.items() if value is None and name not in none_is_a_choice}
+    return {**current, **{name: value for name, value in options.items() if value is not NotSet and name not in kept}}

@@ -7,6 +7,7 @@ Kept with the run, a parameter is JSON where its annotation makes the same value
 from __future__ import annotations
 
 import base64
+import functools
 import inspect
 import json
 import logging
@@ -117,6 +118,10 @@ class Signature:
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of a function, resolved; those of a function whose names can not be resolved are left out."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        function = type(function).__call__
     function = inspect.unwrap(getattr(function, "__func__", function))
     try:
         return typing.get_type_hints(function, include_extras=True)
@@ -137,6 +142,24 @@ def parameters_to_json(parameters: Mapping[str, Any], signature: Signature) -> b
     if len(data) <= PARAMETERS_BYTES_MAX or not kept:
         return data
     return json.dumps({name: _outside(value) for name, value in kept.items()}).encode()
+
+
+def jsonable(parameters: Mapping[str, Any], flow_name: str) -> dict[str, Any]:
+    """The parameters as values that JSON knows, for people and other programs. Others are left out, and logged."""
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    plain = {}
+    for name, value in parameters.items():
+        try:
+            plain[name] = to_jsonable_python(value)
+        except (PydanticSerializationError, ValueError):
+            logger.debug(
+                "Parameter %r for flow %r is of unserializable type %r and is left out.",
+                name,
+                flow_name,
+                type(value).__name__,
+            )
+    return plain
 
 
 def parameters_from_json(data: bytes) -> dict[str, Any]:

@@ -86,7 +86,10 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
 def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logger: RunLogger) -> Loop[State[Any]]:
     task, run = call.task, call.task_run
     if task.task_run_name is not None:
-        name = resolve_name(task.task_run_name, context.parameters, "task_run_name")
+        try:
+            name = resolve_name(task.task_run_name, context.parameters, "task_run_name")
+        except Exception as error:  # a function for names is the user's
+            return (yield from _refuse(call, sources, error, logger))
         run.name = bounded_line(name, NAME_BYTES_MAX)
         logger.extra = {**(logger.extra or {}), "task_run_name": run.name}
     running = v1.State(type=v1.RUNNING)
@@ -167,6 +170,20 @@ def _not_ready(call: TaskCall, sources: Lineage, error: UpstreamTaskError, logge
         state = Pending(name="NotReady", message=str(error), state_details=details)
     logger.error("Finished in state %s", state)
     return state
+
+
+def _refuse(call: TaskCall, sources: Lineage, error: Exception, logger: RunLogger) -> Loop[State[Any]]:
+    """The run can not begin, for it can not be named: it is there, and FAILED."""
+    logger.exception("Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error)))
+    state, message = stored(exception_to_failed_state(error, "Task run encountered an exception"), call.task, logger)
+    request = request_under_lease(call, message)
+    request.create_task_run.CopyFrom(spec_of(call, sources))
+    response = yield from propose(request)
+    if response.decision != v1.ACCEPT:
+        return state_of(response.state, call.task_run.run_id, call.task_run.parent_run_id)
+    call.task_run.state = _recorded(state, response, call)
+    yield from run_hooks(call.task, call.task_run, call.task_run.state, logger)
+    return call.task_run.state
 
 
 def _lineage_of(call: TaskCall) -> Lineage:

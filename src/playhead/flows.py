@@ -15,20 +15,27 @@ from playhead.engine.execution.definitions import Hook, NameSource, Recorded
 from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
 from playhead.engine.execution.entrypoints import entrypoint_of, load_object, loading, source_hash
 from playhead.engine.execution.flow_loop import FlowCall
-from playhead.engine.execution.options import retry_policy
-from playhead.engine.execution.parameters import Signature, parameters_from_json
+from playhead.engine.execution.options import (
+    bind,
+    changed,
+    flow_name,
+    hooks_of,
+    name_source,
+    plain_function,
+    retry_policy,
+)
+from playhead.engine.execution.parameters import Signature, jsonable, parameters_from_json
 from playhead.engine.execution.subflows import TrackingTask, call_loop, make_flow_call
-from playhead.exceptions import InvalidNameError, MissingFlowError
+from playhead.exceptions import MissingFlowError
 from playhead.logging.loggers import get_logger
 from playhead.runs import FlowRun
 from playhead.states import State
 from playhead.task_runners import TaskRunner, ThreadPoolTaskRunner
-from playhead.utilities.annotations import NotSet
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_FORBIDDEN = set('/%&><{}[]\\"|')
+_NONE_IS_A_CHOICE = frozenset({"persist_result", "result_storage", "log_prints"})
 
 
 class Flow(Generic[P, R]):
@@ -58,31 +65,26 @@ class Flow(Generic[P, R]):
         on_crashed: list[Hook] | None = None,
         on_running: list[Hook] | None = None,
     ) -> None:
-        if not callable(fn):
-            raise TypeError("'fn' must be callable")
-        if flow_run_name is not None and not isinstance(flow_run_name, str) and not callable(flow_run_name):
-            raise TypeError(f"Expected string or callable for 'flow_run_name'; got {type(flow_run_name).__name__}.")
-        self.fn = fn
-        self.name: str = name or getattr(fn, "__name__", type(fn).__name__).replace("_", "-")
-        if _FORBIDDEN & set(self.name):
-            raise InvalidNameError(f"Name {self.name!r} contains an invalid character: none of {sorted(_FORBIDDEN)}.")
-        self.version = version if version is not None else source_hash(fn)
-        self.flow_run_name = flow_run_name
+        self.isclassmethod, self.isstaticmethod = isinstance(fn, classmethod), isinstance(fn, staticmethod)
+        self.fn = fn = plain_function(fn)
+        self.name = flow_name(name, fn)
+        self.version = version or source_hash(fn)
+        self.flow_run_name = name_source(flow_run_name, "flow_run_name")
         self.retry = retry_policy(retries, retry_delay_seconds, None, "FLOWS")
         runner = task_runner if task_runner is not None else ThreadPoolTaskRunner()
         self.task_runner: TaskRunner = runner() if isinstance(runner, type) else runner
         self.description = description or inspect.getdoc(fn)
-        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.timeout_seconds = float(timeout_seconds) if timeout_seconds else None
         self.should_validate_parameters = validate_parameters
         self.persist_result = persist_result
         self.result_storage = result_storage
         self.log_prints = log_prints
-        self.on_completion_hooks = list(on_completion or ())
-        self.on_failure_hooks = list(on_failure or ())
-        self.on_cancellation_hooks = list(on_cancellation or ())
-        self.on_crashed_hooks = list(on_crashed or ())
-        self.on_running_hooks = list(on_running or ())
-        self.isasync = inspect.iscoroutinefunction(fn)
+        self.on_completion_hooks = hooks_of(on_completion, "on_completion", "flow")
+        self.on_failure_hooks = hooks_of(on_failure, "on_failure", "flow")
+        self.on_cancellation_hooks = hooks_of(on_cancellation, "on_cancellation", "flow")
+        self.on_crashed_hooks = hooks_of(on_crashed, "on_crashed", "flow")
+        self.on_running_hooks = hooks_of(on_running, "on_running", "flow")
+        self.isasync = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
         self.signature = Signature(fn, "flow")
         self.entrypoint = entrypoint_of(fn)
         self.tracking: Recorded = TrackingTask(self.name, self.version)
@@ -124,8 +126,15 @@ class Flow(Generic[P, R]):
         """The parameters as the annotations want them. Raises `ParameterTypeError`."""
         return self.signature.validate(parameters)
 
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters as values that JSON knows; those of which none can be made are left out."""
+        return jsonable(parameters, self.name)
+
     def with_options(self, **options: Any) -> Flow[P, R]:
-        """The same flow with other options: those of `@flow`."""
+        """The same flow with other options: those of `@flow`. None and NotSet leave an option as it is.
+
+        For persist_result, result_storage and log_prints, None is a choice.
+        """
         current = {
             "name": self.name,
             "version": self.version,
@@ -145,8 +154,9 @@ class Flow(Generic[P, R]):
             "on_crashed": self.on_crashed_hooks,
             "on_running": self.on_running_hooks,
         }
-        chosen = {name: value for name, value in options.items() if value is not NotSet}
-        return Flow(self.fn, **{**current, **chosen})
+        new: Flow[P, R] = Flow(self.fn, **changed(current, options, _NONE_IS_A_CHOICE))
+        new.isclassmethod, new.isstaticmethod = self.isclassmethod, self.isstaticmethod
+        return new
 
     def on_completion(self, fn: Hook) -> Hook:
         """Decorator: call `fn(flow, flow_run, state)` when a run has completed."""
@@ -173,13 +183,18 @@ class Flow(Generic[P, R]):
         self.on_running_hooks.append(fn)
         return fn
 
+    @property
+    def ismethod(self) -> bool:
+        """Whether it is bound: to an instance or, for a class method, to a class."""
+        return inspect.ismethod(self.fn)
+
     def __get__(self, instance: object, owner: type | None = None) -> Flow[P, R]:
-        """A flow that is a method: bound to its instance, as functions are."""
-        function = self.fn
-        if not hasattr(function, "__get__") or (instance is None and inspect.isfunction(function)):
+        """A flow that is a method: bound to its instance or class, as functions are."""
+        receiver = owner if self.isclassmethod else instance
+        if receiver is None or self.isstaticmethod:
             return self
         bound = copy(self)
-        bound.fn = function.__get__(instance, owner)
+        bound.fn = bind(self.fn, receiver)
         bound.signature = Signature(bound.fn, "flow")
         return bound
 
@@ -233,8 +248,6 @@ def flow(__fn: Callable[P, R] | None = None, **options: Any) -> Flow[P, R] | Cal
     on_completion, on_failure, on_cancellation, on_crashed, on_running   functions of (flow, flow_run, state)
     """
     if __fn is not None:
-        if isinstance(__fn, (classmethod, staticmethod)):
-            raise TypeError(f"@{type(__fn).__name__} should be applied on top of @flow")
         return Flow(__fn, **options)
     return cast("Callable[[Callable[P, R]], Flow[P, R]]", lambda fn: Flow(fn, **options))
 

@@ -15,16 +15,39 @@ from playhead.engine.execution.calls import TaskCall, make_call
 from playhead.engine.execution.definitions import Hook, NameSource
 from playhead.engine.execution.drivers import drive_async, drive_sync
 from playhead.engine.execution.mapping import expand
-from playhead.engine.execution.options import RETRY_DELAYS_MAX, RetryDelay, retry_policy, task_key_of
+from playhead.engine.execution.options import (
+    RETRY_DELAYS_MAX,
+    RetryDelay,
+    bind,
+    changed,
+    function_name,
+    hooks_of,
+    name_source,
+    plain_function,
+    retry_policy,
+    task_key_of,
+)
 from playhead.engine.execution.parameters import Signature
 from playhead.engine.execution.task_loop import task_loop
 from playhead.futures import PlayheadFuture, PlayheadFutureList
 from playhead.serialization import is_json_exact, pickle_dumps
 from playhead.states import State
-from playhead.utilities.annotations import NotSet
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_NONE_IS_A_CHOICE = frozenset(
+    {
+        "task_run_name",
+        "refresh_cache",
+        "retries",
+        "retry_delay_seconds",
+        "retry_jitter_factor",
+        "persist_result",
+        "result_storage",
+        "log_prints",
+    }
+)
 
 
 class Task(Generic[P, R]):
@@ -55,20 +78,18 @@ class Task(Generic[P, R]):
         on_running: list[Hook] | None = None,
         on_completion: list[Hook] | None = None,
         on_failure: list[Hook] | None = None,
+        viz_return_value: Any = None,
         task_key: str | None = None,
     ) -> None:
-        if not callable(fn):
-            raise TypeError("'fn' must be callable")
-        if task_run_name is not None and not isinstance(task_run_name, str) and not callable(task_run_name):
-            raise TypeError(f"Expected string or callable for 'task_run_name'; got {type(task_run_name).__name__}.")
         if retry_condition_fn is not None and not callable(retry_condition_fn):
             raise TypeError(f"Expected `retry_condition_fn` to be callable, got {type(retry_condition_fn).__name__}.")
-        self.fn = fn
-        self.name = str(name or getattr(fn, "__name__", type(fn).__name__))
+        self.isclassmethod, self.isstaticmethod = isinstance(fn, classmethod), isinstance(fn, staticmethod)
+        self.fn = fn = plain_function(fn)
+        self.name = str(name or function_name(fn))
         self.description = description or inspect.getdoc(fn)
         self.tags = frozenset([tags] if isinstance(tags, str) else tags or ())
         self.version = version
-        self.task_run_name = task_run_name
+        self.task_run_name = name_source(task_run_name, "task_run_name")
         self.cache_key_fn = cache_key_fn
         self.cache_expiration = cache_expiration
         self.refresh_cache = refresh_cache
@@ -76,14 +97,15 @@ class Task(Generic[P, R]):
         self.retry_condition_fn = retry_condition_fn
         self.persist_result = persist_result
         self.result_storage = result_storage
-        self.timeout_seconds = None if timeout_seconds is None else float(timeout_seconds)
+        self.timeout_seconds = float(timeout_seconds) if timeout_seconds else None
         self.log_prints = log_prints
-        self.on_running_hooks = list(on_running or ())
-        self.on_completion_hooks = list(on_completion or ())
-        self.on_failure_hooks = list(on_failure or ())
+        self.on_running_hooks = hooks_of(on_running, "on_running", "task")
+        self.on_completion_hooks = hooks_of(on_completion, "on_completion", "task")
+        self.on_failure_hooks = hooks_of(on_failure, "on_failure", "task")
+        self.viz_return_value = viz_return_value
         self.on_crashed_hooks: list[Hook] = []
         self.on_cancellation_hooks: list[Hook] = []
-        self.isasync = inspect.iscoroutinefunction(fn)
+        self.isasync = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
         self.signature = Signature(fn, "task")
         self.task_key = task_key or task_key_of(fn)
         self.__doc__ = getattr(fn, "__doc__", None)
@@ -136,7 +158,10 @@ class Task(Generic[P, R]):
         return [_state_of(future) for future in futures] if return_state else futures
 
     def with_options(self, **options: Any) -> Task[P, R]:
-        """The same task with other options: those of `@task`."""
+        """The same task with other options: those of `@task`. None and NotSet leave an option as it is.
+
+        For task_run_name, refresh_cache, log_prints and the options of retries and results, None is a choice.
+        """
         current = {
             "name": self.name,
             "description": self.description,
@@ -157,9 +182,12 @@ class Task(Generic[P, R]):
             "on_running": self.on_running_hooks,
             "on_completion": self.on_completion_hooks,
             "on_failure": self.on_failure_hooks,
+            "viz_return_value": self.viz_return_value,
+            "task_key": self.task_key,
         }
-        chosen = {name: value for name, value in options.items() if value is not NotSet}
-        return Task(self.fn, **{**current, **chosen})
+        new: Task[P, R] = Task(self.fn, **changed(current, options, _NONE_IS_A_CHOICE))
+        new.isclassmethod, new.isstaticmethod = self.isclassmethod, self.isstaticmethod
+        return new
 
     def on_running(self, fn: Hook) -> Hook:
         """Decorator: call `fn(task, task_run, state)` whenever a run starts."""
@@ -176,13 +204,18 @@ class Task(Generic[P, R]):
         self.on_failure_hooks.append(fn)
         return fn
 
+    @property
+    def ismethod(self) -> bool:
+        """Whether it is bound: to an instance or, for a class method, to a class."""
+        return inspect.ismethod(self.fn)
+
     def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
-        """A task that is a method: bound to its instance, as functions are."""
-        function = self.fn
-        if not hasattr(function, "__get__") or (instance is None and inspect.isfunction(function)):
+        """A task that is a method: bound to its instance or class, as functions are."""
+        receiver = owner if self.isclassmethod else instance
+        if receiver is None or self.isstaticmethod:
             return self
         bound = copy(self)
-        bound.fn = function.__get__(instance, owner)
+        bound.fn = bind(self.fn, receiver)
         bound.signature = Signature(bound.fn, "task")
         return bound
 
@@ -217,6 +250,7 @@ def task(
     on_running: list[Hook] | None = None,
     on_completion: list[Hook] | None = None,
     on_failure: list[Hook] | None = None,
+    viz_return_value: Any = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -240,10 +274,9 @@ def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Cal
     timeout_seconds       a run that takes longer fails as "TimedOut"
     log_prints            print() in the task becomes log records
     on_running, on_completion, on_failure   functions of (task, task_run, state)
+    viz_return_value      kept with the task for programs that draw flows; it has no effect on runs
     """
     if __fn is not None:
-        if isinstance(__fn, (classmethod, staticmethod)):
-            raise TypeError(f"@{type(__fn).__name__} should be applied on top of @task")
         return Task(__fn, **options)
     return cast("Callable[[Callable[P, R]], Task[P, R]]", lambda fn: Task(fn, **options))
 
