@@ -25,7 +25,7 @@ from playhead.journal.errors import NewerDatabase
 from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
-VIEWS_VERSION = 3
+VIEWS_VERSION = 4
 """Version of these folds and their tables. A process that finds rows of an older one rebuilds them."""
 
 Write = Callable[[str, Sequence[Sequence[Any]]], None]
@@ -38,10 +38,11 @@ class UnknownEvent(NewerDatabase):
 class _Runs:
     """Rows of one kind of run that are not written yet."""
 
-    __slots__ = ("_statements", "closings", "open", "runs", "versions")
+    __slots__ = ("_are_flow_runs", "_statements", "closings", "open", "runs", "versions")
 
-    def __init__(self, statements: RunStatements) -> None:
+    def __init__(self, statements: RunStatements, are_flow_runs: bool) -> None:
         self._statements = statements
+        self._are_flow_runs = are_flow_runs
         self.runs: list[tuple[Any, ...]] = []
         self.versions: list[list[Any]] = []
         self.closings: list[tuple[int, bytes]] = []
@@ -66,6 +67,7 @@ class _Runs:
             "\n" + "\n".join(tags) + "\n" if tags else "",
             micros_of(status.start_time) if status.HasField("start_time") else None,
             micros_of(status.expected_start_time) if status.HasField("expected_start_time") else None,
+            due_at(status, self._are_flow_runs),
             status.SerializeToString(),
         ]
         self.open[run_id] = row
@@ -76,6 +78,29 @@ class _Runs:
         # Close before opening: at no moment has a run two open rows.
         write(self._statements.close_version, self.closings)
         write(self._statements.insert_version, self.versions)
+
+
+def due_at(status: v1.RunStatus, is_flow_run: bool) -> int | None:
+    """When something may fall due about a run that nobody asks for, in microseconds since the Unix epoch; or None.
+
+    slots given to it while it waited     until it has to claim them
+    flow run SCHEDULED as "Scheduled"     when it was to start: some time later it is late
+    flow run PAUSED                       when its pause times out
+    flow run CANCELLING without a lease   since it is: some time later nobody will end it
+    """
+    moments = [micros_of(held.claim_by) for held in status.slots if held.HasField("claim_by")] if status.slots else []
+    state = status.state
+    if is_flow_run and state.type in DUE_TYPES:
+        if state.type == v1.SCHEDULED and state.name == "Scheduled":
+            moments.append(micros_of(status.next_scheduled_start_time))
+        elif state.type == v1.PAUSED and state.details.HasField("pause_timeout"):
+            moments.append(micros_of(state.details.pause_timeout))
+        elif state.type == v1.CANCELLING and not status.HasField("lease"):
+            moments.append(micros_of(state.timestamp))
+    return min(moments) if moments else None
+
+
+DUE_TYPES = frozenset({v1.SCHEDULED, v1.PAUSED, v1.CANCELLING})
 
 
 class _Slots:
@@ -152,8 +177,8 @@ class Fold:
         self._clear()
 
     def _clear(self) -> None:
-        self._flow_runs = _Runs(self._statements.flow_runs)
-        self._task_runs = _Runs(self._statements.task_runs)
+        self._flow_runs = _Runs(self._statements.flow_runs, are_flow_runs=True)
+        self._task_runs = _Runs(self._statements.task_runs, are_flow_runs=False)
         self._flows: list[tuple[Any, ...]] = []
         self._states: list[tuple[Any, ...]] = []
         self._decisions: list[tuple[Any, ...]] = []

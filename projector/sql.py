@@ -171,6 +171,7 @@ def _base_columns() -> list[sa.Column[object]]:
 
 
 def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
+    due = sa.text(f"due_at IS NOT NULL AND valid_to = {OPEN}")
     return sa.Table(
         name,
         metadata,
@@ -186,10 +187,13 @@ def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
         sa.Column("tags", sa.Text, nullable=False),
         sa.Column("start_time", sa.BigInteger),
         sa.Column("expected_start_time", sa.BigInteger),
+        # When something is to be done about the run although nobody asks: see `fold.due_at`.
+        sa.Column("due_at", sa.BigInteger),
         sa.Column("status", sa.LargeBinary, nullable=False),
         sa.Index(f"{name}_by_run", "run_id", "valid_from", unique=True),
         # Which runs are, or at a revision were, in a state, for states that few runs are in.
         sa.Index(f"{name}_by_state", "state_type", "valid_to", "valid_from", "state_name"),
+        sa.Index(f"{name}_due", "due_at", "valid_from", sqlite_where=due, postgresql_where=due),
         postgresql_with={"fillfactor": "90"},
     )
 

@@ -1,36 +1,84 @@
 """Time passes by itself: what falls due is found here and proposed like anything else.
 
+| what                                                            | is proposed                                      |
+|-----------------------------------------------------------------|--------------------------------------------------|
+| a lease has lapsed                                              | CRASHED, or CANCELLED if it was being cancelled  |
+| a flow run "Scheduled" did not start for `late_s`               | SCHEDULED "Late"                                 |
+| a pause has timed out                                           | FAILED                                           |
+| a flow run is CANCELLING for `cancelling_s`, and has no lease   | CANCELLED                                        |
+| slots that were given to a waiting run were not claimed in time | the state it is in, which gives them up          |
+| a flow run crashed or was cancelled                             | CRASHED or CANCELLED for its unfinished task runs |
+| a flow run is cancelled, or to be                               | CANCELLING for its unfinished subflow runs       |
+| a flow run crashed                                              | CRASHED for its subflow runs that have no lease  |
+
 Every process that has the journal open looks, and a rule decides, so it does not matter how many of them propose the
-same. The request id follows from what fell due, so all of them make the same request, which is decided once.
+same. The request id follows from what fell due, so all of them make the same request, which is decided once; and a
+request is for the version of the run that was seen, so an old look changes nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 from playhead import v1
 from playhead.engine.orchestration import sql
+from playhead.engine.orchestration.policy import Subject
 from playhead.engine.orchestration.service import OrchestrationService
-from playhead.exceptions import PlayheadError
-from playhead.journal.encoding import id_from, text_of
+from playhead.exceptions import PlayheadError, VersionMismatch
+from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
 from playhead.journal.journal import Journal
 from playhead.journal.record import Caller
 
 INTERVAL_S = 1.0
+LATE_S = 15.0
+CANCELLING_S = 300.0
+
 BATCH_MAX = 100
+"""Runs that are looked at, and proposed for, at a time."""
+
+TICK_PROPOSALS_MAX = 2_000
+"""Proposals after which a look ends; the next one goes on."""
+
+SWEEP_S = 60.0
+"""How often all that is unfinished is looked through for flow runs that are not: what was made in them late."""
+
 TIMERS = Caller("playhead/timers")
+
+LONG_AGO = -(2**63)
 
 logger = logging.getLogger("playhead.engine.orchestration")
 
+Row = Sequence[Any]
+
 
 class Timers:
-    """The loop that looks for what is due. `tick` is one look; `start` looks every `interval_s` until `stop`."""
+    """The loop that looks for what is due. `tick` is one look; `start` looks every `interval_s` until `stop`.
 
-    def __init__(self, journal: Journal, orchestration: OrchestrationService, interval_s: float = INTERVAL_S) -> None:
+    `late_s`: seconds after its time from when on a flow run is late. `cancelling_s`: seconds after which a flow run
+    that is CANCELLING, and that no process works on, is CANCELLED.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        orchestration: OrchestrationService,
+        *,
+        interval_s: float = INTERVAL_S,
+        late_s: float = LATE_S,
+        cancelling_s: float = CANCELLING_S,
+    ) -> None:
         self._journal = journal
         self._orchestration = orchestration
         self._interval_s = interval_s
+        self._late_us = round(late_s * SECOND_US)
+        self._cancelling_us = round(cancelling_s * SECOND_US)
+        # Up to which revision flow runs that were stopped have been followed; None: not at all in this process.
+        self._followed: int | None = None
+        self._next_sweep_us = LONG_AGO
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -40,26 +88,20 @@ class Timers:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread once the look it is in is done. Safe to call twice."""
+        """End the thread once the batch it is in is done. Safe to call twice."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
 
     def tick(self) -> int:
-        """Give up runs whose lease has lapsed, a bounded number at a time; how many were proposed.
-
-        CRASHED is proposed, and CANCELLED for a run that was being cancelled: nothing else may follow CANCELLING.
-        """
-        with self._journal.database.reading() as connection:
-            statement = self._journal.database.statement(sql.SELECT_LAPSED)
-            rows = connection.exec_driver_sql(statement, (self._journal.clock(), BATCH_MAX)).fetchall()
-        futures = [
-            self._orchestration.propose_state(_lapsed(bytes(run_id), token, expires_at, state_type), TIMERS)
-            for run_id, token, expires_at, state_type in rows
-        ]
-        for future in futures:
-            future.result()
-        return len(futures)
+        """Propose what is due, in batches, until nothing is or TICK_PROPOSALS_MAX are made; how many were made."""
+        proposed = 0
+        now = self._journal.clock()
+        for requests in chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now)):
+            proposed += self._propose(requests)
+            if proposed >= TICK_PROPOSALS_MAX or self._stop.is_set():
+                break
+        return proposed
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -69,17 +111,143 @@ class Timers:
                 if not self._stop.is_set():
                     logger.warning("What is due could not be proposed, trying again: %s", error)
 
+    def _propose(self, requests: list[v1.ProposeStateRequest]) -> int:
+        futures = [self._orchestration.propose_state(request, TIMERS) for request in requests]
+        for future in futures:
+            try:
+                future.result()
+            except VersionMismatch:
+                # The run has changed since it was looked at: the next look sees what it is now.
+                continue
+        return len(futures)
 
-def _lapsed(run_id: bytes, token: int, expires_at: int, state_type: int) -> v1.ProposeStateRequest:
-    to_type = v1.CANCELLED if state_type == v1.CANCELLING else v1.CRASHED
-    numbers = (number.to_bytes(8, "big") for number in (token, expires_at, to_type))
-    return v1.ProposeStateRequest(
-        request_id=text_of(id_from(b"lease lapsed", run_id, *numbers)),
-        flow_run_id=text_of(run_id),
-        state=v1.State(
-            type=to_type,
-            message="The process that ran it stopped renewing its lease: it died, or was cut off for too long.",
-        ),
-        lease_token=token,
-        if_lease_expired=True,
-    )
+    def _lapsed(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+        for rows in self._pages(sql.SELECT_LAPSED, (now,), (LONG_AGO, b"")):
+            yield [_lapsed(bytes(run_id), token, expires_at, *types) for expires_at, run_id, token, *types in rows]
+
+    def _due_flow_runs(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+        key, late = (LONG_AGO, 0), (now - self._late_us, now - self._cancelling_us)
+        for rows in self._pages(sql.SELECT_DUE_FLOW_RUNS, (now,), key, late):
+            yield [_due(Subject.FLOW_RUN, bytes(run_id), _status(status), now) for _, _, run_id, status in rows]
+
+    def _due_task_runs(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+        for rows in self._pages(sql.SELECT_DUE_TASK_RUNS, (now,), (LONG_AGO, 0)):
+            yield [_due(Subject.TASK_RUN, bytes(run_id), _status(status), now) for _, _, run_id, status in rows]
+
+    def _left(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+        """What flow runs that were stopped have left unfinished.
+
+        How far they were followed is kept in memory only: a process that begins anew looks through all that is
+        unfinished, and then, every SWEEP_S, for what others made in flow runs that had been followed already.
+        """
+        head = self._journal.head()[0]
+        if now >= self._next_sweep_us:
+            for rows in self._pages(sql.SELECT_STOPPED_WITH_UNFINISHED, (), (0,)):
+                yield from chain.from_iterable(self._left_by(*row) for row in rows)
+            self._next_sweep_us = now + round(SWEEP_S * SECOND_US)
+            self._followed = head if self._followed is None else self._followed
+        assert self._followed is not None
+        for rows in self._pages(sql.SELECT_STOPPED, (), (self._followed,)):
+            yield from chain.from_iterable(self._left_by(*row) for row in rows)
+            self._followed = rows[-1][0]
+        self._followed = max(self._followed, head)
+
+    def _left_by(self, since: int, flow_run_id: Any, state_type: int) -> Iterator[list[v1.ProposeStateRequest]]:
+        """What one flow run, stopped at revision `since`, has left unfinished."""
+        flow_run_id = bytes(flow_run_id)
+        for rows in self._pages(sql.SELECT_SUBFLOW_RUNS, (flow_run_id,), (0,)):
+            found = (_left_subflow_run(bytes(run_id), _status(status), since, state_type) for _, run_id, status in rows)
+            yield [request for request in found if request is not None]
+        if state_type != v1.CANCELLING:
+            for rows in self._pages(sql.SELECT_TASK_RUNS, (flow_run_id,), (0,)):
+                yield [_left_task_run(bytes(run_id), _status(status), since, state_type) for _, run_id, status in rows]
+
+    def _pages(self, text: str, before: Row, key: Row, after: Row = ()) -> Iterator[list[Row]]:
+        """Rows, a batch at a time; their first columns are the key after which the next batch begins."""
+        statement = self._journal.database.statement(text)
+        while True:
+            with self._journal.database.reading() as connection:
+                rows = connection.exec_driver_sql(statement, (*before, *key, *after, BATCH_MAX)).fetchall()
+            if rows:
+                yield list(rows)
+            if len(rows) < BATCH_MAX:
+                return
+            key = rows[-1][: len(key)]
+
+
+def _lapsed(
+    run_id: bytes, token: int, expires_at: int, flow_run_type: int | None, task_run_type: int | None
+) -> v1.ProposeStateRequest:
+    """Give up a run whose lease has lapsed. Nothing but CANCELLED may follow CANCELLING."""
+    subject = Subject.TASK_RUN if flow_run_type is None else Subject.FLOW_RUN
+    to_type = v1.CANCELLED if v1.CANCELLING in (flow_run_type, task_run_type) else v1.CRASHED
+    message = "The process that ran it stopped renewing its lease: it died, or was cut off for too long."
+    request = _request(subject, run_id, v1.State(type=to_type, message=message), b"lease lapsed", token, expires_at)
+    request.lease_token = token
+    request.if_lease_expired = True
+    return request
+
+
+def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> v1.ProposeStateRequest:
+    """What is due about a run, as `projector.fold.due_at` says."""
+    if any(held.HasField("claim_by") and micros_of(held.claim_by) <= now for held in status.slots):
+        again = v1.State(type=v1.PENDING)
+        if status.HasField("state"):
+            again.CopyFrom(status.state)
+        request = _seen(subject, run_id, status, again, b"slots not claimed")
+        # It is in this state already, and no rule should keep it from giving the slots up.
+        request.force = True
+        return request
+    if status.state.type == v1.SCHEDULED:
+        return _seen(subject, run_id, status, v1.State(type=v1.SCHEDULED, name="Late"), b"late")
+    if status.state.type == v1.PAUSED:
+        expired = v1.State(type=v1.FAILED, message="The flow run was paused and not resumed in time.")
+        return _seen(subject, run_id, status, expired, b"pause expired")
+    message = "The cancellation took too long, and no process works on the run."
+    return _seen(subject, run_id, status, v1.State(type=v1.CANCELLED, message=message), b"never cancelled")
+
+
+def _left_task_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> v1.ProposeStateRequest:
+    """End a task run whose flow run has ended."""
+    state = v1.State(type=v1.CRASHED, message="The flow run that it belongs to has crashed.")
+    if parent == v1.CANCELLED:
+        state = v1.State(type=v1.CANCELLED, message="The flow run that it belongs to was cancelled.")
+    return _seen(Subject.TASK_RUN, run_id, status, state, b"left", since)
+
+
+def _left_subflow_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> v1.ProposeStateRequest | None:
+    """Cancel, or give up, a subflow run whose parent is cancelled or has crashed; None: it will end without us."""
+    if status.state.type == v1.CANCELLING:
+        return None
+    if parent == v1.CRASHED:
+        state = v1.State(type=v1.CRASHED, message="The flow run that called it has crashed.")
+        return None if status.HasField("lease") else _seen(Subject.FLOW_RUN, run_id, status, state, b"left", since)
+    state = v1.State(type=v1.CANCELLING, message="The flow run that called it is cancelled.")
+    if status.state.type == v1.PAUSED and not status.state.details.pause_reschedule:
+        # A pause within a process can not be CANCELLING: there is nothing in it that would hear of it.
+        state.type = v1.CANCELLED
+    return _seen(Subject.FLOW_RUN, run_id, status, state, b"left", since)
+
+
+def _seen(
+    subject: Subject, run_id: bytes, status: v1.RunStatus, state: v1.State, why: bytes, *numbers: int
+) -> v1.ProposeStateRequest:
+    """A proposal for a run as it was seen: of no effect if it has changed."""
+    request = _request(subject, run_id, state, why, status.version, *numbers)
+    request.expected_version = status.version
+    return request
+
+
+def _request(subject: Subject, run_id: bytes, state: v1.State, why: bytes, *numbers: int) -> v1.ProposeStateRequest:
+    """A proposal whose request id follows from what it is about, and why."""
+    cause = (number.to_bytes(8, "big", signed=True) for number in (*numbers, state.type))
+    request = v1.ProposeStateRequest(request_id=text_of(id_from(why, run_id, *cause)), state=state)
+    if subject is Subject.FLOW_RUN:
+        request.flow_run_id = text_of(run_id)
+    else:
+        request.task_run_id = text_of(run_id)
+    return request
+
+
+def _status(payload: Any) -> v1.RunStatus:
+    return v1.RunStatus.FromString(bytes(payload))

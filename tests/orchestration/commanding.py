@@ -49,7 +49,7 @@ class Commanding:
             assert self.propose(state, flow_run_id=run_id).decision == v1.ACCEPT
         return run_id
 
-    def task_run(self, state: v1.StateType.ValueType | None = None, **fields: str) -> str:
+    def task_run(self, state: v1.StateType.ValueType | None = None, **fields: object) -> str:
         """A new task run; `fields` are those of its spec."""
         request = v1.CreateTaskRunRequest(request_id=new_id(), spec=v1.TaskRunSpec(**fields))  # type: ignore[arg-type] # any field
         run_id: str = self.orchestration.create_task_run(request, ALICE).result().task_run.spec.id
