@@ -56,10 +56,11 @@ class _Limit:
 
 @dataclass(slots=True)
 class Waiter:
-    """A run that waits: what it needs of which limits."""
+    """A run that waits: what it needs of which limits, and since which revision."""
 
     run_id: bytes
     subject: Subject
+    since: int
     needs: dict[str, int]
 
 
@@ -81,8 +82,11 @@ class Slots:
         self._loaded = True
         for key, slots, on_full in append.rows(SELECT_LIMITS, ()):
             self._of(key).limit = v1.ConcurrencyLimit(limit=key, slots=slots, on_full=on_full)
-        for run_id, key, is_task, count, holds, _ in append.rows(SELECT_SLOT_USERS, ()):
-            self._use(bytes(run_id), Subject.TASK_RUN if is_task else Subject.FLOW_RUN, {key: count}, bool(holds))
+        for run_id, key, is_task, count, holds, since in append.rows(SELECT_SLOT_USERS, ()):
+            if holds:
+                self._hold(bytes(run_id), {key: count})
+            else:
+                self._wait(bytes(run_id), Subject.TASK_RUN if is_task else Subject.FLOW_RUN, since, {key: count})
         for waiter in self._waiters.values():
             self._mark_stuck(waiter)
 
@@ -144,9 +148,9 @@ class Slots:
             if key not in holds:
                 self._free(key)
         if holds:
-            self._use(run_id, subject, holds, True)
+            self._hold(run_id, holds)
         if waits and waiter is None:
-            self._use(run_id, subject, waits, False)
+            self._wait(run_id, subject, status.slot_wait.since, waits)
             self._mark_stuck(self._waiters[run_id])
 
     def next_served(self) -> Iterator[Waiter]:
@@ -201,18 +205,24 @@ class Slots:
     def _of(self, key: str) -> _Limit:
         return self._limits.setdefault(key, _Limit())
 
-    def _use(self, run_id: bytes, subject: Subject, counts: dict[str, int], holds: bool) -> None:
-        if holds:
-            self._holders[run_id] = (*self._holders.get(run_id, ()), *counts)
-            for key, count in counts.items():
-                known = self._of(key)
-                known.held[run_id] = count
-                known.held_count += count
-        else:
-            waiter = self._waiters.setdefault(run_id, Waiter(run_id, subject, {}))
-            waiter.needs.update(counts)
-            for key in counts:
-                self._of(key).waiting[run_id] = None
+    def _hold(self, run_id: bytes, counts: dict[str, int]) -> None:
+        self._holders[run_id] = (*self._holders.get(run_id, ()), *counts)
+        for key, count in counts.items():
+            known = self._of(key)
+            known.held[run_id] = count
+            known.held_count += count
+
+    def _wait(self, run_id: bytes, subject: Subject, since: int, counts: dict[str, int]) -> None:
+        waiter = self._waiters.setdefault(run_id, Waiter(run_id, subject, since, {}))
+        waiter.needs.update(counts)
+        for key in counts:
+            waiting = self._of(key).waiting
+            last = next(reversed(waiting), None)
+            waiting[run_id] = None
+            if last is not None and self._waiters[last].since > since:
+                # It waited before, for other slots, and keeps its place: those who came later come after it.
+                for other in [other for other in waiting if self._waiters[other].since > since]:
+                    waiting.move_to_end(other)
 
     def _mark_stuck(self, waiter: Waiter) -> None:
         stuck = any(count > self._limits[key].slots for key, count in waiter.needs.items())

@@ -218,6 +218,23 @@ def test_flow_runs_of_a_deployment_wait_scheduled_and_become_due_when_it_is_thei
     assert limited.users(f"deployment:{deployment}") == [second]
 
 
+def test_a_run_that_needs_less_than_before_keeps_its_place_in_line(limited: Limited) -> None:
+    deployment = new_id()
+    limited.set(f"deployment:{deployment}", 5)
+    limited.set("name:db", 1)
+    holder, later = limited.task(db=1), limited.task(db=1)
+    limited.run(holder)
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=limited.command.flow_id, deployment_id=deployment, slots={"db": 1})
+    propose = limited.command.propose
+    assert propose(v1.PENDING, create_flow_run=spec).state.name == "AwaitingConcurrencySlot"
+    assert limited.run(later).decision == v1.WAIT
+    limited.set(f"deployment:{deployment}", None)
+    assert propose(v1.PENDING, flow_run_id=spec.id).state.name == "AwaitingConcurrencySlot"
+    limited.end(holder)
+    assert limited.users("name:db") == [spec.id]
+    assert limited.users("name:db", waiting=True) == [later]
+
+
 def test_a_flow_run_keeps_its_slot_in_a_blocking_pause_and_while_it_awaits_its_retry(limited: Limited) -> None:
     limited.set("name:db", 1)
     spec = v1.FlowRunSpec(
