@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import ExitStack, closing
@@ -9,12 +10,19 @@ from dataclasses import dataclass, field
 
 from playhead import v1
 from playhead.client.embedded import EmbeddedClient
-from playhead.client.interface import PROPOSE_STATE, REGISTER_FLOW, SET_CONCURRENCY_LIMIT
+from playhead.client.interface import LIST_SLOT_USERS, PROPOSE_STATE, REGISTER_FLOW, SET_CONCURRENCY_LIMIT
 from playhead.engine.execution.ids import new_id
 from playhead.journal.encoding import text_of
 from tests.processes.checking import check_journal
 from tests.processes.serving import ROOT, Server
-from tests.processes.slots_main import TAG
+from tests.processes.slots_main import TAG, take
+
+HOLDER = """
+from playhead.concurrency.sync import concurrency
+with concurrency("db"):
+    print("holding", flush=True)
+    input()
+"""
 
 PROCESSES = 4
 RUNS = 60
@@ -67,6 +75,37 @@ def test_contenders_on_several_servers_share_the_slots(store: str) -> None:
     with ExitStack() as servers:
         compete([servers.enter_context(Server(store)).address for _ in range(2)] * (PROCESSES // 2), flow_run_id)
     check(store)
+
+
+def test_a_holder_that_dies_loses_its_slots(store: str) -> None:
+    flow_run_id = begin(store)
+    with closing(EmbeddedClient(store)) as client:
+        client.unary(
+            SET_CONCURRENCY_LIMIT, v1.SetConcurrencyLimitRequest(request_id=new_id(), limit="name:db", slots=1)
+        )
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "PLAYHEAD_DATABASE": store,
+                "PLAYHEAD_LEASE_TTL_S": "3",
+                "PLAYHEAD_LEASE_RENEWAL_S": "1",
+            },
+        )
+        try:
+            assert _line(holder) == "holding"
+        finally:
+            holder.kill()
+            holder.communicate()
+        spec = v1.TaskRunSpec(flow_run_id=flow_run_id, task_key="t", dynamic_key="0", slots={"db": 1})
+        # The lease lapses, a timer notices, the slot goes to the one who waits.
+        take(client, v1.ProposeStateRequest(create_task_run=spec, state=v1.State(type=v1.RUNNING)))
+        users = client.unary(LIST_SLOT_USERS, v1.ListSlotUsersRequest(limit="name:db")).users
+        assert len(users) == 1
+    check_journal(store)
 
 
 def begin(database: str) -> str:
