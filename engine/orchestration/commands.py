@@ -353,7 +353,7 @@ _DETAILS_OF: dict[str, frozenset[int]] = {
     "run_input_key": frozenset({v1.PAUSED}),
     "run_input_schema": frozenset({v1.PAUSED}),
     "run_input": frozenset({v1.RUNNING, v1.SCHEDULED}),
-    "retriable": frozenset({v1.FAILED}),
+    "retriable": frozenset({v1.FAILED, v1.CRASHED}),
 }
 
 

@@ -37,6 +37,7 @@ from playhead.engine.orchestration.rules.pending import PreventPendingTransition
 from playhead.engine.orchestration.rules.retrying import (
     RenameReruns,
     RetryCrashedFlows,
+    RetryCrashedTasks,
     RetryFailedFlows,
     RetryFailedTasks,
 )
@@ -181,6 +182,7 @@ def core_policy() -> Policy:
             WaitForScheduledTime(),
             SecureTaskConcurrencySlots(),
             RetryFailedTasks(),
+            RetryCrashedTasks(),
             RenameReruns(),
         ),
         minimal_flow=(

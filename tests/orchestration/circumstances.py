@@ -333,6 +333,11 @@ def not_retriable(request: v1.ProposeStateRequest) -> None:
     request.state.details.retriable = False
 
 
+def lost_worker(request: v1.ProposeStateRequest) -> None:
+    """The crash was that of a worker, and asks for another attempt."""
+    request.state.details.retriable = True
+
+
 def under_lease(token: int) -> Callable[[v1.ProposeStateRequest], None]:
     """The proposer says under which lease it works."""
 
@@ -511,6 +516,11 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
         Circumstance(
             (Choice("unless retriable = false"), Choice("with retriable = false", proposal=not_retriable)),
             columns=frozenset({"FAILED"}),
+        ),
+        Circumstance(
+            (USUAL, Choice("with retriable = true", proposal=lost_worker)),
+            rows=frozenset({"RUNNING"}),
+            columns=frozenset({"CRASHED"}),
         ),
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playhead import v1
 from playhead.engine.orchestration.rules.caching import CacheRetrieval, LimitCacheKeys
-from playhead.engine.orchestration.rules.retrying import RenameReruns, RetryFailedTasks
+from playhead.engine.orchestration.rules.retrying import RenameReruns, RetryCrashedTasks, RetryFailedTasks
 from playhead.engine.orchestration.rules.rule import NO_STATE
 from playhead.engine.orchestration.rules.scheduling import CopyScheduledTime, WaitForScheduledTime
 from playhead.engine.orchestration.rules.slots import SecureTaskConcurrencySlots
@@ -224,6 +224,19 @@ RETRYING = table(
     passes(retried(facts(state(v1.RUNNING), run_count=1), 2), state(v1.FAILED, retriable=False)),
     passes(retried(facts(state(v1.RUNNING), run_count=1), 2), state(v1.CRASHED)),
 )
+LOST = state(v1.CRASHED, message="boom", result=STORED, retriable=True)
+LOST_WORKERS = table(
+    RetryCrashedTasks,
+    "RetryCrashedTasks",
+    TASK,
+    row(retried(facts(state(v1.RUNNING), run_count=1), 2), LOST, REPLACES, "R>AwaitingRetry", TRIED_AGAIN),
+    row(retried(facts(state(v1.RUNNING), run_count=2), 2), LOST, REPLACES, "R>AwaitingRetry", TRIED_AGAIN),
+    passes(retried(facts(state(v1.RUNNING), run_count=3), 2), LOST),
+    passes(facts(state(v1.RUNNING), run_count=1), LOST),
+    passes(retried(facts(state(v1.RUNNING), run_count=1), 2), state(v1.CRASHED, retriable=False)),
+    passes(retried(facts(state(v1.RUNNING), run_count=1), 2), state(v1.CRASHED)),
+    passes(retried(facts(state(v1.PENDING)), 2), LOST),
+)
 
 
 def runs_again(before: v1.State, run_count: int, flow_run_run_count: int, flow_run_count: int) -> v1.Facts:
@@ -255,6 +268,7 @@ CASES: list[Case] = [
     *WAITING,
     *SLOTS,
     *RETRYING,
+    *LOST_WORKERS,
     *RERUNS,
 ]
 

@@ -208,7 +208,7 @@ def run_a_task(me: Client, spec: v1.TaskRunSpec, token: int) -> Doing:
             outcome.details.cache_key = key
             if key and me.some(0.3):
                 outcome.details.cache_expiration.CopyFrom(timestamp(me.now() + me.a_while(1, 3_600)))
-        elif outcome.type == v1.FAILED and me.some(0.2):
+        elif me.some(0.2):
             outcome.details.retriable = me.some(0.5)
         answer = yield me.propose(outcome, task_run_id=answer.run_id, lease_token=token)
         if isinstance(answer, PlayheadError) or answer.state.type != v1.SCHEDULED:

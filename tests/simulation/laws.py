@@ -161,10 +161,15 @@ def one_worker_starts_a_run(it: Decided) -> None:
 
 
 def what_failed_is_tried_again(it: Decided) -> None:
-    """A reported failure awaits its retry if, and only if, one is left; due after the delay that the policy names."""
-    if not it.changed or it.was != v1.RUNNING or it.command.state.type != v1.FAILED:
+    """A reported failure awaits its retry if, and only if, one is left; due after the delay that the policy names.
+
+    A task run's crash is one, if it says that it is.
+    """
+    details, proposed = it.command.state.details, it.command.state.type
+    lost = it.run.is_task and proposed == v1.CRASHED and details.retriable
+    if not it.changed or it.was != v1.RUNNING or not (proposed == v1.FAILED or lost):
         return
-    retry, details = it.run.spec.retry, it.command.state.details
+    retry = it.run.spec.retry
     attempt = it.before.run_count
     left = retry.retries > 0 and attempt <= retry.retries and (details.retriable or not details.HasField("retriable"))
     hold((it.to == v1.SCHEDULED) == (left and not it.forced), "what failed is tried again while a retry is left")

@@ -70,6 +70,7 @@ def without(rule: str) -> Policy:
         ("WaitForScheduledTime", "nothing runs before it is due"),
         ("RetryFailedFlows", "what failed is tried again while a retry is left"),
         ("RetryFailedTasks", "what failed is tried again while a retry is left"),
+        ("RetryCrashedTasks", "what failed is tried again while a retry is left"),
         ("CacheRetrieval", "what is cached is found, and nothing else"),
         ("EnsureOnlyScheduledFlowsMarkedLate", "late"),
         ("SetEndTime", "end_time"),

@@ -59,6 +59,20 @@ class RetryFailedTasks(Rule):
         return retry(facts, proposed)
 
 
+class RetryCrashedTasks(Rule):
+    """RUNNING -> CRASHED that says `retriable` (a worker was lost, the process that runs the flow was not) while
+    run_count <= retries: REJECT > SCHEDULED "AwaitingRetry", due after the delay, message and result kept.
+
+    Differs: in Prefect a task run whose worker died stays as it is.
+    """
+
+    from_states = frozenset({v1.RUNNING})
+    to_states = frozenset({v1.CRASHED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return retry(facts, proposed) if proposed.details.retriable else None
+
+
 class RenameReruns(Rule):
     """any -> RUNNING of a task run that ran before: passes as "Retrying" after AwaitingRetry, or from a terminal state
     when the flow run itself is tried again; else as "Rerunning".

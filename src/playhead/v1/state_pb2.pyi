@@ -145,7 +145,7 @@ class StateDetails(_message.Message):
     One line of at most 500 bytes.
     """
     retriable: _builtins.bool
-    """FAILED: false refuses a retry whatever the policy allows."""
+    """FAILED: false refuses a retry whatever the policy allows. CRASHED of a task run: true asks for one."""
     child_flow_run_id: _builtins.str
     """A task run that tracks a subflow: the subflow's run."""
     untrackable_result: _builtins.bool
