@@ -11,12 +11,13 @@ import contextvars
 import inspect
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from types import GeneratorType
 from typing import Any, TypeVar
 
 from playhead.client.interface import Client
-from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, RunTimedOut, Sleep, WaitFor
-from playhead.engine.execution.timeouts import time_limit
+from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
+from playhead.engine.execution.timeouts import time_limit, time_limit_async
 from playhead.engine.execution.turns import turn_of
 
 Result = TypeVar("Result")
@@ -90,15 +91,31 @@ async def perform_async(effect: Effect, client: Client) -> Any:
 
 
 def call_user(effect: CallUser) -> Any:
-    """Call the user's function in this thread. A coroutine function gets an event loop of its own."""
+    """Call the user's function in this thread. A coroutine function gets an event loop of its own.
+
+    What a generator yields is collected in a list.
+    """
     if effect.timeout_s is None:
-        outcome = effect.function(*effect.args, **effect.kwargs)
-        return run_coroutine(outcome) if inspect.iscoroutine(outcome) else outcome
-    if inspect.iscoroutinefunction(effect.function):
+        return _finished(effect.function(*effect.args, **effect.kwargs))
+    if inspect.iscoroutinefunction(effect.function) or inspect.isasyncgenfunction(effect.function):
         return run_coroutine(call_user_async(effect))
     with time_limit(effect.timeout_s, effect):
         outcome = effect.function(*effect.args, **effect.kwargs)
-    return run_coroutine(outcome) if inspect.iscoroutine(outcome) else outcome
+        if isinstance(outcome, GeneratorType):
+            return list(outcome)
+    return _finished(outcome)
+
+
+def _finished(outcome: Any) -> Any:
+    if inspect.iscoroutine(outcome):
+        return run_coroutine(outcome)
+    if isinstance(outcome, GeneratorType):
+        return list(outcome)
+    return run_coroutine(_collected(outcome)) if inspect.isasyncgen(outcome) else outcome
+
+
+async def _collected(values: AsyncGenerator[Any, Any]) -> list[Any]:
+    return [value async for value in values]
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -128,17 +145,11 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def call_user_async(effect: CallUser) -> Any:
-    """Call the user's function in this event loop."""
-    if effect.timeout_s is None:
+    """Call the user's function in this event loop. What a generator yields is collected in a list."""
+    async with time_limit_async(effect.timeout_s, effect):
         outcome = effect.function(*effect.args, **effect.kwargs)
+        if inspect.isasyncgen(outcome):
+            return await _collected(outcome)
+        if isinstance(outcome, GeneratorType):
+            return list(outcome)
         return await outcome if inspect.isawaitable(outcome) else outcome
-    limit = asyncio.timeout(effect.timeout_s)
-    try:
-        async with limit:
-            outcome = effect.function(*effect.args, **effect.kwargs)
-            return await outcome if inspect.isawaitable(outcome) else outcome
-    except TimeoutError as error:
-        if limit.expired():
-            cancelled = error.__cause__ or error
-            raise RunTimedOut(effect).with_traceback(cancelled.__traceback__) from None
-        raise

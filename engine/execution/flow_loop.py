@@ -48,7 +48,15 @@ from playhead.engine.signals import Abort, Pause
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.runs import FlowRun
-from playhead.states import Cancelled, Running, State, StateType, exception_to_failed_state, return_value_to_state
+from playhead.states import (
+    Cancelled,
+    Running,
+    State,
+    StateType,
+    Unstored,
+    exception_to_failed_state,
+    return_value_to_state,
+)
 
 
 @dataclass(slots=True)
@@ -175,9 +183,12 @@ def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop
     progress.check()
     if state is not None:
         return state
-    if value is None:
-        return progress.verdict()  # type: ignore[no-any-return]  # the context does not know its type
-    return return_value_to_state((yield from resolve_to_states(value)))
+    kept = not isinstance(value, Unstored)
+    value = value if kept else value.value
+    state = progress.verdict() if value is None else return_value_to_state((yield from resolve_to_states(value)))
+    if state.is_completed() and not kept:
+        state.data = Unstored(state.data)
+    return state
 
 
 def _new_run(call: FlowCall) -> FlowRun:

@@ -48,6 +48,8 @@ def stored(state: State[Any], definition: Definition, logger: RunLogger) -> tupl
 
 
 def _is_kept(state: State[Any], definition: Definition) -> bool:
+    if isinstance(state.data, Unstored):
+        return False
     if state.type == StateType.COMPLETED:
         return definition.persist_result is not False
     return state.data is not None

@@ -55,11 +55,10 @@ class FlowProgress:
         """A direct call has ended; the flow has its result or its exception."""
         if state.is_completed():
             self._calls.append(None)
-            self.remember(state, run_id)
+            self.remember(state.result(), run_id)
 
-    def remember(self, state: State[Any], run_id: str) -> None:
+    def remember(self, value: Any, run_id: str) -> None:
         """Remember which run made an object, so that calls it is passed to know where it came from."""
-        value = state.result()
         if is_untrackable(value):
             return
         try:

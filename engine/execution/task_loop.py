@@ -47,6 +47,7 @@ from playhead.states import (
     State,
     StateDetails,
     StateType,
+    Unstored,
     exception_to_failed_state,
     return_value_to_state,
 )
@@ -132,6 +133,8 @@ def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop
     effect = CallUser(task.fn, args, kwargs, task.timeout_seconds)
     try:
         value = yield effect
+        kept = not isinstance(value, Unstored)
+        value = value if kept else value.value
         if _may_hold_futures(value):
             value = yield from resolve_to_states(value)
     except RunTimedOut as limit:
@@ -144,6 +147,8 @@ def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop
         state = exception_to_failed_state(error, "Task run encountered an exception")
     else:
         state = return_value_to_state(value)
+        if state.is_completed() and not kept:
+            state.data = Unstored(state.data)
     if state.type == StateType.FAILED and task.retry_condition_fn is not None:
         state.state_details.retriable = yield from _may_retry(call, state, logger)
     return state

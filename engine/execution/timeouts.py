@@ -1,4 +1,4 @@
-"""Timeouts of synchronous user functions.
+"""Timeouts of user functions: of coroutines by cancellation, of synchronous functions as follows.
 
 main thread      an interval timer's signal raises RunTimedOut wherever the function is, blocking system calls included
 other threads    RunTimedOut is raised at the function's next bytecode; a blocking system call is not interrupted, and
@@ -9,12 +9,13 @@ elsewhere        (Windows' main thread) as in other threads
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
 from playhead.engine.execution.effects import RunTimedOut
@@ -32,6 +33,23 @@ def time_limit(seconds: float | None, owner: object = None) -> Iterator[None]:
     else:
         with _limit_by_injection(seconds, owner):
             yield
+
+
+@asynccontextmanager
+async def time_limit_async(seconds: float | None, owner: object = None) -> AsyncIterator[None]:
+    """The same for a coroutine, which is cancelled where it waits."""
+    if seconds is None:
+        yield
+        return
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if limit.expired():
+            cancelled = error.__cause__ or error
+            raise RunTimedOut(owner).with_traceback(cancelled.__traceback__) from None
+        raise
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from copy import copy
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -15,6 +15,7 @@ from playhead.engine.execution.definitions import Hook, NameSource, Recorded
 from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
 from playhead.engine.execution.entrypoints import entrypoint_of, load_object, loading, source_hash
 from playhead.engine.execution.flow_loop import FlowCall
+from playhead.engine.execution.generating import drive_async_generator, drive_generator
 from playhead.engine.execution.options import (
     bind,
     changed,
@@ -85,6 +86,7 @@ class Flow(Generic[P, R]):
         self.on_crashed_hooks = hooks_of(on_crashed, "on_crashed", "flow")
         self.on_running_hooks = hooks_of(on_running, "on_running", "flow")
         self.isasync = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+        self.isgenerator = inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
         self.signature = Signature(fn, "flow")
         self.entrypoint = entrypoint_of(fn)
         self.tracking: Recorded = TrackingTask(self.name, self.version)
@@ -109,6 +111,7 @@ class Flow(Generic[P, R]):
     ) -> Any:
         """Run the flow here and give its result; awaitable when its function is async.
 
+        When its function is a generator function, the result is a generator of what it yields, and iterating runs it.
         Called in a flow, it is a subflow. `return_state=True` gives the final state instead, whatever it is;
         `wait_for`, for subflows only, names futures and states that must have completed before. Raises what the
         function raised, `ParameterBindError` and `ParameterTypeError` for arguments that do not fit. While a script is
@@ -116,11 +119,19 @@ class Flow(Generic[P, R]):
         """
         if loading.get():
             get_logger().warning("Flow %r is not called: %r is only being loaded.", self.name, loading.get())
-            return _nothing() if self.isasync else None
+            return self._nothing()
         call = make_flow_call(self, self.signature.bind(args, kwargs), wait_for)
+        if self.isgenerator:
+            return _generate(call, return_state)
         if self.isasync:
             return _call_async(call, return_state)
         return _outcome(call, drive_sync(call_loop(call), call.client), return_state)
+
+    def _nothing(self) -> Any:
+        """What a call gives that is left out."""
+        if self.isgenerator:
+            return _no_values() if self.isasync else iter(())
+        return _nothing() if self.isasync else None
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the annotations want them. Raises `ParameterTypeError`."""
@@ -285,8 +296,28 @@ async def _nothing() -> None:
     """What an async flow gives that is not called."""
 
 
+async def _no_values() -> AsyncIterator[None]:
+    """What an async generator flow gives that is not called."""
+    nothing: tuple[None, ...] = ()
+    for value in nothing:
+        yield value
+
+
 async def _call_async(call: FlowCall, return_state: bool) -> Any:
     return _outcome(call, await drive_async(call_loop(call), call.client), return_state)
+
+
+def _generate(call: FlowCall, return_state: bool) -> Any:
+    """What the flow's function yields. Raises ValueError when its state is asked for: it has none before the end."""
+    if return_state:
+        raise ValueError("The return_type for a generator flow must be 'result'")
+
+    def seen(value: Any) -> None:
+        if call.tracking is not None and call.parent is not None and call.parent.progress is not None:
+            call.parent.progress.remember(value, call.tracking.task_run.run_id)
+
+    drive = drive_async_generator if call.flow.isasync else drive_generator
+    return drive(call_loop(call), call.client, seen, lambda state: _outcome(call, state, False))
 
 
 def _outcome(call: FlowCall, state: State[Any], return_state: bool) -> Any:

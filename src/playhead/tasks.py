@@ -14,6 +14,7 @@ from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import TaskCall, make_call
 from playhead.engine.execution.definitions import Hook, NameSource
 from playhead.engine.execution.drivers import drive_async, drive_sync
+from playhead.engine.execution.generating import drive_async_generator, drive_generator
 from playhead.engine.execution.mapping import expand
 from playhead.engine.execution.options import (
     RETRY_DELAYS_MAX,
@@ -106,6 +107,7 @@ class Task(Generic[P, R]):
         self.on_crashed_hooks: list[Hook] = []
         self.on_cancellation_hooks: list[Hook] = []
         self.isasync = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+        self.isgenerator = inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
         self.signature = Signature(fn, "task")
         self.task_key = task_key or task_key_of(fn)
         self.__doc__ = getattr(fn, "__doc__", None)
@@ -129,10 +131,13 @@ class Task(Generic[P, R]):
     ) -> Any:
         """Run the task here and give its result; awaitable when its function is async.
 
+        When its function is a generator function, the result is a generator of what it yields, and iterating runs it.
         `return_state=True` gives the final state instead, whatever it is. `wait_for`: futures and states that must have
         completed before. Raises what the function raised, and `ParameterBindError` for arguments that do not fit.
         """
         call = make_call(self, self.signature.bind(args, kwargs), wait_for)
+        if self.isgenerator:
+            return _generate(call, return_state)
         if self.isasync:
             return _call_async(call, return_state)
         return _outcome(call, drive_sync(task_loop(call), call.client), return_state)
@@ -142,7 +147,8 @@ class Task(Generic[P, R]):
     ) -> Any:
         """Hand the task to the flow's task runner and give a `PlayheadFuture` at once.
 
-        `return_state=True` waits and gives the final state. Raises RuntimeError outside of a flow.
+        The result of a generator function is a list of what it yields. `return_state=True` waits and gives the final
+        state. Raises RuntimeError outside of a flow.
         """
         future = _runner().submit(self, self.signature.bind(args, kwargs), wait_for)
         return _state_of(future) if return_state else future
@@ -307,6 +313,19 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
 
 async def _call_async(call: TaskCall, return_state: bool) -> Any:
     return _outcome(call, await drive_async(task_loop(call), call.client), return_state)
+
+
+def _generate(call: TaskCall, return_state: bool) -> Any:
+    """What the task's function yields. Raises ValueError when its state is asked for: it has none before the end."""
+    if return_state:
+        raise ValueError("The return_type for a generator task must be 'result'")
+
+    def seen(value: Any) -> None:
+        if call.flow is not None and call.flow.progress is not None:
+            call.flow.progress.remember(value, call.task_run.run_id)
+
+    drive = drive_async_generator if call.task.isasync else drive_generator
+    return drive(task_loop(call), call.client, seen, lambda state: _outcome(call, state, False))
 
 
 def _outcome(call: TaskCall, state: State[Any], return_state: bool) -> Any:
