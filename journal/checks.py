@@ -16,6 +16,9 @@ IDS_MAX = 1_000
 
 LIMIT_KEY_BYTES_MAX = 500
 
+LOCK = "name:lock:"
+"""How the key of a limit begins that is a lock: it has one slot and is not set by anybody."""
+
 # Timestamps outside the years 1 … 9999 are no Timestamps.
 SECONDS_MIN, SECONDS_MAX = -62_135_596_800, 253_402_300_799
 

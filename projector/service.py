@@ -145,7 +145,7 @@ class RunsService:
         """A page of those who hold slots of a limit, or of those who wait for them."""
         checks.limit_key(request.limit, "limit")
         page = self._moments.page(request)
-        if not self._reads.limits(page.revision, request.limit, None, 1):
+        if not request.limit.startswith(checks.LOCK) and not self._reads.limits(page.revision, request.limit, None, 1):
             raise NotFound(
                 f"No concurrency limit {request.limit!r} at revision {page.revision}.", field="limit", at=page.revision
             )

@@ -16,6 +16,7 @@ from playhead.engine.orchestration.run_input import check_input, check_schema
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
 from playhead.journal.checks import (
+    LOCK,
     bounded_bytes,
     bounded_list,
     bounded_text,
@@ -245,6 +246,8 @@ def set_limit(request: v1.SetConcurrencyLimitRequest, caller: Caller) -> SetLimi
     """The command of a SetConcurrencyLimitRequest."""
     request_id = id_bytes(request.request_id, "request_id")
     limit_key(request.limit, "limit")
+    if request.limit.startswith(LOCK):
+        raise BadRequest("is a lock: it has one slot and can not be set", field="limit")
     if request.slots > SLOTS_MAX:
         raise BadRequest(f"at most {SLOTS_MAX}", field="slots")
     if request.on_full:

@@ -157,7 +157,8 @@ class Orchestrating:
                 self._known.keep_cache_entry(run.run_id, status.state)
             run.status = status
         record = self._append(append, run.run_id, "state_proposed", event, command, seq)
-        if self._slots.any_set and proposed.HasField("status"):
+        uses_slots = self._slots.any_set or run.spec.slots
+        if uses_slots and proposed.HasField("status"):
             self._slots.apply(run.run_id, run.subject, run.status)
             self._grant(append, command.caller)
         return answers.proposed(self._journal_id, record, proposed)
@@ -225,7 +226,7 @@ class Orchestrating:
         if run.spec.HasField("retry"):
             facts.retry.CopyFrom(run.spec.retry)
         facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
-        if self._slots.any_set:
+        if self._slots.any_set or run.spec.slots:
             asking = NEEDS_SLOTS[run.subject]
             if request.state.type in asking.to_states and run.status.state.type in asking.from_states:
                 self._slots.describe(run.run_id, self._slots.needed(run), facts)

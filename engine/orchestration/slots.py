@@ -1,7 +1,8 @@
 """Concurrency limits, who holds their slots and who waits, as of the append transaction.
 
 All of it is kept in memory while any limit is set: what holds slots is bounded by the limits, what waits by the rules.
-The truth is in the journal; this is read from the views and follows each event.
+A lock is a limit of one slot that is there, without being set, while somebody uses it. The truth is in the journal;
+this is read from the views and follows each event.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from playhead import v1
 from playhead.engine.orchestration.known import Run
 from playhead.engine.orchestration.policy import Subject
 from playhead.journal.append import Append
+from playhead.journal.checks import LOCK
 from playhead.journal.payload import event_of
 from playhead.journal.record import Record
 from playhead.projector.sql import SELECT_LIMITS, SELECT_SLOT_USERS
+
+_LOCK_BYTES = LOCK.encode()
 
 UNLIMITED = 2**32 - 1
 """What a run is told of a limit that was removed while it waited."""
@@ -24,8 +28,8 @@ UNLIMITED = 2**32 - 1
 
 @dataclass(slots=True)
 class _Limit:
-    """One limit; `limit` is None when it was removed while runs used it. `waiting` is in order of arrival; the `stuck`
-    among them need more than some limit has, and hold nobody up.
+    """One limit; `limit` is None when it was removed while runs used it, and `is_lock` when it goes with its users.
+    `waiting` is in order of arrival; the `stuck` among them need more than some limit has, and hold nobody up.
     """
 
     limit: v1.ConcurrencyLimit | None = None
@@ -33,6 +37,14 @@ class _Limit:
     held_count: int = 0
     waiting: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
     stuck: set[bytes] = field(default_factory=set)
+    is_lock: bool = False
+
+    @classmethod
+    def unused(cls, key: str) -> _Limit:
+        """What there is of a key before anybody uses it."""
+        if key.startswith(LOCK):
+            return cls(v1.ConcurrencyLimit(limit=key, slots=1, on_full=v1.ENQUEUE), is_lock=True)
+        return cls()
 
     @property
     def slots(self) -> int:
@@ -92,8 +104,7 @@ class Slots:
 
     def limit(self, key: str) -> v1.ConcurrencyLimit | None:
         """A limit as it is set."""
-        known = self._limits.get(key)
-        return known.limit if known is not None else None
+        return self._look(key).limit
 
     def set(self, key: str, limit: v1.ConcurrencyLimit | None) -> None:
         """Set a limit, or remove it."""
@@ -105,7 +116,7 @@ class Slots:
 
     def needed(self, run: Run) -> dict[str, int]:
         """What a run needs of which limits that are set, in the order of their keys; nothing if it holds all of it."""
-        if not self._limits:
+        if not self._limits and not run.spec.slots:
             return {}
         wanted = {f"name:{name}": count for name, count in run.spec.slots.items()}
         if isinstance(run.spec, v1.TaskRunSpec):
@@ -119,7 +130,7 @@ class Slots:
     def describe(self, run_id: bytes, needs: dict[str, int], into: v1.Facts) -> None:
         """Tell the rules of the limits that a run needs slots of."""
         for key, count in needs.items():
-            known = self._of(key)
+            known = self._look(key)
             into.limits.add(
                 limit=key,
                 slots=known.slots,
@@ -175,7 +186,9 @@ class Slots:
             if record.kind == "concurrency_limit_set":
                 self.reset()
                 return
-            if not self._limits or record.kind not in ("state_proposed", "slots_granted"):
+            if record.kind not in ("state_proposed", "slots_granted"):
+                continue
+            if not self._limits and _LOCK_BYTES not in (record.payload or b""):
                 continue
             event = event_of(record)
             if record.kind == "slots_granted":
@@ -203,7 +216,12 @@ class Slots:
         return bool(self._limits)
 
     def _of(self, key: str) -> _Limit:
-        return self._limits.setdefault(key, _Limit())
+        """A limit, kept from now on."""
+        return self._limits.setdefault(key, _Limit.unused(key))
+
+    def _look(self, key: str) -> _Limit:
+        """A limit, kept or not."""
+        return self._limits.get(key) or _Limit.unused(key)
 
     def _hold(self, run_id: bytes, counts: dict[str, int]) -> None:
         self._holders[run_id] = (*self._holders.get(run_id, ()), *counts)
@@ -233,12 +251,12 @@ class Slots:
                 self._free(key)
 
     def _free(self, key: str) -> None:
-        """There may be something to give to those who wait for a limit. One that nobody uses and that is not set is
-        forgotten.
+        """There may be something to give to those who wait for a limit. One that nobody uses and that is not set, or is
+        a lock, is forgotten.
         """
         known = self._limits[key]
         if known.waiting:
             self._freed[key] = None
-        elif known.limit is None and not known.held:
+        elif (known.limit is None or known.is_lock) and not known.held:
             del self._limits[key]
             self._freed.pop(key, None)

@@ -321,3 +321,39 @@ def test_a_limit_that_is_not_there_can_not_be_removed_nor_read(limited: Limited)
     with pytest.raises(NotFound):
         limited.users("tag:none")
     assert limited.command.head() == head
+
+
+def test_a_lock_is_there_without_being_set_and_goes_with_its_users(limited: Limited) -> None:
+    first, second, other = (limited.task(**{name: 1}) for name in ("lock:a", "lock:a", "lock:b"))
+    assert [limited.run(task).decision for task in (first, second, other)] == [v1.ACCEPT, v1.WAIT, v1.ACCEPT]
+    assert limited.users("name:lock:a") == [first]
+    assert limited.users("name:lock:a", waiting=True) == [second]
+    limited.end(first)
+    assert limited.users("name:lock:a") == [second]
+    limited.run(second)
+    limited.end(second)
+    limited.end(other)
+    assert limited.users("name:lock:a") == limited.users("name:lock:b") == []
+    assert limited.run(limited.task(**{"lock:a": 2})).decision == v1.ABORT
+    with pytest.raises(BadRequest, match=r"^limit: is a lock"):
+        limited.set("name:lock:a", 2)
+    with pytest.raises(NotFound):
+        limited.users("name:free:a")
+
+
+def test_a_lock_holds_between_processes_and_after_they_end(store: str) -> None:
+    with commanding(store) as command:
+        here = Limited(command)
+        task, follower = here.task(**{"lock:a": 1}), here.task(**{"lock:a": 1})
+        with commanding(store) as elsewhere:
+            there = Limited(elsewhere)
+            other = there.task(**{"lock:a": 1})
+            assert here.run(task).decision == v1.ACCEPT
+            assert there.run(other).decision == v1.WAIT
+            assert here.run(follower).decision == v1.WAIT
+            here.end(task)
+            assert there.run(other).decision == v1.ACCEPT
+        with commanding(store) as later:
+            assert later.propose(v1.RUNNING, task_run_id=follower).decision == v1.WAIT
+            later.propose(v1.COMPLETED, task_run_id=other)
+            assert later.propose(v1.RUNNING, task_run_id=follower).decision == v1.ACCEPT

@@ -35,6 +35,7 @@ class OnFull(_OnFull, metaclass=_OnFullEnumTypeWrapper):
       "tag:etl"            task runs with this tag, while they are RUNNING
       "deployment:<id>"    flow runs of this deployment, from PENDING on
       "name:database"      runs whose spec asks for slots of it, task runs while RUNNING, flow runs from PENDING on
+      "name:lock:<key>"    a lock: like a name, with one slot for whoever asks; nobody sets it, and it can not be set
 
     A run that needs slots of several limits gets all of them or none. Slots are given first come first served, the moment
     they become free. A run in the state CANCELLING, a flow run in a blocking pause and one that waits for a retry in its
