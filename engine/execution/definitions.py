@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -21,6 +22,17 @@ class Recorded(Protocol):
     version: str | None
     tags: frozenset[str]
     retry: v1.RetryPolicy
+
+
+@dataclass
+class StandIn:
+    """What a task run is a run of that has no function: it stands for something else in the record of its flow run."""
+
+    name: str
+    task_key: str
+    version: str | None = None
+    tags: frozenset[str] = frozenset()
+    retry: v1.RetryPolicy = field(default_factory=v1.RetryPolicy)
 
 
 class Definition(Protocol):

@@ -6,10 +6,14 @@ So they are on record like all slots, with who held them and when, and are freed
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
+
+from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
 from playhead.client.interface import LIST_SLOT_USERS, PROPOSE_STATE
 from playhead.engine.execution.calls import TaskCall, make_call, spec_of
+from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import Ask, AwaitTurn, Loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper, keeper_of, request_under_lease
@@ -17,16 +21,8 @@ from playhead.engine.execution.proposals import ASK_AGAIN_S, propose
 from playhead.engine.execution.translation import NAME_BYTES_MAX, bounded_line
 from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError, NotFound
 
-
-class Stretch:
-    """What the task run that holds the slots is a run of. It has no function."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.name = bounded_line(f"concurrency {' '.join(names)}", NAME_BYTES_MAX)
-        self.task_key = bounded_line(f"concurrency:{','.join(names)}", NAME_BYTES_MAX)
-        self.version: str | None = None
-        self.tags: frozenset[str] = frozenset()
-        self.retry = v1.RetryPolicy()
+LOCK_KEY_BYTES_MAX = 400
+"""Of a key that is its lock's name; others are known by their digest."""
 
 
 @dataclass(slots=True)
@@ -43,20 +39,30 @@ def take_slots(names: list[str], occupy: int, timeout_s: float | None, strict: b
     Raises `ConcurrencySlotAcquisitionError` when the limits can not give them, and
     `AcquireConcurrencySlotTimeoutError` when they did not within `timeout_s`.
     """
-    call = make_call(Stretch(names), {})
+    name = bounded_line(f"concurrency {' '.join(names)}", NAME_BYTES_MAX)
+    key = bounded_line(f"concurrency:{','.join(names)}", NAME_BYTES_MAX)
+    call = make_call(StandIn(name, key), {})
     if strict:
         yield from _require(names)
+    return (yield from take(call, dict.fromkeys(names, occupy), timeout_s))
+
+
+def take(call: TaskCall, slots: dict[str, int], timeout_s: float | None, hold: Duration | None = None) -> Loop[Held]:
+    """Take slots for a run, by name, as `take_slots`. `hold`: the length of a lease that is not renewed."""
+    names = list(slots)
     spec = spec_of(call, {})
-    for name in names:
-        spec.slots[name] = occupy
+    for name, count in slots.items():
+        spec.slots[name] = count
     request = request_under_lease(call, v1.State(type=v1.RUNNING))
     request.create_task_run.CopyFrom(spec)
+    if hold is not None:
+        request.lease_ttl.CopyFrom(hold)
     left_s = timeout_s
     while True:
         request.request_id = new_id()
         response: v1.ProposeStateResponse = yield Ask(PROPOSE_STATE, request)
         if response.decision == v1.ACCEPT:
-            return Held(call, keeper_of(call, response))
+            return Held(call, keeper_of(call, response) if hold is None else None)
         if not (response.decision == v1.WAIT and response.waits_for_slots):
             yield from propose(request_under_lease(call, v1.State(type=v1.CANCELLED, message=response.reason)))
             raise ConcurrencySlotAcquisitionError(f"No slots of {', '.join(names)}: {response.reason}")
@@ -74,6 +80,12 @@ def give_slots_back(held: Held) -> Loop[None]:
     if held.keeper is not None:
         held.keeper.release()
     yield from propose(request_under_lease(held.call, v1.State(type=v1.COMPLETED)))
+
+
+def lock_name(key: str) -> str:
+    """The name of the limit that is the lock of a key, whatever the key is."""
+    plain = key.isprintable() and len(key.encode()) <= LOCK_KEY_BYTES_MAX
+    return f"lock:{key if key and plain else sha256(key.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def _require(names: list[str]) -> Loop[None]:
