@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from playhead import v1
 from playhead.journal import sql
-from tests.histories import FLOW_RUN_IDS, TASK_RUN_IDS, Life, an_id
+from tests.histories import CALLERS, FLOW_RUN_IDS, FLOW_RUNS, TASK_RUN_IDS, TASK_RUNS, Life, an_id
 
 STATE = v1.StateFilter(types=[v1.RUNNING, v1.PENDING])
 AT = v1.ReadAt(revision=4)
@@ -93,6 +93,24 @@ def test_decisions_are_looked_through_in_order(sqlite_store: str, name: str, ord
         assert [step for step in steps if step.startswith("SCAN") or "ORDER BY" in step or "AUTOMATIC" in step] == []
         by_rules = [step for step in steps if "decisions_by_rules" in step]
         assert bool(by_rules) == (name in ("refusals", "decisions of a rule"))
+
+
+def test_what_is_due_is_found_without_walking_a_table(sqlite_store: str) -> None:
+    with Life(sqlite_store) as life:
+        running = v1.ProposeStateRequest(create_flow_run=FLOW_RUNS[1], state=v1.State(type=v1.RUNNING))
+        task = v1.ProposeStateRequest(create_task_run=TASK_RUNS[2], state=v1.State(type=v1.RUNNING))
+        for request in (running, task, v1.ProposeStateRequest(flow_run_id=RUN, state=v1.State(type=v1.CRASHED))):
+            life.send("propose_state", request, CALLERS[0])
+        crashed = v1.ProposeStateRequest(flow_run_id=FLOW_RUN_IDS[1], state=v1.State(type=v1.CRASHED))
+        life.send("propose_state", crashed, CALLERS[0])
+        life.settle()
+        engine = life.orchestrator.journal.database.engine
+        with watched(engine) as statements:
+            assert life.orchestrator.timers.tick() == 1
+        looked = [(text, values) for text, values in statements if "_versions" in text]
+        assert len({text for text, _ in looked}) == 7
+        steps = [step for statement, values in looked for step in plan(engine, statement, values)]
+        assert [step for step in steps if step.startswith("SCAN") or "AUTOMATIC" in step] == []
 
 
 @contextmanager
