@@ -25,7 +25,7 @@ RECORDS_MAX = 1_000
 
 MESSAGE_BYTES_MAX = 65_536
 EXTRA_BYTES_MAX = 16_384
-LOGGER_BYTES_MAX = 500
+NAME_BYTES_MAX = 1_000
 LEVEL_MAX = 1_000
 BATCH_MAX = 2**63 - 1
 
@@ -181,7 +181,7 @@ def _rows_of(request: v1.WriteLogsRequest) -> list[tuple[Any, ...]]:
 def _row_of(record: v1.LogRecord, field: str) -> tuple[Any, ...]:
     if not 0 <= record.level <= LEVEL_MAX:
         raise BadRequest(f"from 0 to {LEVEL_MAX}", field=f"{field}.level")
-    for name, limit in (("logger", LOGGER_BYTES_MAX), ("message", MESSAGE_BYTES_MAX)):
+    for name, limit in (("logger", NAME_BYTES_MAX), ("run_name", NAME_BYTES_MAX), ("message", MESSAGE_BYTES_MAX)):
         text = getattr(record, name)
         checks.bounded_text(text, f"{field}.{name}", limit)
         checks.without_zeros(text, f"{field}.{name}")
@@ -193,6 +193,7 @@ def _row_of(record: v1.LogRecord, field: str) -> tuple[Any, ...]:
         record.message,
         checks.optional_id(record.flow_run_id, f"{field}.flow_run_id"),
         checks.optional_id(record.task_run_id, f"{field}.task_run_id"),
+        record.run_name,
         record.extra or None,
     )
 
@@ -206,6 +207,7 @@ def _record_of(row: Any) -> v1.LogRecord:
         message=row.message,
         flow_run_id=text_of(row.flow_run_id) if row.flow_run_id else "",
         task_run_id=text_of(row.task_run_id) if row.task_run_id else "",
+        run_name=row.run_name,
         extra=row.extra or b"",
     )
 

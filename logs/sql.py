@@ -23,6 +23,7 @@ records = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("flow_run_id", Id),
     sa.Column("task_run_id", Id),
+    sa.Column("run_name", sa.Text, nullable=False),
     sa.Column("extra", sa.LargeBinary),
     *(
         sa.Index(
@@ -51,8 +52,8 @@ SAVE_BATCH = """
     ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch
 """
 INSERT_RECORD = """
-    INSERT INTO log_records (position, time, level, logger, message, flow_run_id, task_run_id, extra)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO log_records (position, time, level, logger, message, flow_run_id, task_run_id, run_name, extra)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from playhead import v1
+from playhead import settings, v1
 from playhead.client.interface import REGISTER_FLOW
 from playhead.engine.execution.effects import Ask, Loop
 from playhead.engine.execution.ids import new_id
@@ -17,7 +17,6 @@ from playhead.engine.execution.log_shipping import ship_from_loggers, stop_shipp
 if TYPE_CHECKING:
     from playhead.client.interface import Client
 
-_SELECTORS = ("PLAYHEAD_API_URL", "PLAYHEAD_DATABASE", "PLAYHEAD_HOME", "HOME")
 _FLOWS_MAX = 10_000
 
 _clients: dict[tuple[object, ...], Client] = {}
@@ -26,7 +25,7 @@ _lock = threading.Lock()
 
 
 def get_client() -> Client:
-    """The client that the environment selects now. A forked process gets one of its own."""
+    """The client that the settings select now. A forked process gets one of its own."""
     key = _key()
     client = _clients.get(key)
     if client is None:
@@ -36,7 +35,7 @@ def get_client() -> Client:
 
 
 def use_client(client: Client) -> None:
-    """Use this client, which stays the caller's to configure, in the place of the one that the environment selects."""
+    """Use this client, which stays the caller's to configure, in the place of the one that the settings select."""
     with _lock:
         _keep(_key(), client)
 
@@ -65,7 +64,7 @@ def register_flow(client: Client, name: str) -> Loop[str]:
 
 
 def _key() -> tuple[object, ...]:
-    return (os.getpid(), *map(os.environ.get, _SELECTORS))
+    return (os.getpid(), settings.api_url(), settings.database())
 
 
 def _connect(key: tuple[object, ...]) -> Client:

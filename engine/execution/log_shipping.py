@@ -24,7 +24,7 @@ from playhead.exceptions import BadRequest, NotOffered
 from playhead.logging.loggers import FLOW_RUNS, TASK_RUNS
 
 INTERVAL_S = 1.0
-CLOSE_S = 5.0
+CLOSE_S = 3.0
 
 # The service takes batches of 1,000 records, and requests of 4 MiB.
 BATCH_RECORDS_MAX = 1_000
@@ -35,7 +35,7 @@ QUEUE_BYTES_MAX = 16 << 20
 # What it takes of one record.
 MESSAGE_BYTES_MAX = 65_536
 EXTRA_BYTES_MAX = 16_384
-LOGGER_BYTES_MAX = 500
+NAME_BYTES_MAX = 1_000
 LEVEL_MAX = 1_000
 
 _NOT_SENT = "send_to_api"
@@ -122,11 +122,14 @@ class Shipper:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._queue or self._batch.records)
-                full = BATCH_RECORDS_MAX if not self._failing else QUEUE_RECORDS_MAX + 1
-                self._changed.wait_for(lambda: self._closed or len(self._queue) >= full, self._interval_s)
+                self._changed.wait_for(self._is_due, self._interval_s)
                 if self._closed:
                     return
             self.flush()
+
+    def _is_due(self) -> bool:
+        """Whether there is a full batch; while the service is away, that is no reason to try at once."""
+        return self._closed or (len(self._queue) >= BATCH_RECORDS_MAX and not self._failing)
 
     def _filled(self) -> bool:
         """Whether there is a batch to send: the one that was not answered, or a new one."""
@@ -177,8 +180,8 @@ def ship_from_loggers(find_client: Callable[[], Client | None]) -> None:
     names, as far as they are made in runs.
     """
     handler = RunLogHandler(find_client)
-    extra = [name.strip() for name in settings.text("PLAYHEAD_LOGGING_EXTRA_LOGGERS").split(",") if name.strip()]
-    for target in (FLOW_RUNS, TASK_RUNS, *map(logging.getLogger, extra)):
+    extra = map(logging.getLogger, settings.names("PLAYHEAD_LOGGING_EXTRA_LOGGERS"))
+    for target in (FLOW_RUNS, TASK_RUNS, *extra):
         if not any(isinstance(each, RunLogHandler) for each in target.handlers):
             target.addHandler(handler)
 
@@ -195,20 +198,25 @@ def record_of(record: logging.LogRecord) -> v1.LogRecord | None:
     """A record as the service stores it; None when it belongs to no run."""
     fields = record.__dict__
     flow_run_id, task_run_id = fields.get("flow_run_id"), fields.get("task_run_id")
+    name = fields.get("task_run_name") or fields.get("flow_run_name")
     if not flow_run_id and not task_run_id:
         task, flow = TaskRunContext.get(), FlowRunContext.get()
-        flow_run_id, task_run_id = flow and flow.flow_run.run_id, task and task.task_run.run_id
-        if not flow_run_id and not task_run_id:
+        if task is not None:
+            task_run_id, flow_run_id, name = task.task_run.run_id, task.task_run.parent_run_id, task.task_run.name
+        elif flow is not None:
+            flow_run_id, name = flow.flow_run.run_id, flow.flow_run.name
+        else:
             return None
     text = record.getMessage()
     if record.exc_info:
         text = f"{text}\n{_formatter.formatException(record.exc_info)}"
     message = v1.LogRecord(
         level=min(max(record.levelno, 0), LEVEL_MAX),
-        logger=_fitting(record.name, LOGGER_BYTES_MAX),
+        logger=_fitting(record.name, NAME_BYTES_MAX),
         message=_fitting(text, MESSAGE_BYTES_MAX),
         flow_run_id=str(flow_run_id or ""),
         task_run_id=str(task_run_id or ""),
+        run_name=_fitting(str(name or ""), NAME_BYTES_MAX),
     )
     message.time.FromNanoseconds(int(record.created * 1e6) * 1_000)
     if extra := {name: value for name, value in fields.items() if name not in _STANDARD}:

@@ -27,7 +27,7 @@ from playhead.v1 import meta_pb2 as playhead_dot_v1_dot_meta__pb2
 from playhead.v1 import runs_pb2 as playhead_dot_v1_dot_runs__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16playhead/v1/logs.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16playhead/v1/meta.proto\x1a\x16playhead/v1/runs.proto\"\xb0\x01\n\tLogRecord\x12\x10\n\x08position\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05level\x18\x03 \x01(\x05\x12\x0e\n\x06logger\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x06 \x01(\t\x12\x13\n\x0btask_run_id\x18\x07 \x01(\t\x12\r\n\x05\x65xtra\x18\x08 \x01(\x0c\"n\n\tLogFilter\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x13\n\x0btask_run_id\x18\x02 \x01(\t\x12\x11\n\tlevel_min\x18\x03 \x01(\x05\x12$\n\x04time\x18\x04 \x01(\x0b\x32\x16.playhead.v1.TimeRange\"]\n\x10WriteLogsRequest\x12\x11\n\twriter_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x04\x12\'\n\x07records\x18\x03 \x03(\x0b\x32\x16.playhead.v1.LogRecord\"N\n\x11WriteLogsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\x10\n\x08position\x18\x02 \x01(\x04\"\x83\x01\n\x0fReadLogsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.playhead.v1.LogFilter\x12!\n\x05order\x18\x02 \x01(\x0e\x32\x12.playhead.v1.Order\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x8f\x01\n\x10ReadLogsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\x07records\x18\x02 \x03(\x0b\x32\x16.playhead.v1.LogRecord\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\x04\"S\n\x11\x46ollowLogsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.playhead.v1.LogFilter\x12\x16\n\x0e\x61\x66ter_position\x18\x02 \x01(\x04\"x\n\x12\x46ollowLogsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\x07records\x18\x02 \x03(\x0b\x32\x16.playhead.v1.LogRecord\x12\x10\n\x08position\x18\x03 \x01(\x04\x32\xec\x01\n\x04Logs\x12J\n\tWriteLogs\x12\x1d.playhead.v1.WriteLogsRequest\x1a\x1e.playhead.v1.WriteLogsResponse\x12G\n\x08ReadLogs\x12\x1c.playhead.v1.ReadLogsRequest\x1a\x1d.playhead.v1.ReadLogsResponse\x12O\n\nFollowLogs\x12\x1e.playhead.v1.FollowLogsRequest\x1a\x1f.playhead.v1.FollowLogsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16playhead/v1/logs.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16playhead/v1/meta.proto\x1a\x16playhead/v1/runs.proto\"\xc2\x01\n\tLogRecord\x12\x10\n\x08position\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05level\x18\x03 \x01(\x05\x12\x0e\n\x06logger\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x13\n\x0b\x66low_run_id\x18\x06 \x01(\t\x12\x13\n\x0btask_run_id\x18\x07 \x01(\t\x12\r\n\x05\x65xtra\x18\x08 \x01(\x0c\x12\x10\n\x08run_name\x18\t \x01(\t\"n\n\tLogFilter\x12\x13\n\x0b\x66low_run_id\x18\x01 \x01(\t\x12\x13\n\x0btask_run_id\x18\x02 \x01(\t\x12\x11\n\tlevel_min\x18\x03 \x01(\x05\x12$\n\x04time\x18\x04 \x01(\x0b\x32\x16.playhead.v1.TimeRange\"]\n\x10WriteLogsRequest\x12\x11\n\twriter_id\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x04\x12\'\n\x07records\x18\x03 \x03(\x0b\x32\x16.playhead.v1.LogRecord\"N\n\x11WriteLogsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\x10\n\x08position\x18\x02 \x01(\x04\"\x83\x01\n\x0fReadLogsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.playhead.v1.LogFilter\x12!\n\x05order\x18\x02 \x01(\x0e\x32\x12.playhead.v1.Order\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x8f\x01\n\x10ReadLogsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\x07records\x18\x02 \x03(\x0b\x32\x16.playhead.v1.LogRecord\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\x04\"S\n\x11\x46ollowLogsRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.playhead.v1.LogFilter\x12\x16\n\x0e\x61\x66ter_position\x18\x02 \x01(\x04\"x\n\x12\x46ollowLogsResponse\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.playhead.v1.ResponseMeta\x12\'\n\x07records\x18\x02 \x03(\x0b\x32\x16.playhead.v1.LogRecord\x12\x10\n\x08position\x18\x03 \x01(\x04\x32\xec\x01\n\x04Logs\x12J\n\tWriteLogs\x12\x1d.playhead.v1.WriteLogsRequest\x1a\x1e.playhead.v1.WriteLogsResponse\x12G\n\x08ReadLogs\x12\x1c.playhead.v1.ReadLogsRequest\x1a\x1d.playhead.v1.ReadLogsResponse\x12O\n\nFollowLogs\x12\x1e.playhead.v1.FollowLogsRequest\x1a\x1f.playhead.v1.FollowLogsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,21 +35,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.logs_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGRECORD']._serialized_start=121
-  _globals['_LOGRECORD']._serialized_end=297
-  _globals['_LOGFILTER']._serialized_start=299
-  _globals['_LOGFILTER']._serialized_end=409
-  _globals['_WRITELOGSREQUEST']._serialized_start=411
-  _globals['_WRITELOGSREQUEST']._serialized_end=504
-  _globals['_WRITELOGSRESPONSE']._serialized_start=506
-  _globals['_WRITELOGSRESPONSE']._serialized_end=584
-  _globals['_READLOGSREQUEST']._serialized_start=587
-  _globals['_READLOGSREQUEST']._serialized_end=718
-  _globals['_READLOGSRESPONSE']._serialized_start=721
-  _globals['_READLOGSRESPONSE']._serialized_end=864
-  _globals['_FOLLOWLOGSREQUEST']._serialized_start=866
-  _globals['_FOLLOWLOGSREQUEST']._serialized_end=949
-  _globals['_FOLLOWLOGSRESPONSE']._serialized_start=951
-  _globals['_FOLLOWLOGSRESPONSE']._serialized_end=1071
-  _globals['_LOGS']._serialized_start=1074
-  _globals['_LOGS']._serialized_end=1310
+  _globals['_LOGRECORD']._serialized_end=315
+  _globals['_LOGFILTER']._serialized_start=317
+  _globals['_LOGFILTER']._serialized_end=427
+  _globals['_WRITELOGSREQUEST']._serialized_start=429
+  _globals['_WRITELOGSREQUEST']._serialized_end=522
+  _globals['_WRITELOGSRESPONSE']._serialized_start=524
+  _globals['_WRITELOGSRESPONSE']._serialized_end=602
+  _globals['_READLOGSREQUEST']._serialized_start=605
+  _globals['_READLOGSREQUEST']._serialized_end=736
+  _globals['_READLOGSRESPONSE']._serialized_start=739
+  _globals['_READLOGSRESPONSE']._serialized_end=882
+  _globals['_FOLLOWLOGSREQUEST']._serialized_start=884
+  _globals['_FOLLOWLOGSREQUEST']._serialized_end=967
+  _globals['_FOLLOWLOGSRESPONSE']._serialized_start=969
+  _globals['_FOLLOWLOGSRESPONSE']._serialized_end=1089
+  _globals['_LOGS']._serialized_start=1092
+  _globals['_LOGS']._serialized_end=1328
 # @@protoc_insertion_point(module_scope)

@@ -33,12 +33,13 @@ class LogRecord(_message.Message):
     FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
     TASK_RUN_ID_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    RUN_NAME_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """The record's place in the order of all records of this service, from 1. Given by the service; ignored when written."""
     level: _builtins.int
     """10 debug, 20 info, 30 warning, 40 error, 50 critical; others lie between. From 0 to 1,000."""
     logger: _builtins.str
-    """The logger's name, at most 500 bytes."""
+    """The logger's name, at most 1,000 bytes."""
     message: _builtins.str
     """At most 65,536 bytes, an exception's traceback included."""
     flow_run_id: _builtins.str
@@ -46,6 +47,8 @@ class LogRecord(_message.Message):
     task_run_id: _builtins.str
     extra: _builtins.bytes
     """Further fields of the record, as a JSON object of at most 16,384 bytes. Empty: none."""
+    run_name: _builtins.str
+    """What the run was called then: the task run, if it is about one. At most 1,000 bytes."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was logged, by the clock of the process that did."""
@@ -61,10 +64,11 @@ class LogRecord(_message.Message):
         flow_run_id: _builtins.str = ...,
         task_run_id: _builtins.str = ...,
         extra: _builtins.bytes = ...,
+        run_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "flow_run_id", b"flow_run_id", "level", b"level", "logger", b"logger", "message", b"message", "position", b"position", "task_run_id", b"task_run_id", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "flow_run_id", b"flow_run_id", "level", b"level", "logger", b"logger", "message", b"message", "position", b"position", "run_name", b"run_name", "task_run_id", b"task_run_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
