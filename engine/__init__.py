@@ -7,7 +7,7 @@ journal's append transaction. A process that should run an existing flow run cal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -23,3 +23,30 @@ def enter_flow_run_engine_from_subprocess(flow_run_id: UUID | str) -> State[obje
     from playhead.flows import run_existing_flow_run  # the SDK loads when a run is executed, not with the rules
 
     return run_existing_flow_run(str(flow_run_id))
+
+
+def pause_flow_run(
+    flow_run_id: UUID | str | None = None,
+    timeout: float | None = 300,
+    poll_interval: float = 10,
+    reschedule: bool = False,
+    key: str | None = None,
+) -> Any:
+    """As `playhead.flow_runs.pause_flow_run`, in the order of arguments and with the timeout of Prefect 2."""
+    from playhead import flow_runs
+
+    return flow_runs.pause_flow_run(timeout=timeout, key=key, flow_run_id=flow_run_id, reschedule=reschedule)
+
+
+def suspend_flow_run(flow_run_id: UUID | str | None = None, timeout: float | None = 300, key: str | None = None) -> Any:
+    """As `playhead.flow_runs.suspend_flow_run`, with the timeout of Prefect 2."""
+    from playhead import flow_runs
+
+    return flow_runs.suspend_flow_run(flow_run_id=flow_run_id, timeout=timeout, key=key)
+
+
+def resume_flow_run(flow_run_id: UUID | str, run_input: Any = None) -> Any:
+    """As `playhead.flow_runs.resume_flow_run`."""
+    from playhead import flow_runs
+
+    return flow_runs.resume_flow_run(flow_run_id, run_input)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
-from playhead.exceptions import ShuttingDown
+from playhead.exceptions import DeadlinePassed, ShuttingDown
 
 Message = TypeVar("Message")
 
@@ -93,13 +94,16 @@ class Hub:
             raise ShuttingDown("The journal is being closed: resume elsewhere from the last revision seen.")
 
 
-def blocking(stream: Iterator[Message | Beyond], hub: Hub) -> Iterator[Message]:
-    """A stream for the caller's thread, which blocks where there is nothing yet."""
+def blocking(stream: Iterator[Message | Beyond], hub: Hub, timeout_s: float | None = None) -> Iterator[Message]:
+    """A stream for the caller's thread, which blocks where there is nothing yet. Raises DeadlinePassed after
+    `timeout_s`.
+    """
+    end = None if timeout_s is None else time.monotonic() + timeout_s
     for message in stream:
-        if isinstance(message, Beyond):
-            hub.wait(message.revision)
-        else:
+        if not isinstance(message, Beyond):
             yield message
+        elif not hub.wait(message.revision, None if end is None else max(end - time.monotonic(), 0.0)):
+            raise DeadlinePassed(f"The stream was listened to for {timeout_s:g} s.")
 
 
 async def unblocking(

@@ -90,9 +90,11 @@ class JournalService:
                     page = v1.EventPage(events=[journal_event(record) for record in part])
                     yield v1.WatchEventsResponse(meta=self._meta(part[-1].revision), page=page)
 
-    def watch_events(self, request: v1.WatchEventsRequest) -> Iterator[v1.WatchEventsResponse]:
+    def watch_events(
+        self, request: v1.WatchEventsRequest, timeout_s: float | None = None
+    ) -> Iterator[v1.WatchEventsResponse]:
         """As `watching`, blocking the caller's thread while there is nothing new."""
-        return blocking(self.watching(request), self._journal.hub)
+        return blocking(self.watching(request), self._journal.hub, timeout_s)
 
     def _meta(self, revision: int) -> v1.ResponseMeta:
         return v1.ResponseMeta(journal_id=self._journal_id, revision=revision)

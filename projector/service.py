@@ -157,9 +157,9 @@ class RunsService:
             next_page_token=token,
         )
 
-    def watch_run(self, request: v1.WatchRunRequest) -> Iterator[v1.WatchRunResponse]:
+    def watch_run(self, request: v1.WatchRunRequest, timeout_s: float | None = None) -> Iterator[v1.WatchRunResponse]:
         """As `watching`, blocking the caller's thread while nothing changes."""
-        return blocking(self.watching(request), self._journal.hub)
+        return blocking(self.watching(request), self._journal.hub, timeout_s)
 
     def watching(self, request: v1.WatchRunRequest) -> Iterator[v1.WatchRunResponse | Beyond]:
         """A run as it is, then after each change; `Beyond` where it would block."""

@@ -16,9 +16,11 @@ from types import GeneratorType
 from typing import Any, TypeVar
 
 from playhead.client.interface import Client
-from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
+from playhead.context import FlowRunContext, TaskRunContext
+from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
 from playhead.engine.execution.timeouts import time_limit, time_limit_async
 from playhead.engine.execution.turns import turn_of
+from playhead.engine.execution.watching import state_wanted
 
 Result = TypeVar("Result")
 
@@ -65,6 +67,8 @@ def perform(effect: Effect, client: Client) -> Any:
         return time.sleep(effect.seconds)
     if type(effect) is AwaitTurn:
         return turn_of(client, effect.run_id, effect.after, effect.seconds).result()
+    if type(effect) is AwaitState:
+        return state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds).result()
     assert isinstance(effect, WaitFor)
     concurrent.futures.wait([future._final for future in effect.futures])
     return None
@@ -85,9 +89,31 @@ async def perform_async(effect: Effect, client: Client) -> Any:
         return await asyncio.sleep(effect.seconds)
     if type(effect) is AwaitTurn:
         return await asyncio.wrap_future(turn_of(client, effect.run_id, effect.after, effect.seconds))
+    if type(effect) is AwaitState:
+        return await asyncio.wrap_future(state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds))
     assert isinstance(effect, WaitFor)
     await asyncio.wait([asyncio.wrap_future(future._final) for future in effect.futures])
     return None
+
+
+def drive(loop: Loop[Result], client: Client) -> Result | Coroutine[Any, Any, Result]:
+    """Run a loop to its end the way the calling code is written: in async code, awaited.
+
+    Code is async when an event loop runs it and, in a run, the run's function is async: a sync function that an event
+    loop has called can not await.
+    """
+    return drive_async(loop, client) if _in_async_code() else drive_sync(loop, client)
+
+
+def _in_async_code() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    if (task_run := TaskRunContext.get()) is not None:
+        return bool(task_run.task.isasync)
+    flow_run = FlowRunContext.get()
+    return flow_run is None or bool(flow_run.flow.isasync)
 
 
 def call_user(effect: CallUser) -> Any:

@@ -5,6 +5,7 @@ CallUser    a call of the user's function    what it returned; RunTimedOut when 
 Sleep       seconds to pass                  None
 WaitFor     futures to be done               None
 AwaitTurn   a run's turn to get slots        None
+AwaitState  a state of a flow run            that state; None when time was over before
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from playhead import v1
 from playhead.client.interface import Unary
 
 Result = TypeVar("Result")
@@ -60,7 +62,16 @@ class AwaitTurn:
     seconds: float
 
 
-Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn
+@dataclass(slots=True)
+class AwaitState:
+    """Wait until a flow run is in a state that is `wanted`; at most so many seconds, None: as long as it takes."""
+
+    flow_run_id: str
+    wanted: Callable[[v1.State], bool]
+    seconds: float | None
+
+
+Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn | AwaitState
 Loop = Generator[Effect, Any, Result]
 
 

@@ -7,6 +7,7 @@ parameters validated      -> propose RUNNING with a lease, creating the run in t
     REJECT, SCHEDULED        to be retried: propose RUNNING again, WAIT says until when
     REJECT, CANCELLING       propose CANCELLED
 the service says stop     -> CANCELLED when it was asked for; else the state the run is in
+the service says pause    -> the state the run is in, when it is to be run again; else it waits in its next call
 anything else goes wrong  -> CRASHED, and the error goes on
 """
 
@@ -45,10 +46,12 @@ from playhead.engine.execution.translation import (
     state_of,
 )
 from playhead.engine.signals import Abort, Pause
+from playhead.exceptions import FlowPauseTimeout
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.runs import FlowRun
 from playhead.states import (
+    TERMINAL_STATES,
     Cancelled,
     Running,
     State,
@@ -116,7 +119,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
                 state, response = yield from _run_once(call, context, logger)
             finally:
                 keeper.release()
-            if response.decision == v1.ACCEPT:
+            if response.decision == v1.ACCEPT or _ended_otherwise(response):
                 return (yield from _finish(call, run, state, response, logger))
             if response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
@@ -127,10 +130,9 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
     except Abort as abort:
         context.task_runner.abandon()
         return (yield from _stop(call, run, abort, logger))
-    except Pause as pause:
+    except Pause:
         context.task_runner.abandon()
-        logger.info("Currently paused and suspending execution.")
-        return _paused(pause, run)
+        return (yield from _suspend(run, logger))
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -151,8 +153,10 @@ def _run_once(
     if call.flow.on_running_hooks:
         yield from run_hooks(call.flow, run, run.state, logger)
     state = yield from _attempt(call, context, logger)
+    # A pause that timed out has ended the run, and the lease with it, if a timer was quicker to say so.
+    lease_token = 0 if isinstance(state.data, FlowPauseTimeout) else run.lease_token
     state, message = stored(state, call.flow, logger)
-    request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)
+    request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=lease_token)
     return state, (yield from propose(request))
 
 
@@ -262,8 +266,10 @@ def _refuse(call: FlowCall, run: FlowRun, state: State[Any], logger: RunLogger) 
 def _finish(
     call: FlowCall, run: FlowRun, state: State[Any], response: v1.ProposeStateResponse, logger: RunLogger
 ) -> Loop[State[Any]]:
-    """A state was accepted: it is the run's."""
-    state.name, state.type = response.state.name or state.name, TYPE_OF[response.state.type]
+    """A state was accepted, or another one put in its place: it is the run's."""
+    if state.type != TYPE_OF[response.state.type]:
+        state = state_of(response.state)
+    state.name, state.message = response.state.name or state.name, response.state.message or state.message
     state.timestamp = datetime_of(response.state.timestamp)
     state.state_details.flow_run_id = UUID(run.run_id)
     run.state = state
@@ -278,6 +284,9 @@ def _stop(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop
     if answer.flow_run.status.state.type == v1.CANCELLING:
         return (yield from _cancel(call, run, logger))
     state = state_of(answer.flow_run.status.state, flow_run_id=run.run_id)
+    if state.state_details.pause_reschedule or state.name == "Resuming":
+        # Its lease has ended because it was suspended.
+        return _leave(run, state, logger)
     if not state.is_final():
         raise abort
     logger.warning("The flow run has ended meanwhile, in state %s: %s", state, abort)
@@ -293,12 +302,23 @@ def _cancel(call: FlowCall, run: FlowRun, logger: RunLogger) -> Loop[State[Any]]
     return (yield from _finish(call, run, state, response, logger))
 
 
-def _paused(pause: Pause, run: FlowRun) -> State[Any]:
-    state = pause.state
-    assert isinstance(state, State)
-    state.state_details.flow_run_id = UUID(run.run_id)
+def _suspend(run: FlowRun, logger: RunLogger) -> Loop[State[Any]]:
+    """The run is paused and is executed again later: leave it in its state."""
+    answer: v1.GetFlowRunResponse = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run.run_id))
+    return _leave(run, state_of(answer.flow_run.status.state, flow_run_id=run.run_id), logger)
+
+
+def _leave(run: FlowRun, state: State[Any], logger: RunLogger) -> State[Any]:
     run.state = state
+    until = state.state_details.pause_timeout
+    in_time = f" Resume before {until.isoformat()} to finish execution." if until else ""
+    logger.info("Currently paused and suspending execution.%s", in_time)
     return state
+
+
+def _ended_otherwise(response: v1.ProposeStateResponse) -> bool:
+    """Whether this very proposal ended the run in another state than the one proposed: its pause had timed out."""
+    return TYPE_OF[response.state.type] in TERMINAL_STATES and response.state.revision == response.meta.revision
 
 
 def _log_end(state: State[Any], logger: RunLogger) -> None:

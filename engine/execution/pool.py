@@ -24,12 +24,14 @@ from typing import Any
 
 from playhead.client.interface import Client
 from playhead.engine.execution.drivers import call_user
-from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
+from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
 from playhead.engine.execution.timer import call_later
 from playhead.engine.execution.turns import turn_of
+from playhead.engine.execution.watching import state_wanted
 from playhead.engine.signals import Abort, Pause
+from playhead.exceptions import FlowPauseTimeout
 from playhead.futures import PlayheadFuture, worker
-from playhead.states import State, exception_to_crashed_state
+from playhead.states import State, exception_to_crashed_state, exception_to_failed_state
 
 
 class PooledRun:
@@ -157,6 +159,9 @@ class Pool:
             turn = turn_of(run.client, effect.run_id, effect.after, effect.seconds)
             turn.add_done_callback(lambda _: self._enqueue(run, None, None))
             return None
+        if type(effect) is AwaitState:
+            seen = state_wanted(run.client, effect.flow_run_id, effect.wanted, effect.seconds)
+            return seen.add_done_callback(lambda future: self._answered(run, future))
         assert isinstance(effect, WaitFor)
         return self._await(run, list(effect.futures))
 
@@ -187,6 +192,8 @@ class Pool:
             run.future.complete(error.state)
         elif isinstance(error, Abort):
             run.future.fail(error)
+        elif isinstance(error, FlowPauseTimeout):
+            run.future.complete(exception_to_failed_state(error))
         else:
             assert error is not None
             run.future.complete(exception_to_crashed_state(error))

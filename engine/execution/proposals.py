@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playhead import v1
-from playhead.client.interface import PROPOSE_STATE
-from playhead.engine.execution.effects import Ask, AwaitTurn, Loop, Sleep
+from playhead.client.interface import PROPOSE_STATE, Unary
+from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import state_of
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import QueueFull
+from playhead.exceptions import FlowPauseTimeout, QueueFull
 
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
@@ -20,16 +22,17 @@ ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
 
 
-def propose(request: v1.ProposeStateRequest) -> Loop[v1.ProposeStateResponse]:
+def propose(request: v1.ProposeStateRequest, flow_run_id: str = "") -> Loop[v1.ProposeStateResponse]:
     """Propose until it is decided.
 
-    WAIT sleeps and proposes again; a run that stands in line for slots proposes again when it is its turn. ACCEPT and
-    REJECT are answered: look at the response's state. Raises `Abort` when the run must not go on, as when its lease has
-    been taken from this process, `Pause` when it was moved to PAUSED instead.
+    WAIT sleeps and proposes again; a run that stands in line for slots proposes again when it is its turn; a task run
+    whose flow run, `flow_run_id`, is paused, when that goes on. ACCEPT and REJECT are answered: look at the response's
+    state. Raises `Abort` when the run must not go on, as when its lease has been taken from this process, `Pause` when
+    it was moved to PAUSED and is to be run again later, `FlowPauseTimeout` when the flow run was not resumed in time.
     """
     while True:
         request.request_id = new_id()
-        response = yield from _answer_to(request)
+        response = yield from answer_to(PROPOSE_STATE, request)
         if response.decision == v1.ACCEPT:
             return response
         if response.decision == v1.ABORT or response.rule == LEASE_LOST:
@@ -39,17 +42,36 @@ def propose(request: v1.ProposeStateRequest) -> Loop[v1.ProposeStateResponse]:
         elif response.decision == v1.WAIT:
             yield Sleep(response.delay.seconds + response.delay.nanos / 1e9)
         elif response.state.type == v1.PAUSED:
-            raise Pause(response.reason, state=state_of(response.state))
+            yield from until_resumed(flow_run_id, response)
         else:
             return response
 
 
-def _answer_to(request: v1.ProposeStateRequest) -> Loop[v1.ProposeStateResponse]:
+def until_resumed(flow_run_id: str, paused: v1.ProposeStateResponse) -> Loop[None]:
+    """Wait until a flow run goes on that an answer has found paused.
+
+    Raises `FlowPauseTimeout` when that takes longer than the pause may last, by the journal's clock; `Abort` when the
+    run is to end instead; `Pause` when this process is not to wait: the run is run again later, or is not known.
+    """
+    state, details, seconds = paused.state, paused.state.details, None
+    if not flow_run_id or details.pause_reschedule:
+        raise Pause(paused.reason, state=state_of(state))
+    if details.HasField("pause_timeout"):
+        seconds = max((details.pause_timeout.ToMicroseconds() - state.timestamp.ToMicroseconds()) / 1e6, 0.0)
+    revision = paused.meta.revision
+    going_on: v1.State | None = yield AwaitState(flow_run_id, lambda state: state.revision > revision, seconds)
+    if going_on is None or going_on.type == v1.FAILED:
+        raise FlowPauseTimeout("Flow run was paused and never resumed.")
+    if going_on.type not in (v1.RUNNING, v1.PAUSED):
+        raise Abort(f"The flow run was paused and is {going_on.name} now.")
+
+
+def answer_to(method: Unary[Any, v1.ProposeStateResponse], request: Any) -> Loop[v1.ProposeStateResponse]:
     """A full queue refuses a request without recording it: it is sent again, a little later each time."""
     pause_s = QUEUE_PAUSE_S_MIN
     while True:
         try:
-            response: v1.ProposeStateResponse = yield Ask(PROPOSE_STATE, request)
+            response: v1.ProposeStateResponse = yield Ask(method, request)
             return response
         except QueueFull:
             yield Sleep(pause_s)

@@ -17,7 +17,7 @@ from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import Ask, AwaitTurn, Loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper, keeper_of, request_under_lease
-from playhead.engine.execution.proposals import ASK_AGAIN_S, propose
+from playhead.engine.execution.proposals import ASK_AGAIN_S, propose, until_resumed
 from playhead.engine.execution.translation import NAME_BYTES_MAX, bounded_line
 from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError, NotFound
 
@@ -63,6 +63,9 @@ def take(call: TaskCall, slots: dict[str, int], timeout_s: float | None, hold: D
         response: v1.ProposeStateResponse = yield Ask(PROPOSE_STATE, request)
         if response.decision == v1.ACCEPT:
             return Held(call, keeper_of(call, response) if hold is None else None)
+        if response.state.type == v1.PAUSED:
+            yield from until_resumed(call.task_run.parent_run_id, response)
+            continue
         if not (response.decision == v1.WAIT and response.waits_for_slots):
             yield from propose(request_under_lease(call, v1.State(type=v1.CANCELLED, message=response.reason)))
             raise ConcurrencySlotAcquisitionError(f"No slots of {', '.join(names)}: {response.reason}")

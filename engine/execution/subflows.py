@@ -78,7 +78,7 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     request = v1.ProposeStateRequest(
         create_task_run=spec, state=v1.State(type=v1.RUNNING), lease_token=tracked.lease_token
     )
-    response = yield from propose(request)
+    response = yield from propose(request, parent.flow_run.run_id)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
         return state_of(response.state, tracked.task_run.run_id)

@@ -37,7 +37,7 @@ from playhead.engine.execution.translation import (
     timestamp_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import UpstreamTaskError
+from playhead.exceptions import FlowPauseTimeout, UpstreamTaskError
 from playhead.futures import PlayheadFuture
 from playhead.logging.loggers import RunLogger, task_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
@@ -56,7 +56,10 @@ CACHE_KEY_BYTES_MAX = 2_000
 
 
 def task_loop(call: TaskCall) -> Loop[State[Any]]:
-    """Run one call of a task. Answers the state it ended in. Raises `Abort` and `Pause`, and what it crashed with."""
+    """Run one call of a task. Answers the state it ended in.
+
+    Raises `Abort`, `Pause`, `FlowPauseTimeout`, and what it crashed with.
+    """
     logger = task_run_logger(call.task_run, call.flow.flow_run if call.flow else None)
     sources = _lineage_of(call)
     try:
@@ -72,7 +75,7 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
     with TaskRunContext(call.task, call.task_run, parameters, call.client, log_prints) as context:
         try:
             state = yield from _orchestrate(call, context, sources, logger)
-        except (Abort, Pause, GeneratorExit):
+        except (Abort, Pause, FlowPauseTimeout, GeneratorExit):
             raise
         except BaseException as error:
             yield from report_crash(call.task, call.task_run, error, logger, request_under_lease(call, force=True))
@@ -97,7 +100,7 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
     cache_key = _cache_key(call, context, running, logger)
     request = request_under_lease(call, running)
     request.create_task_run.CopyFrom(spec_of(call, sources))
-    response = yield from propose(request)
+    response = yield from propose(request, run.parent_run_id)
     while response.state.type == v1.RUNNING:
         run.run_count = response.run_count
         run.state = Running(name=response.state.name)
@@ -120,7 +123,7 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             return run.state
         if response.state.type == v1.SCHEDULED:
             _log_retry(response, state, logger)
-            response = yield from propose(request_under_lease(call, running))
+            response = yield from propose(request_under_lease(call, running), run.parent_run_id)
     run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
 

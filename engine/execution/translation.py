@@ -5,6 +5,7 @@ No rules here.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead import v1
 from playhead.results import StoredResult
+from playhead.runs import FlowRun
 from playhead.states import State, StateDetails, StateType
 
 NAME_BYTES_MAX = 500
@@ -35,6 +37,18 @@ def state_of(message: v1.State, task_run_id: str | None = None, flow_run_id: str
         timestamp=datetime_of(message.timestamp),
         state_details=details,
     )
+
+
+def flow_run_of(message: v1.FlowRun) -> FlowRun:
+    """A recorded flow run as users see it. Its parameters are as they were recorded, JSON."""
+    spec, status = message.spec, message.status
+    run = FlowRun(spec.id, status.name, list(status.tags), message.flow_name, json.loads(spec.parameters or b"{}"))
+    run.flow_id, run.flow_version = spec.flow_id, spec.flow_version or None
+    run.parent_task_run_id = spec.parent_task_run_id or None
+    run.run_count, run.created = status.run_count, datetime_of(message.created)
+    if status.HasField("state"):
+        run.state = state_of(status.state, flow_run_id=spec.id)
+    return run
 
 
 def message_of(state: State[object], result: v1.Result | None = None) -> v1.State:

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from playhead.context import tags
+    from playhead.flow_runs import (
+        apause_flow_run,
+        aresume_flow_run,
+        asuspend_flow_run,
+        pause_flow_run,
+        resume_flow_run,
+        suspend_flow_run,
+    )
     from playhead.flows import Flow, flow
     from playhead.logging import get_run_logger
     from playhead.states import State
@@ -21,10 +29,16 @@ __all__ = [
     "State",
     "Task",
     "allow_failure",
+    "apause_flow_run",
+    "aresume_flow_run",
+    "asuspend_flow_run",
     "flow",
     "get_run_logger",
     "opaque",
+    "pause_flow_run",
     "quote",
+    "resume_flow_run",
+    "suspend_flow_run",
     "tags",
     "task",
     "unmapped",
@@ -35,10 +49,16 @@ _HOMES = {
     "State": "states",
     "Task": "tasks",
     "allow_failure": "utilities.annotations",
+    "apause_flow_run": "flow_runs",
+    "aresume_flow_run": "flow_runs",
+    "asuspend_flow_run": "flow_runs",
     "flow": "flows",
     "get_run_logger": "logging",
     "opaque": "utilities.annotations",
+    "pause_flow_run": "flow_runs",
     "quote": "utilities.annotations",
+    "resume_flow_run": "flow_runs",
+    "suspend_flow_run": "flow_runs",
     "tags": "context",
     "task": "tasks",
     "unmapped": "utilities.annotations",

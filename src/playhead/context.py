@@ -65,7 +65,8 @@ class RunContext(ContextModel):
 class FlowRunContext(RunContext):
     """The flow run that the code is in.
 
-    `flow` is the flow, `flow_run` its run, `task_runner` what `.submit` hands tasks to.
+    `flow` is the flow, `flow_run` its run, `task_runner` what `.submit` hands tasks to, `observed_flow_pauses` how many
+    pauses this attempt has come to.
     """
 
     _current: ClassVar[ContextVar[Any]] = ContextVar("flow_run", default=None)
@@ -84,6 +85,7 @@ class FlowRunContext(RunContext):
         self.flow_run = flow_run
         self.task_runner = task_runner
         self.background_tasks: set[Any] = set()
+        self.observed_flow_pauses: dict[str, int] = {"counter": 0}
         self.persist_result: bool | None = getattr(flow, "persist_result", None)
         self.parent: FlowRunContext | None = None
         self.progress: Any = None

@@ -160,8 +160,10 @@ class ExecutionError(Exception):
     ├── MappingMissingIterable                `.map` was given nothing to map over
     ├── MappingLengthMismatch                 `.map` was given iterables of different lengths
     ├── MissingContextError                   something that needs a run was used outside of one
-    ├── ConfigurationError                    settings, in a file or a profile, that can not be understood
     ├── MissingFlowError                      no flow is found where a run's entrypoint points
+    ├── NotPausedError                        a flow run that is to be resumed is not paused
+    ├── FlowPauseTimeout                      a pause was over before the flow run was resumed
+    ├── FlowRunWaitTimeout                    a flow run that was waited for did not end in time
     ├── ConcurrencySlotAcquisitionError       a concurrency limit can not give the slots that were asked for
     │   └── AcquireConcurrencySlotTimeoutError    … or did not in time
     └── UnreadableException                   the exception of a stored state can not be made again: its text is here
@@ -236,12 +238,20 @@ class MissingContextError(ExecutionError, RuntimeError):
     """Something that needs a flow or task run was used outside of one."""
 
 
-class ConfigurationError(ExecutionError):
-    """Settings can not be understood: a file of theirs is broken, or a profile is not there."""
-
-
 class MissingFlowError(ExecutionError):
     """No flow is found where a run's entrypoint points, or the run has no entrypoint."""
+
+
+class NotPausedError(ExecutionError):
+    """The flow run that is to be resumed is not paused."""
+
+
+class FlowPauseTimeout(ExecutionError):
+    """The time of a pause was over before the flow run was resumed: the run fails, and can not be resumed any more."""
+
+
+class FlowRunWaitTimeout(ExecutionError, TimeoutError):
+    """The flow run that was waited for did not end in time. It goes on."""
 
 
 class ConcurrencySlotAcquisitionError(ExecutionError):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import Client
 from playhead.engine.execution.drivers import perform
-from playhead.engine.execution.effects import Ask, AwaitTurn, CallUser, Effect, Loop, RunTimedOut, Sleep
+from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, CallUser, Effect, Loop, RunTimedOut, Sleep
 
 Result = TypeVar("Result")
 
@@ -62,6 +62,9 @@ class VirtualTime:
             self.slept_s.append(effect.seconds)
             return self.advance(effect.seconds)
         if isinstance(effect, AwaitTurn):
+            return self.advance(effect.seconds)
+        if isinstance(effect, AwaitState):
+            assert effect.seconds is not None, "nothing happens in virtual time while a loop waits"
             return self.advance(effect.seconds)
         if isinstance(effect, CallUser):
             outcome = effect.function(*effect.args, **effect.kwargs)

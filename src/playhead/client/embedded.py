@@ -5,7 +5,7 @@ its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
@@ -40,7 +40,6 @@ class EmbeddedClient:
             "Orchestration": self.orchestrator.orchestration,
             "Runs": self.orchestrator.runs,
             "Journal": self.orchestrator.events,
-            "Logs": self.orchestrator.logs,
             "Audit": self.orchestrator.audit,
             "Replay": ReplayService(self.orchestrator.journal, self.orchestrator.runs),
         }
@@ -73,9 +72,12 @@ class EmbeddedClient:
         future.set_result(answer)
         return future
 
-    def stream(self, method: Streaming[Request, Response], request: Request) -> Iterator[Response]:
-        """Call and iterate over the answers."""
-        return cast("Iterator[Response]", self._call(method)(request))
+    def stream(
+        self, method: Streaming[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> Generator[Response, None, None]:
+        """Call and iterate over the answers, for `timeout_s` at most where the stream follows what happens."""
+        call = self._call(method)
+        return cast("Generator[Response, None, None]", call(request) if timeout_s is None else call(request, timeout_s))
 
     def close(self) -> None:
         """Finish what waits and release the database. Safe to call twice."""

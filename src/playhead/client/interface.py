@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -48,8 +48,13 @@ class Client(Protocol):
     def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
         """Call without waiting; the future has the answer or the error. For asyncio: `await asyncio.wrap_future(…)`."""
 
-    def stream(self, method: Streaming[Request, Response], request: Request) -> Iterator[Response]:
-        """Call and iterate over the answers. Close the iterator (`.close()`) to end the call early."""
+    def stream(
+        self, method: Streaming[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> Generator[Response, None, None]:
+        """Call and iterate over the answers. Close the iterator (`.close()`) to end the call early.
+
+        A stream that follows what happens raises DeadlinePassed after `timeout_s`; None: it goes on for ever.
+        """
 
     def close(self) -> None:
         """Release what the client holds. Safe to call twice."""
@@ -110,9 +115,5 @@ READ_EVENTS = Streaming("Journal", "ReadEvents", "read_events", v1.ReadEventsReq
 WATCH_EVENTS = Streaming("Journal", "WatchEvents", "watch_events", v1.WatchEventsRequest, v1.WatchEventsResponse)
 
 FIND_DECISIONS = Unary("Audit", "FindDecisions", "find_decisions", v1.FindDecisionsRequest, v1.FindDecisionsResponse)
-
-WRITE_LOGS = Unary("Logs", "WriteLogs", "write_logs", v1.WriteLogsRequest, v1.WriteLogsResponse)
-READ_LOGS = Unary("Logs", "ReadLogs", "read_logs", v1.ReadLogsRequest, v1.ReadLogsResponse)
-FOLLOW_LOGS = Streaming("Logs", "FollowLogs", "follow_logs", v1.FollowLogsRequest, v1.FollowLogsResponse)
 
 EXPLAIN_RUN = Unary("Replay", "ExplainRun", "explain_run", v1.ExplainRunRequest, v1.ExplainRunResponse)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, cast
 from urllib.parse import quote
@@ -85,13 +85,15 @@ class RemoteClient:
         call.add_done_callback(lambda done: _settle(answer, done, self._asked(method)))
         return answer
 
-    def stream(self, method: Streaming[Request, Response], request: Request) -> Iterator[Response]:
+    def stream(
+        self, method: Streaming[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> Generator[Response, None, None]:
         """Call, at the first step of the iterator, and iterate over the answers; `.close()` ends the call.
 
-        There is no deadline. An attempt that fails before the first answer is repeated; later errors are raised, and
-        the caller resumes from the last revision it saw.
+        There is no deadline unless `timeout_s` is given. An attempt that fails before the first answer is repeated;
+        later errors are raised, and the caller resumes from the last revision it saw.
         """
-        call = self._streaming(method)(request, metadata=self._said())
+        call = self._streaming(method)(request, timeout=timeout_s, metadata=self._said())
         try:
             yield from call
         except grpc.RpcError as failed:
