@@ -21,6 +21,7 @@ from playhead.journal.record import Caller
 from playhead.replay.service import ReplayService
 from playhead.v1.audit_pb2_grpc import AuditServicer
 from playhead.v1.journal_pb2_grpc import JournalServicer
+from playhead.v1.logs_pb2_grpc import LogsServicer
 from playhead.v1.orchestration_pb2_grpc import OrchestrationServicer
 from playhead.v1.replay_pb2_grpc import ReplayServicer
 from playhead.v1.runs_pb2_grpc import RunsServicer
@@ -210,6 +211,27 @@ class Replay(ReplayServicer):
 
     async def ExplainRun(self, request: v1.ExplainRunRequest, context: Context) -> v1.ExplainRunResponse:
         return await _read(self._orchestrator, self._replay.explain_run, request, context)
+
+
+class Logs(LogsServicer):
+    """What runs say: storing, reading, following."""
+
+    def __init__(self, orchestrator: Orchestrator, stopping: asyncio.Event) -> None:
+        self._orchestrator = orchestrator
+        self._stopping = stopping
+
+    async def WriteLogs(self, request: v1.WriteLogsRequest, context: Context) -> v1.WriteLogsResponse:
+        try:
+            return await self._orchestrator.write_logs(request)
+        except Exception as error:
+            await refuse(context, error)
+
+    async def ReadLogs(self, request: v1.ReadLogsRequest, context: Context) -> v1.ReadLogsResponse:
+        return await _read(self._orchestrator, self._orchestrator.logs.read_logs, request, context)
+
+    async def FollowLogs(self, request: v1.FollowLogsRequest, context: Context) -> AsyncIterator[v1.FollowLogsResponse]:
+        async for response in _stream(self._orchestrator.follow_logs(request), self._stopping, context):
+            yield response
 
 
 async def _read(

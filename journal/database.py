@@ -57,9 +57,17 @@ class Database(ABC):
             return PostgresDatabase(address)
         return SqliteDatabase(address)
 
-    @abstractmethod
     def begin_append(self, cursor: Any) -> None:
         """Begin the transaction in which nobody else appends."""
+        self.begin_locked(cursor, sql.APPEND_LOCK)
+
+    @abstractmethod
+    def begin_locked(self, cursor: Any, lock: int) -> None:
+        """Begin a transaction that writes, alone among those with the same lock; on SQLite, alone among all."""
+
+    @abstractmethod
+    def relax(self, connection: Any) -> None:
+        """Let commits of a driver connection return before they are on disk: the machine's power can undo the last."""
 
     @abstractmethod
     def at_once(self, connection: Any) -> AbstractContextManager[Any]:
@@ -205,8 +213,11 @@ class SqliteDatabase(Database):
         except sqlite3.Error as error:
             raise self.translated(error) from error
 
-    def begin_append(self, cursor: sqlite3.Cursor) -> None:
+    def begin_locked(self, cursor: sqlite3.Cursor, lock: int) -> None:
         cursor.execute("BEGIN IMMEDIATE")
+
+    def relax(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
 
     def at_once(self, connection: Any) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -298,8 +309,11 @@ class PostgresDatabase(Database):
         connection.prepare_threshold = 2
         return connection
 
-    def begin_append(self, cursor: Any) -> None:
-        cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({sql.APPEND_LOCK})")
+    def begin_locked(self, cursor: Any, lock: int) -> None:
+        cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({lock})")
+
+    def relax(self, connection: Any) -> None:
+        connection.execute("SET synchronous_commit = off")
 
     def at_once(self, connection: Any) -> AbstractContextManager[Any]:
         """One round trip for all of them."""

@@ -29,7 +29,7 @@ def flow_run_clauses(filter: v1.FlowRunFilter, tables: ViewTables) -> list[Claus
         *_ids(runs.backfill_id, filter.backfill_ids, "filter.backfill_ids"),
         *_ids(runs.forked_from_run_id, filter.forked_from_run_ids, "filter.forked_from_run_ids"),
         *_common(filter, tables.flow_runs),
-        *_times(versions.expected_start_time, filter.expected_start, "filter.expected_start"),
+        *time_clauses(versions.expected_start_time, filter.expected_start, "filter.expected_start"),
     ]
     if filter.flow_names:
         names = checks.bounded_texts(filter.flow_names, "filter.flow_names")
@@ -119,8 +119,8 @@ def _common(filter: v1.FlowRunFilter | v1.TaskRunFilter, tables: RunTables) -> l
         checks.without_zeros(filter.name_like, "filter.name_like")
         clauses.append(versions.folded_name.contains(filter.name_like.casefold(), autoescape=True))
     clauses += _tags(versions.tags, filter.tags)
-    clauses += _times(runs.created_at, filter.created, "filter.created")
-    clauses += _times(versions.start_time, filter.started, "filter.started")
+    clauses += time_clauses(runs.created_at, filter.created, "filter.created")
+    clauses += time_clauses(versions.start_time, filter.started, "filter.started")
     return clauses
 
 
@@ -175,7 +175,8 @@ def time_range(times: v1.TimeRange, field: str) -> tuple[int | None, int | None]
     return start, until
 
 
-def _times(column: sa.ColumnElement[int], times: v1.TimeRange, field: str) -> list[Clause]:
+def time_clauses(column: sa.ColumnElement[int], times: v1.TimeRange, field: str) -> list[Clause]:
+    """The clauses of a TimeRange on a column of microseconds. Raises BadRequest naming the field at fault."""
     start, until = time_range(times, field)
     clauses: list[Clause] = []
     if start is not None:

@@ -75,7 +75,7 @@ def _digest(request: Any) -> str:
     """What must stay the same from page to page: the method and every field but token, size and moment."""
     same = type(request)()
     same.CopyFrom(request)
-    for field in ("page_token", "page_size", "read_at"):
+    for field in {"page_token", "page_size", "read_at"}.intersection(type(request).DESCRIPTOR.fields_by_name):
         same.ClearField(field)
     name = type(request).DESCRIPTOR.name
     return sha256(name.encode() + same.SerializeToString(deterministic=True)).hexdigest()[:16]

@@ -8,15 +8,15 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from playhead import v1
+from playhead import settings, v1
 from playhead.client.interface import REGISTER_FLOW
 from playhead.engine.execution.effects import Ask, Loop
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.log_shipping import ship_from_loggers, stop_shipping
 
 if TYPE_CHECKING:
     from playhead.client.interface import Client
 
-_SELECTORS = ("PLAYHEAD_API_URL", "PLAYHEAD_DATABASE", "PLAYHEAD_HOME", "HOME")
 _FLOWS_MAX = 10_000
 
 _clients: dict[tuple[object, ...], Client] = {}
@@ -25,7 +25,7 @@ _lock = threading.Lock()
 
 
 def get_client() -> Client:
-    """The client that the environment selects now. A forked process gets one of its own."""
+    """The client that the settings select now. A forked process gets one of its own."""
     key = _key()
     client = _clients.get(key)
     if client is None:
@@ -35,17 +35,19 @@ def get_client() -> Client:
 
 
 def use_client(client: Client) -> None:
-    """Use this client, which stays the caller's to configure, in the place of the one that the environment selects."""
+    """Use this client, which stays the caller's to configure, in the place of the one that the settings select."""
     with _lock:
-        _clients[_key()] = client
+        _keep(_key(), client)
 
 
 def close_clients() -> None:
     """Close the clients of this process; the next run connects anew."""
     with _lock:
         mine = [key for key in _clients if key[0] == os.getpid()]
-        for key in mine:
-            _clients.pop(key).close()
+        closed = [_clients.pop(key) for key in mine]
+    for client in closed:
+        stop_shipping(client)
+        client.close()
 
 
 def register_flow(client: Client, name: str) -> Loop[str]:
@@ -62,13 +64,18 @@ def register_flow(client: Client, name: str) -> Loop[str]:
 
 
 def _key() -> tuple[object, ...]:
-    return (os.getpid(), *map(os.environ.get, _SELECTORS))
+    return (os.getpid(), settings.api_url(), settings.database())
 
 
 def _connect(key: tuple[object, ...]) -> Client:
     from playhead.client.connect import connect  # the client loads with the first run
 
-    client = _clients[key] = connect()
-    if len(_clients) == 1:
+    return _keep(key, connect())
+
+
+def _keep(key: tuple[object, ...], client: Client) -> Client:
+    if not _clients:
         atexit.register(close_clients)
+        ship_from_loggers(lambda: _clients.get(_key()))
+    _clients[key] = client
     return client

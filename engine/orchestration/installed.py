@@ -11,10 +11,10 @@ What it names is a Policy, or a function without arguments that makes one. "core
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
+from playhead import settings
 from playhead.engine.orchestration.policy import Policy, core_policy
 from playhead.exceptions import BadRequest
 
@@ -44,7 +44,7 @@ def installed_policies() -> list[Installed]:
 
 def policy_name() -> str:
     """The name of the policy that applies when none is given: that of PLAYHEAD_POLICY, else "core"."""
-    return os.environ.get(VARIABLE) or CORE
+    return settings.value(VARIABLE) or CORE
 
 
 def chosen_policy(name: str | None = None) -> Policy:

@@ -24,6 +24,7 @@ from playhead.journal.hub import unblocking
 from playhead.journal.journal import Clock, Journal, system_clock
 from playhead.journal.service import JournalService
 from playhead.journal.writer import Writer
+from playhead.logs.service import LogsService
 from playhead.projector.audit import AuditService
 from playhead.projector.building import open_views
 from playhead.projector.service import RunsService
@@ -34,9 +35,9 @@ Answer = TypeVar("Answer")
 class Orchestrator:
     """A journal, its views and the decisions about it, in this process.
 
-    `orchestration`, `runs`, `events` and `audit` are services of the contract; `calls` is `orchestration` for threads
-    that wait, answering rather than promising. Any number of processes may have the same database open. Close it, or
-    use it as a context manager.
+    `orchestration`, `runs`, `events`, `audit` and `logs` are services of the contract; `calls` is `orchestration` for
+    threads that wait, answering rather than promising. Any number of processes may have the same database open. Close
+    it, or use it as a context manager.
     """
 
     def __init__(self, journal: Journal, policy: Policy, status_of: StatusOf, timers: bool) -> None:
@@ -50,8 +51,10 @@ class Orchestrator:
         self.runs = RunsService(journal)
         self.events = JournalService(journal)
         self.audit = AuditService(journal)
+        self.logs = LogsService(journal)
         self.timers = Timers(journal, self.orchestration)
         self._readers: ThreadPoolExecutor | None = None
+        self._log_writer: ThreadPoolExecutor | None = None
         if timers:
             self.timers.start()
 
@@ -105,6 +108,18 @@ class Orchestrator:
         while (response := await self._in_thread(lambda: next(stream, None))) is not None:
             yield response
 
+    async def write_logs(self, request: v1.WriteLogsRequest) -> v1.WriteLogsResponse:
+        """Store log records, from an event loop: one batch after the other, so that no reads wait for writers."""
+        if self._log_writer is None:
+            self._log_writer = ThreadPoolExecutor(1, "playhead-log-writer")
+        return await asyncio.get_running_loop().run_in_executor(self._log_writer, lambda: self.logs.write_logs(request))
+
+    async def follow_logs(self, request: v1.FollowLogsRequest) -> AsyncIterator[v1.FollowLogsResponse]:
+        """Log records as they are stored, from an event loop."""
+        stream = self.logs.following(request)
+        async for response in unblocking(stream, self.logs.hub, self._in_thread):
+            yield response
+
     def drain(self) -> None:
         """Refuse further commands and finish those that wait. Reads go on until `close`."""
         self.timers.stop()
@@ -113,6 +128,9 @@ class Orchestrator:
     def close(self) -> None:
         """Drain, end all streams, release the database. Safe to call twice."""
         self.drain()
+        if self._log_writer is not None:
+            self._log_writer.shutdown()
+        self.logs.close()
         self.journal.close()
         if self._readers is not None:
             self._readers.shutdown()

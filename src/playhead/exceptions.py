@@ -160,6 +160,7 @@ class ExecutionError(Exception):
     ├── MappingMissingIterable                `.map` was given nothing to map over
     ├── MappingLengthMismatch                 `.map` was given iterables of different lengths
     ├── MissingContextError                   something that needs a run was used outside of one
+    ├── ConfigurationError                    settings, in a file or a profile, that can not be understood
     ├── MissingFlowError                      no flow is found where a run's entrypoint points
     ├── NotPausedError                        a flow run that is to be resumed is not paused
     ├── FlowPauseTimeout                      a pause was over before the flow run was resumed
@@ -236,6 +237,10 @@ class MappingLengthMismatch(ExecutionError):
 
 class MissingContextError(ExecutionError, RuntimeError):
     """Something that needs a flow or task run was used outside of one."""
+
+
+class ConfigurationError(ExecutionError):
+    """Settings can not be understood: a file of theirs is broken, or a profile is not there."""
 
 
 class MissingFlowError(ExecutionError):

@@ -1,39 +1,75 @@
-"""Settings, from environment variables. Reading them is cheap: nothing is imported or validated before it is needed.
+"""Settings: what holds where the code says nothing.
 
-PLAYHEAD_API_URL                 the server to use: grpc://host:port, unix:/path  none: a journal of one's own
-PLAYHEAD_DATABASE                that journal: a path or a postgresql:// URL  $PLAYHEAD_HOME/journal.db
-PLAYHEAD_POLICY                  the rules: an installed name, or module:attribute the core policy
-PLAYHEAD_HOME                    where files are kept by default              ~/.playhead
-PLAYHEAD_RESULTS_URL             where large results are stored               $PLAYHEAD_HOME/results
-PLAYHEAD_LEASE_TTL_S             how long a run's lease lasts, 1 to 86,400 s  60
-PLAYHEAD_LEASE_RENEWAL_S         how often it is renewed, seconds             a third of that
-PLAYHEAD_TASK_RUNNER_THREADS     user functions that run at once, per flow    64
-PLAYHEAD_LOGGING_LEVEL           level of the logger "playhead"               INFO
-PLAYHEAD_LOGGING_LOG_PRINTS      print() in runs becomes a log record         false
-PLAYHEAD_FLOWS_DEFAULT_RETRIES, PLAYHEAD_FLOWS_DEFAULT_RETRY_DELAY_SECONDS    0
-PLAYHEAD_TASKS_DEFAULT_RETRIES, PLAYHEAD_TASKS_DEFAULT_RETRY_DELAY_SECONDS    0
-PLAYHEAD_TASKS_REFRESH_CACHE     tasks run even when their result is cached   false
+From the strongest: `use_profile` and `temporary_settings` around the code; environment variables; `playhead.toml`, then
+`[tool.playhead]` of `pyproject.toml`, in the working directory; the profile. In files, "[logging] level" is
+PLAYHEAD_LOGGING_LEVEL. Reading settings is cheap: nothing is imported or opened before it is needed, and a file is read
+once. `KNOWN` names them all.
 """
 
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
+
+PREFIX = "PLAYHEAD_"
+
+# What each one is, and what holds where nothing is said.
+KNOWN = {
+    "PLAYHEAD_API_URL": ("the server to use: grpc://host:port, unix:/path", "none: a journal of one's own"),
+    "PLAYHEAD_DATABASE": ("that journal: a path or a postgresql:// URL", "$PLAYHEAD_HOME/journal.db"),
+    "PLAYHEAD_POLICY": ("the rules: an installed name, or module:attribute", "the core policy"),
+    "PLAYHEAD_HOME": ("where files are kept by default", "~/.playhead"),
+    "PLAYHEAD_PROFILES_PATH": ("the file of the profiles; environment only", "$PLAYHEAD_HOME/profiles.toml"),
+    "PLAYHEAD_PROFILE": ("the profile; environment only", "the one that this file has active"),
+    "PLAYHEAD_RESULTS_URL": ("where large results are stored", "$PLAYHEAD_HOME/results"),
+    "PLAYHEAD_LEASE_TTL_S": ("how long a run's lease lasts, 1 to 86,400 s", "60"),
+    "PLAYHEAD_LEASE_RENEWAL_S": ("how often it is renewed, seconds", "a third of that"),
+    "PLAYHEAD_TASK_RUNNER_THREADS": ("user functions that run at once, per flow", "64"),
+    "PLAYHEAD_PROGRESS": ("a running flow shows its tasks in a terminal", "true"),
+    "PLAYHEAD_LOGGING_LEVEL": ('level of the logger "playhead"', "INFO"),
+    "PLAYHEAD_LOGGING_LOG_PRINTS": ("print() in runs becomes a log record", "false"),
+    "PLAYHEAD_LOGGING_TO_API_ENABLED": ("log records of runs are stored by the service", "true"),
+    "PLAYHEAD_LOGGING_EXTRA_LOGGERS": ("loggers whose records in runs are stored too, with commas between", "none"),
+    "PLAYHEAD_FLOWS_DEFAULT_RETRIES": ("how often a failed flow run is tried again", "0"),
+    "PLAYHEAD_FLOWS_DEFAULT_RETRY_DELAY_SECONDS": ("seconds before it is", "0"),
+    "PLAYHEAD_TASKS_DEFAULT_RETRIES": ("how often a failed task run is tried again", "0"),
+    "PLAYHEAD_TASKS_DEFAULT_RETRY_DELAY_SECONDS": ("seconds before it is", "0"),
+    "PLAYHEAD_TASKS_REFRESH_CACHE": ("tasks run even when their result is cached", "false"),
+}
+
+around: ContextVar[Any] = ContextVar("settings", default=None)
+"""The innermost `SettingsContext`."""
+
+
+def value(name: str) -> str | None:
+    """What is said of a setting, as text; None when nothing is."""
+    context = around.get()
+    if context is not None and name in context.settings:
+        chosen = context.settings[name]
+        return None if chosen is None else text_of(chosen)
+    return os.environ.get(name) or _in_files(name)
 
 
 def home() -> Path:
     """Where files are kept when nothing else is said."""
-    return Path(os.environ.get("PLAYHEAD_HOME") or Path.home() / ".playhead")
+    return Path(value("PLAYHEAD_HOME") or Path.home() / ".playhead")
+
+
+def api_url() -> str | None:
+    """The server to use, None when there is none."""
+    return value("PLAYHEAD_API_URL") or None
 
 
 def database() -> str:
     """The journal to use when neither a server nor another journal is named."""
-    return os.environ.get("PLAYHEAD_DATABASE") or str(home() / "journal.db")
+    return value("PLAYHEAD_DATABASE") or str(home() / "journal.db")
 
 
 def results_url() -> str:
     """Where large results are stored: a folder or an fsspec URL."""
-    return os.environ.get("PLAYHEAD_RESULTS_URL") or str(home() / "results")
+    return value("PLAYHEAD_RESULTS_URL") or str(home() / "results")
 
 
 def lease_ttl_s() -> float:
@@ -59,17 +95,67 @@ def task_runner_threads() -> int:
 
 
 def flag(name: str, default: bool = False) -> bool:
-    """A yes-or-no variable: 1, true, yes, on in any letter case."""
-    text = os.environ.get(name)
+    """A yes-or-no setting: 1, true, yes, on in any letter case."""
+    text = value(name)
     return default if text is None else text.strip().lower() in {"1", "true", "yes", "on"}
 
 
 def number(name: str, default: float) -> float:
-    """A numeric variable. Raises ValueError, naming the variable, when it is not a number."""
-    text = os.environ.get(name)
+    """A numeric setting. Raises ValueError, naming it, when it is not a number."""
+    text = value(name)
     if not text:
         return default
     try:
         return float(text)
     except ValueError:
         raise ValueError(f"{name} must be a number, not {text!r}") from None
+
+
+def names(name: str) -> list[str]:
+    """A setting that is a list, with commas between."""
+    return [each.strip() for each in (value(name) or "").split(",") if each.strip()]
+
+
+def text_of(value: Any) -> str:
+    """A value as an environment variable would hold it: true, 1.5, a,b."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+class Settings(dict[str, Any]):
+    """Settings by name: `settings["PLAYHEAD_API_URL"]`, or `settings.api.url`. None: not set."""
+
+    def __getattr__(self, name: str) -> Any:
+        path = f"{PREFIX}{name.upper()}"
+        if path in self:
+            return self[path]
+        below = {PREFIX + key[len(path) + 1 :]: value for key, value in self.items() if key.startswith(f"{path}_")}
+        if not below:
+            raise AttributeError(f"There is no setting {path}.")
+        return Settings(below)
+
+
+def current_settings() -> Settings:
+    """All settings as they are now, as text; None for those that nothing is said of, which have their defaults."""
+    return Settings({name: value(name) for name in KNOWN})
+
+
+def _in_files(name: str) -> str | None:
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:  # it was removed, and its files with it
+        folder = ""
+    key = (folder, *map(os.environ.get, _WHERE_FILES_ARE))
+    found = _of_files.get(key)
+    if found is None:
+        from playhead.profiles import settings_of_files  # only where a file may be there
+
+        found = _of_files[key] = settings_of_files(folder)
+    return found.get(name)
+
+
+_WHERE_FILES_ARE = ("HOME", "PLAYHEAD_HOME", "PLAYHEAD_PROFILES_PATH", "PLAYHEAD_PROFILE")
+_of_files: dict[tuple[str | None, ...], dict[str, str]] = {}

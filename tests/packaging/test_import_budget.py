@@ -44,7 +44,7 @@ def test_a_flow_that_pauses_for_no_input_loads_no_json_schema(tmp_path: Path, mo
     assert loaded & {"jsonschema", "referencing"} == set()
 
 
-@pytest.mark.parametrize("room", ["grpc_server", "journal", "projector", "replay", "engine.orchestration"])
+@pytest.mark.parametrize("room", ["grpc_server", "journal", "projector", "logs", "replay", "engine.orchestration"])
 def test_importing_the_sdk_loads_no_room_of_the_server(room: str) -> None:
     program = f"from playhead import flow, task; import sys; sys.exit('playhead.{room}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

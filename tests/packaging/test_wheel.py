@@ -10,7 +10,7 @@ import pytest
 
 from tests.packaging.conftest import Environment
 
-ROOMS = ("journal", "projector", "engine", "replay", "grpc_server")
+ROOMS = ("journal", "projector", "logs", "engine", "replay", "grpc_server")
 
 # One worker builds, and builds once.
 pytestmark = pytest.mark.xdist_group("packaging")

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from playhead.cli.listing import All, Decisions, Limit, Name, States, Tags, all_pages, note, state_filter
+from playhead.cli.listing import (
+    All,
+    Decisions,
+    Follow,
+    Level,
+    Limit,
+    Lines,
+    Name,
+    States,
+    Tags,
+    all_pages,
+    note,
+    state_filter,
+)
 from playhead.cli.options import connected, reading
 from playhead.cli.session import Session
 
@@ -116,6 +129,20 @@ def explain(session: Session, run: Run, changes_only: ChangesOnly = False, steps
     from playhead.cli.explaining import show_explanation
 
     show_explanation(session, "flow_run", run, changes_only, steps)
+
+
+@app.command("logs")
+@connected
+def logs(session: Session, run: Run, level: Level = "", lines: Lines = 0, follow: Follow = False) -> None:
+    """Show what a flow run and its task runs have logged, oldest first.
+
+    With --json: one JSON document on each line.
+
+    Example: playhead flow-run logs blue-heron --level warning --follow
+    """
+    from playhead.cli.logs import show_logs
+
+    show_logs(session, "flow_run", run, level, lines, follow)
 
 
 @app.command("diff")

@@ -30,6 +30,11 @@ Decisions = Annotated[
     list[str],
     typer.Option("--only", "--decision", help="Only accept, reject, wait or abort. Repeatable.", metavar="DECISION"),
 ]
+Level = Annotated[
+    str, typer.Option("--level", help="At least: debug, info, warning, error, critical, or a number.", metavar="LEVEL")
+]
+Lines = Annotated[int, typer.Option("--lines", "-n", min=0, help="At most so many records, the last ones.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with each record, until the run has ended.")]
 Limit = Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many, newest first.")]
 All = Annotated[bool, typer.Option("--all", "-a", help="No limit.")]
 

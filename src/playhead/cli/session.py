@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,6 @@ from playhead import settings
 if TYPE_CHECKING:
     from playhead import v1
     from playhead.client.interface import Client, Request, Response, Unary
-
-API_URL_VARIABLE = "PLAYHEAD_API_URL"
 
 CALL_TIMEOUT_S = 10.0
 """How long a call may take: a person waits for it."""
@@ -25,7 +22,7 @@ class Session:
         self.as_json = as_json
         self._as_of = as_of
         self._given = api_url, database
-        self.api_url = api_url or (None if database else os.environ.get(API_URL_VARIABLE)) or None
+        self.api_url = api_url or (None if database else settings.api_url())
         self.database = None if self.api_url else database or settings.database()
 
     def __enter__(self) -> Session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from playhead import settings
@@ -10,11 +9,9 @@ from playhead import settings
 if TYPE_CHECKING:
     from playhead.client.interface import Client
 
-API_URL_VARIABLE = "PLAYHEAD_API_URL"
-
 
 def connect(api_url: str | None = None, database: str | None = None) -> Client:
-    """The client that the arguments, else the environment, select.
+    """The client that the arguments, else the settings, select.
 
     `api_url` ("grpc://host:port" or "unix:/path") names a server; unset, PLAYHEAD_API_URL does. Without either, or when
     a `database` is given, the client is embedded: it works on that database, by default PLAYHEAD_DATABASE, else
@@ -25,7 +22,7 @@ def connect(api_url: str | None = None, database: str | None = None) -> Client:
         from playhead.exceptions import BadRequest
 
         raise BadRequest("names a server, which has its own database: give one of the two", field="api_url")
-    if database is None and (api_url := api_url or os.environ.get(API_URL_VARIABLE)):
+    if database is None and (api_url := api_url or settings.api_url()):
         from playhead.client.remote import RemoteClient  # loads gRPC
 
         return RemoteClient(api_url)

@@ -40,6 +40,7 @@ class EmbeddedClient:
             "Orchestration": self.orchestrator.orchestration,
             "Runs": self.orchestrator.runs,
             "Journal": self.orchestrator.events,
+            "Logs": self.orchestrator.logs,
             "Audit": self.orchestrator.audit,
             "Replay": ReplayService(self.orchestrator.journal, self.orchestrator.runs),
         }

@@ -116,4 +116,8 @@ WATCH_EVENTS = Streaming("Journal", "WatchEvents", "watch_events", v1.WatchEvent
 
 FIND_DECISIONS = Unary("Audit", "FindDecisions", "find_decisions", v1.FindDecisionsRequest, v1.FindDecisionsResponse)
 
+WRITE_LOGS = Unary("Logs", "WriteLogs", "write_logs", v1.WriteLogsRequest, v1.WriteLogsResponse)
+READ_LOGS = Unary("Logs", "ReadLogs", "read_logs", v1.ReadLogsRequest, v1.ReadLogsResponse)
+FOLLOW_LOGS = Streaming("Logs", "FollowLogs", "follow_logs", v1.FollowLogsRequest, v1.FollowLogsResponse)
+
 EXPLAIN_RUN = Unary("Replay", "ExplainRun", "explain_run", v1.ExplainRunRequest, v1.ExplainRunResponse)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from playhead import settings
 from playhead.context import FlowRunContext, TaskRunContext
 from playhead.exceptions import MissingContextError
 
@@ -123,7 +123,7 @@ def configure() -> None:
         return
     _configured = True
     if ROOT.level == logging.NOTSET:
-        ROOT.setLevel(os.environ.get("PLAYHEAD_LOGGING_LEVEL", "INFO").upper())
+        ROOT.setLevel((settings.value("PLAYHEAD_LOGGING_LEVEL") or "INFO").upper())
     if not ROOT.hasHandlers():
         handler = _StderrHandler()
         handler.setFormatter(ConsoleFormatter())
