@@ -36,6 +36,7 @@ KEY_BYTES_MAX = 2_000
 CACHE_KEY_BYTES_MAX = 20_000
 INLINE_RESULT_BYTES_MAX = 65_536
 URL_BYTES_MAX = 4_000
+DIGEST_BYTES = 32
 PARAMETERS_BYTES_MAX = 524_288
 TAGS_MAX = 100
 TAG_BYTES_MAX = 200
@@ -332,6 +333,8 @@ def _check_details(state: v1.State, field: str) -> None:
     _check_line(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
     _check_line(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
     optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
+    if details.damaged_result and len(details.damaged_result) != DIGEST_BYTES:
+        raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=f"{field}.damaged_result")
     if details.run_input_schema:
         check_schema(details.run_input_schema, f"{field}.run_input_schema")
     if details.run_input:
@@ -349,6 +352,7 @@ _DETAILS_OF: dict[str, frozenset[int]] = {
     "scheduled_time": frozenset({v1.SCHEDULED, v1.PENDING}),
     "cache_expiration": frozenset({v1.COMPLETED}),
     "refresh_cache": frozenset({v1.RUNNING}),
+    "damaged_result": frozenset({v1.RUNNING}),
     "cache_key": frozenset({v1.RUNNING, v1.COMPLETED}),
     "pause_timeout": frozenset({v1.PAUSED}),
     "pause_reschedule": frozenset({v1.PAUSED}),
@@ -368,8 +372,8 @@ def _check_result(result: v1.Result, field: str) -> None:
         if not result.reference.url:
             raise MissingField("is required", field=f"{field}.reference.url")
         bounded_text(result.reference.url, f"{field}.reference.url", URL_BYTES_MAX)
-        if len(result.reference.sha256) != 32:
-            raise BadRequest("must be 32 bytes", field=f"{field}.reference.sha256")
+        if len(result.reference.sha256) != DIGEST_BYTES:
+            raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=f"{field}.reference.sha256")
     bounded_text(result.media_type, f"{field}.media_type", STATE_NAME_BYTES_MAX)
 
 

@@ -10,6 +10,7 @@ runs is a field of `Run`, which `transition_cases.facts_of` tells the rules and 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -368,7 +369,15 @@ def cache_key(key: str, refresh: bool = False) -> Callable[[v1.ProposeStateReque
     return change
 
 
+def result_damaged(request: v1.ProposeStateRequest) -> None:
+    """The stored result was found damaged."""
+    request.state.details.damaged_result = hashlib.sha256(STORED.inline).digest()
+
+
 USUAL = Choice()
+DAMAGED = (Choice("unless with its damaged_result"), Choice("with its damaged_result", proposal=result_damaged))
+"""Whether the run's stored result is said to be damaged."""
+
 SLOTS = (
     USUAL,
     Choice("taking a slot", run=needs_slot("free")),
@@ -439,6 +448,7 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
             (Choice('unless as "Submitting"'), Choice('as "Submitting"', proposal=call_it("Submitting"))),
             columns=frozenset({"PENDING"}),
         ),
+        Circumstance(DAMAGED, rows=frozenset({"COMPLETED, result stored"}), columns=TO_RUNNING),
         Circumstance(SLOTS, columns=TO_RUNNING | {"PENDING"}),
         Circumstance(
             (Choice("without a stored result"), Choice("with a stored result", proposal=with_result)),
@@ -499,6 +509,7 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
             (USUAL, Choice("with a key over 2,000 bytes", proposal=cache_key(LONG_KEY))),
             columns=frozenset({"COMPLETED"}),
         ),
+        Circumstance(DAMAGED, rows=frozenset({"COMPLETED, result stored"}), columns=TO_RUNNING),
         Circumstance(SLOTS, columns=TO_RUNNING | {"PENDING"}),
         Circumstance(
             (Choice("without a stored result"), Choice("with a stored result", proposal=with_result)),

@@ -16,7 +16,11 @@ from playhead.engine.orchestration.rules.scheduling import (
     WaitForScheduledTime,
 )
 from playhead.engine.orchestration.rules.slots import SecureFlowConcurrencySlots
-from playhead.engine.orchestration.rules.terminal import HandleFlowTerminalStateTransitions, PreventResultDataLoss
+from playhead.engine.orchestration.rules.terminal import (
+    HandleFlowTerminalStateTransitions,
+    PreventResultDataLoss,
+    digest_of,
+)
 from tests.orchestration.given import FLOW, STORED, at, decided, deployed, facts, leased, limited, retried, short, state
 from tests.orchestration.rule_cases import (
     ABORTS,
@@ -60,6 +64,8 @@ TERMINAL = table(
     passes(facts(state(v1.COMPLETED, result=STORED)), state(v1.COMPLETED, result=STORED)),
     passes(facts(state(v1.COMPLETED, result=STORED)), state(v1.FAILED)),
     passes(facts(state(v1.COMPLETED, result=UNSTORED)), state(v1.RUNNING)),
+    passes(facts(state(v1.COMPLETED, result=STORED)), state(v1.RUNNING, damaged_result=digest_of(STORED))),
+    row(facts(state(v1.COMPLETED, result=STORED)), state(v1.RUNNING, damaged_result=b"7" * 32), REJECTS, "R"),
     passes(facts(state(v1.FAILED, result=STORED)), state(v1.RUNNING)),
     passes(deployed(facts(state(v1.FAILED))), state(v1.SCHEDULED)),
     passes(facts(state(v1.RUNNING)), state(v1.CRASHED)),

@@ -9,7 +9,7 @@ from playhead.engine.orchestration.rules.rule import NO_STATE
 from playhead.engine.orchestration.rules.scheduling import CopyScheduledTime, WaitForScheduledTime
 from playhead.engine.orchestration.rules.slots import SecureTaskConcurrencySlots
 from playhead.engine.orchestration.rules.stopping import PreventRunningTasksFromStoppedFlows
-from playhead.engine.orchestration.rules.terminal import HandleTaskTerminalStateTransitions
+from playhead.engine.orchestration.rules.terminal import HandleTaskTerminalStateTransitions, digest_of
 from tests.orchestration.given import (
     STORED,
     TASK,
@@ -39,6 +39,7 @@ from tests.orchestration.rule_cases import (
 )
 
 WITH_KEY = state(v1.RUNNING, cache_key="k")
+OTHER = v1.Result(reference=v1.ResultReference(url="file:///r", sha256=b"7" * 32), media_type="text/plain")
 DUE_LATER = state(v1.SCHEDULED, "AwaitingRetry", scheduled_time=at(60))
 HELD = state(v1.PAUSED, "NotReady", scheduled_time=at(60))
 BOOM = state(v1.FAILED, message="boom", result=STORED)
@@ -49,6 +50,11 @@ def paused(**details: object) -> v1.Facts:
     run = inside(facts(DUE_LATER), v1.PAUSED)
     run.flow_run.MergeFrom(v1.FlowRunFacts(**details))  # type: ignore[arg-type]  # Checked at run time.
     return run
+
+
+def found_damaged(result: v1.Result) -> v1.State:
+    """RUNNING with the key, of a process that could not read this result."""
+    return state(v1.RUNNING, cache_key="k", damaged_result=digest_of(result))
 
 
 def failed(run_count: int) -> v1.Facts:
@@ -99,6 +105,11 @@ CACHE = table(
     passes(facts(), WITH_KEY),
     passes(cached(facts(state(v1.RUNNING))), state(v1.COMPLETED, cache_key="k")),
     passes(cached(facts(state(v1.COMPLETED, result=STORED))), WITH_KEY, "R"),
+    # A damaged result answers nobody, be it the run's own or an entry's.
+    row(cached(facts(state(v1.COMPLETED, result=OTHER))), found_damaged(OTHER), REPLACES, "R>Cached"),
+    row(cached(facts()), found_damaged(OTHER), REPLACES, "R>Cached"),
+    passes(cached(facts()), found_damaged(STORED)),
+    passes(cached(facts(state(v1.COMPLETED, result=STORED))), found_damaged(STORED)),
 )
 
 TERMINAL = table(
@@ -120,6 +131,17 @@ TERMINAL = table(
         {"run_count": 0, "end_time": None},
     ),
     row(failed(4), state(v1.RUNNING), RECORDS, "A", {"run_count": 1}),
+    *(
+        row(
+            facts(state(v1.COMPLETED, result=result), run_count=4),
+            found_damaged(result),
+            RECORDS,
+            "A",
+            {"run_count": 1},
+        )
+        for result in (STORED, OTHER)
+    ),
+    row(facts(state(v1.COMPLETED, result=STORED)), found_damaged(OTHER), REJECTS, "R"),
     row(
         inside(failed(4), v1.PAUSED),
         state(v1.RUNNING),

@@ -201,6 +201,10 @@ DETAILS = [
          "state.details.scheduled_time"),
     Case("negative nanoseconds", methods.PROPOSE_STATE, _details(v1.SCHEDULED, scheduled_time=NO_TIME), BAD,
          "state.details.scheduled_time"),
+    Case("damaged result of no digest", methods.PROPOSE_STATE, _details(v1.RUNNING, damaged_result=b"1"), BAD,
+         "state.details.damaged_result"),
+    Case("COMPLETED with a damaged result", methods.PROPOSE_STATE, _details(
+        v1.COMPLETED, damaged_result=bytes(32)), BAD, "state.details.damaged_result"),
     Case("far too long a key", methods.PROPOSE_STATE, _details(v1.COMPLETED, cache_key="k" * 20_001), LARGE,
          "state.details.cache_key"),
     Case("key with a zero", methods.PROPOSE_STATE, _details(v1.COMPLETED, cache_key=NUL), BAD,

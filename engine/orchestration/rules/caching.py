@@ -37,7 +37,7 @@ class CacheRetrieval(Rule):
     state with its result and details.
 
     Comes before anything that waits or takes slots. Differs: a run that is COMPLETED with a stored result of its own
-    keeps it.
+    keeps it, and an entry whose result is damaged, as the proposal says, is none.
     """
 
     to_states = frozenset({v1.RUNNING})
@@ -46,9 +46,10 @@ class CacheRetrieval(Rule):
         details = proposed.details
         if not details.cache_key or details.refresh_cache or not facts.HasField("cache_entry"):
             return None
-        if has_stored_result(facts.status.state):
+        found, damaged = facts.cache_entry.state, details.damaged_result
+        if has_stored_result(facts.status.state, damaged) or (damaged and not has_stored_result(found, damaged)):
             return None
         cached = v1.State()
-        cached.CopyFrom(facts.cache_entry.state)
+        cached.CopyFrom(found)
         cached.name = "Cached"
         return replace(cached, f"Found in the cache: the result of task run {facts.cache_entry.task_run_id}.")

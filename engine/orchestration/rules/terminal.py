@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from playhead import v1
 from playhead.engine.orchestration.rules.effects import Effect, abort, record, reject
 from playhead.engine.orchestration.rules.rule import TERMINAL, Rule
@@ -13,6 +15,8 @@ UNREACHABLE = frozenset({v1.CANCELLING, v1.PAUSED, v1.CRASHED})
 class HandleFlowTerminalStateTransitions(Rule):
     """terminal -> CANCELLING, PAUSED, CRASHED: ABORT. COMPLETED with a stored result -> not terminal: REJECT; ->
     COMPLETED without a stored result: REJECT. terminal -> SCHEDULED without a deployment: ABORT.
+
+    Differs: the run starts again when the proposal says that the stored result is damaged.
     """
 
     from_states = TERMINAL
@@ -20,7 +24,7 @@ class HandleFlowTerminalStateTransitions(Rule):
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         if proposed.type in UNREACHABLE:
             return abort("The run has ended already.")
-        if proposed.type not in TERMINAL and has_stored_result(facts.status.state):
+        if proposed.type not in TERMINAL and has_stored_result(facts.status.state, proposed.details.damaged_result):
             return reject("The run is already COMPLETED and its result is stored.")
         if loses_result(facts.status.state, proposed):
             return reject("The stored result of the run would be lost.")
@@ -32,6 +36,8 @@ class HandleFlowTerminalStateTransitions(Rule):
 class HandleTaskTerminalStateTransitions(Rule):
     """terminal -> CANCELLING, PAUSED, CRASHED: ABORT. COMPLETED with a stored result -> any other: REJECT. terminal ->
     not terminal: passes and run_count starts again from 0, so the run has all its retries.
+
+    Differs: a run whose stored result is damaged, as the proposal says, starts again too.
     """
 
     from_states = TERMINAL
@@ -39,10 +45,12 @@ class HandleTaskTerminalStateTransitions(Rule):
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         if proposed.type in UNREACHABLE:
             return abort("The run has ended already.")
-        if has_stored_result(facts.status.state):
+        if has_stored_result(facts.status.state, proposed.details.damaged_result):
             return reject("The run is already COMPLETED and its result is stored.")
         if proposed.type in TERMINAL:
             return None
+        if has_stored_result(facts.status.state):
+            return record("The stored result is damaged, so the run starts again: run_count from 0.")
         return record("The run starts again: run_count from 0.")
 
     def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
@@ -61,9 +69,16 @@ class PreventResultDataLoss(Rule):
         return None
 
 
-def has_stored_result(state: v1.State) -> bool:
-    """Whether the run is COMPLETED and others can read its result."""
-    return state.type == v1.COMPLETED and state.result.WhichOneof("stored") is not None
+def has_stored_result(state: v1.State, damaged: bytes = b"") -> bool:
+    """Whether the run is COMPLETED and others can read its result: one whose SHA-256 is `damaged` they can not."""
+    if state.type != v1.COMPLETED or state.result.WhichOneof("stored") is None:
+        return False
+    return not damaged or digest_of(state.result) != damaged
+
+
+def digest_of(result: v1.Result) -> bytes:
+    """The SHA-256 of a stored result's bytes."""
+    return result.reference.sha256 if result.HasField("reference") else sha256(result.inline).digest()
 
 
 def loses_result(state: v1.State, proposed: v1.State) -> bool:

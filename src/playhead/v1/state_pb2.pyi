@@ -134,6 +134,7 @@ class StateDetails(_message.Message):
     RUN_INPUT_KEY_FIELD_NUMBER: _builtins.int
     RUN_INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     RUN_INPUT_FIELD_NUMBER: _builtins.int
+    DAMAGED_RESULT_FIELD_NUMBER: _builtins.int
     cache_key: _builtins.str
     """RUNNING of a task run: look for a completed state under this key. COMPLETED: insert under it. At most 2,000 bytes."""
     refresh_cache: _builtins.bool
@@ -156,6 +157,10 @@ class StateDetails(_message.Message):
     """PAUSED of a flow run: the JSON Schema (2020-12) of the input that a resume must bring: see PauseFlowRunRequest."""
     run_input: _builtins.bytes
     """RUNNING or SCHEDULED that resumes such a pause: the input, JSON: see ResumeFlowRunRequest."""
+    damaged_result: _builtins.bytes
+    """RUNNING: the SHA-256 of a stored result that was read and found missing, cut short, altered or unreadable. The run's
+    own result does not keep it from running again, and no cache entry with this result answers it. 32 bytes.
+    """
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
         """SCHEDULED: when to run. Unset when proposed: now. Carried on to PENDING. Not allowed on other types."""
@@ -184,10 +189,11 @@ class StateDetails(_message.Message):
         run_input_key: _builtins.str = ...,
         run_input_schema: _builtins.bytes = ...,
         run_input: _builtins.bytes = ...,
+        damaged_result: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "pause_timeout", b"pause_timeout", "retriable", b"retriable", "scheduled_time", b"scheduled_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "cache_key", b"cache_key", "child_flow_run_id", b"child_flow_run_id", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "refresh_cache", b"refresh_cache", "retriable", b"retriable", "run_input", b"run_input", "run_input_key", b"run_input_key", "run_input_schema", b"run_input_schema", "scheduled_time", b"scheduled_time", "untrackable_result", b"untrackable_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "cache_key", b"cache_key", "child_flow_run_id", b"child_flow_run_id", "damaged_result", b"damaged_result", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "refresh_cache", b"refresh_cache", "retriable", b"retriable", "run_input", b"run_input", "run_input_key", b"run_input_key", "run_input_schema", b"run_input_schema", "scheduled_time", b"scheduled_time", "untrackable_result", b"untrackable_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retriable: _TypeAlias = _typing.Literal["retriable"]  # noqa: Y015
     _WhichOneofArgType__retriable: _TypeAlias = _typing.Literal["_retriable", b"_retriable"]  # noqa: Y015
