@@ -36,6 +36,7 @@ from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.starting import start
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
@@ -101,7 +102,7 @@ def flow_loop(call: FlowCall) -> Loop[State[Any]]:
 
 def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Termination) -> Loop[State[Any]]:
     run = context.flow_run
-    response = yield from propose((yield from _first_request(call, run)))
+    response = yield from start((yield from _first_request(call, run)), run, flow_run_logger(run))
     call.begun = True
     run.run_id = response.run_id or run.run_id
     run.name = response.run_name or run.name
@@ -124,7 +125,9 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             if response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
                 context = _context_for(call, run)
-                response = yield from propose(_running(run))
+                response = yield from start(_running(run), run, logger)
+            else:
+                run.state = state_of(response.state, flow_run_id=run.run_id)
         if response.state.type == v1.CANCELLING:
             return (yield from _cancel(call, run, logger))
     except Abort as abort:
@@ -140,7 +143,6 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
         request = v1.ProposeStateRequest(flow_run_id=run.run_id, lease_token=run.lease_token)
         yield from report_crash(call.flow, run, termination.cause(error), logger, request)
         raise
-    run.state = state_of(response.state, flow_run_id=run.run_id)
     _log_end(run.state, logger)
     return run.state
 

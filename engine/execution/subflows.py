@@ -20,7 +20,7 @@ from playhead.engine.execution.flow_loop import FlowCall, flow_loop
 from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded
-from playhead.engine.execution.translation import state_of
+from playhead.engine.execution.starting import start
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import UpstreamTaskError
 from playhead.logging.loggers import RunLogger, flow_run_logger
@@ -78,10 +78,10 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     request = v1.ProposeStateRequest(
         create_task_run=spec, state=v1.State(type=v1.RUNNING), lease_token=tracked.lease_token
     )
-    response = yield from propose(request, parent.flow_run.run_id)
+    response = yield from start(request, tracked.task_run, logger)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
-        return state_of(response.state, tracked.task_run.run_id)
+        return tracked.task_run.state
     if response.version > _VERSION_WHEN_NEW:
         call.existing = yield from _earlier_run(call)
     return (yield from _tracked(call, logger))

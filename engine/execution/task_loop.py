@@ -26,6 +26,7 @@ from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.starting import start
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
@@ -100,7 +101,7 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
     cache_key = _cache_key(call, context, running, logger)
     request = request_under_lease(call, running)
     request.create_task_run.CopyFrom(spec_of(call, sources))
-    response = yield from propose(request, run.parent_run_id)
+    response = yield from start(request, run, logger)
     while response.state.type == v1.RUNNING:
         run.run_count = response.run_count
         run.state = Running(name=response.state.name)
@@ -123,8 +124,9 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             return run.state
         if response.state.type == v1.SCHEDULED:
             _log_retry(response, state, logger)
-            response = yield from propose(request_under_lease(call, running), run.parent_run_id)
-    run.state = state_of(response.state, run.run_id, run.parent_run_id)
+            response = yield from start(request_under_lease(call, running), run, logger)
+        else:
+            run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
 
 

@@ -94,8 +94,8 @@ def read_bytes(result: v1.Result) -> bytes:
     if hashlib.sha256(data).digest() != result.reference.sha256:
         raise CorruptResult(
             f"The result stored at {result.reference.url} was altered or cut short: {len(data)} bytes do not have the "
-            f"digest of the {result.size_bytes} bytes that were stored. Put the file back, or compute the result anew: "
-            "refresh_cache=True for a cached task, a new run for another."
+            f"digest of the {result.size_bytes} bytes that were stored. Put the file back, or run the flow run again: "
+            "what made the result then runs again too."
         )
     return data
 
@@ -119,14 +119,14 @@ def _fetch(url: str) -> bytes:
         return data
     except FileNotFoundError as error:
         raise CorruptResult(
-            f"The result stored at {url} is gone. Put the file back, or compute the result anew: refresh_cache=True "
-            "for a cached task, a new run for another."
+            f"The result stored at {url} is gone. Put the file back, or run the flow run again: what made the result "
+            "then runs again too."
         ) from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    """Durable when it returns, and never seen half written: a file of this name is always whole."""
-    if path.exists() and path.stat().st_size == len(data):
+    """Durable when it returns, and never seen half written: a file of this name is whole, or was damaged later."""
+    if path.is_file() and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent)

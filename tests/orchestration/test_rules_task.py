@@ -109,7 +109,7 @@ CACHE = table(
     row(cached(facts(state(v1.COMPLETED, result=OTHER))), found_damaged(OTHER), REPLACES, "R>Cached"),
     row(cached(facts()), found_damaged(OTHER), REPLACES, "R>Cached"),
     passes(cached(facts()), found_damaged(STORED)),
-    passes(cached(facts(state(v1.COMPLETED, result=STORED))), found_damaged(STORED)),
+    passes(cached(facts(state(v1.COMPLETED, result=STORED))), found_damaged(STORED), "A=Rerunning"),
 )
 
 TERMINAL = table(
@@ -136,7 +136,7 @@ TERMINAL = table(
             facts(state(v1.COMPLETED, result=result), run_count=4),
             found_damaged(result),
             RECORDS,
-            "A",
+            "A=Rerunning",
             {"run_count": 1},
         )
         for result in (STORED, OTHER)
@@ -276,6 +276,7 @@ RERUNS = table(
     row(runs_again(state(v1.PENDING), 1, 1, 1), MINE, RENAMES, "A=Rerunning"),
     row(runs_again(state(v1.RUNNING), 1, 1, 1), MINE, RENAMES, "A=Rerunning"),
     row(runs_again(state(v1.FAILED), 1, 1, 2), MINE, RENAMES, "A=Retrying", {"flow_run_run_count": 2}),
+    row(facts(state(v1.COMPLETED, result=STORED)), found_damaged(STORED), RENAMES, "A=Rerunning"),
     passes(runs_again(state(v1.PENDING), 0, 0, 1), MINE, "A=Mine"),
     passes(runs_again(state(v1.FAILED), 1, 1, 1), MINE, "A=Mine"),
     passes(limited(runs_again(state(v1.PENDING), 1, 1, 1), 1, held=1), MINE, "W30"),
