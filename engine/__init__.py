@@ -2,16 +2,69 @@
 
 `playhead.engine.execution` runs flows and tasks through a client; `playhead.engine.orchestration` decides, inside the
 journal's append transaction. A process that should run an existing flow run calls
-`enter_flow_run_engine_from_subprocess`, which is also `python -m playhead.engine FLOW_RUN_ID`.
+`enter_flow_run_engine_from_subprocess`, which is also `python -m playhead.engine FLOW_RUN_ID`. The functions of Prefect
+2's engine are here too, from `playhead.engine.functions`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
     from playhead.states import State
+
+_HOMES = {
+    "execution.crashes": ("capture_sigterm",),
+    "functions.flows": (
+        "begin_flow_run",
+        "create_and_begin_subflow_run",
+        "create_then_begin_flow_run",
+        "enter_flow_run_engine_from_flow_call",
+        "orchestrate_flow_run",
+        "retrieve_flow_then_begin_flow_run",
+    ),
+    "functions.inputs": (
+        "TaskRunResult",
+        "collect_task_run_inputs",
+        "get_state_for_result",
+        "link_state_to_result",
+        "resolve_inputs",
+    ),
+    "functions.states": (
+        "check_api_reachable",
+        "propose_state",
+        "report_flow_run_crashes",
+        "report_task_run_crashes",
+        "resolve_custom_flow_run_name",
+        "resolve_custom_task_run_name",
+        "should_log_prints",
+    ),
+    "functions.tasks": (
+        "begin_task_map",
+        "begin_task_run",
+        "create_task_run",
+        "create_task_run_future",
+        "create_task_run_then_submit",
+        "enter_task_run_engine",
+        "get_task_call_return_value",
+        "orchestrate_task_run",
+        "submit_task_run",
+        "wait_for_task_runs_and_report_crashes",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'playhead.engine' has no attribute {name!r}")
+    return getattr(import_module(f"playhead.engine.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])
 
 
 def enter_flow_run_engine_from_subprocess(flow_run_id: UUID | str) -> State[object]:

@@ -54,14 +54,14 @@ def make_call(
     check_depth(task.name)
     flow = FlowRunContext.get()
     if flow is None:
-        task_run = TaskRun(new_id(), f"{task.name}-{new_id()[-4:]}", _tags_of(task), task.name, task.task_key, "", "")
+        task_run = TaskRun(new_id(), f"{task.name}-{new_id()[-4:]}", tags_of(task), task.name, task.task_key, "", "")
         return TaskCall(task, task_run, parameters, get_client(), None, wait_for, inputs)
     if flow.progress is not None:
         flow.progress.check()
     key = _dynamic_key(task, flow)
     flow_run_id = flow.flow_run.run_id
     run_id = task_run_id(flow_run_id, task.task_key, key)
-    task_run = TaskRun(run_id, f"{task.name}-{key}", _tags_of(task), task.name, task.task_key, key, flow_run_id)
+    task_run = TaskRun(run_id, f"{task.name}-{key}", tags_of(task), task.name, task.task_key, key, flow_run_id)
     client = flow.client or get_client()
     return TaskCall(task, task_run, parameters, client, flow, wait_for, inputs, flow.flow_run.lease_token)
 
@@ -99,7 +99,8 @@ def _dynamic_key(task: Recorded, flow: FlowRunContext) -> str:
     return f"{parent.task_run.run_id}.{parent.next_call(task.task_key)}"
 
 
-def _tags_of(task: Recorded) -> list[str]:
+def tags_of(task: Recorded) -> list[str]:
+    """The tags of a run of a task that is called here."""
     around = current_tags()
     if not around:
         return sorted(task.tags) if task.tags else []

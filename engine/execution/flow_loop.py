@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from playhead import v1
-from playhead.client.interface import GET_FLOW_RUN, Client
+from playhead.client.interface import GET_FLOW_RUN, UPDATE_RUN, Client
 from playhead.context import FlowRunContext, TaskRunContext, current_tags
 from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.connection import register_flow
@@ -90,7 +90,7 @@ def flow_loop(call: FlowCall) -> Loop[State[Any]]:
         if call.flow.should_validate_parameters:
             context.parameters = run.parameters = call.flow.validate_parameters(call.parameters)
         refusal = "Flow run encountered an exception."
-        if call.flow.flow_run_name is not None and call.existing is None:
+        if call.flow.flow_run_name is not None and not run.run_count:
             with context:
                 name = resolve_name(call.flow.flow_run_name, run.parameters, "flow_run_name")
             run.name = bounded_line(name, NAME_BYTES_MAX)
@@ -105,7 +105,10 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
     response = yield from start((yield from _first_request(call, run)), run, flow_run_logger(run))
     call.begun = True
     run.run_id = response.run_id or run.run_id
-    run.name = response.run_name or run.name
+    if call.existing is not None and response.state.type == v1.RUNNING and run.name != response.run_name:
+        yield Ask(UPDATE_RUN, v1.UpdateRunRequest(request_id=new_id(), flow_run_id=run.run_id, name=run.name))
+    else:
+        run.name = response.run_name or run.name
     logger = flow_run_logger(run)
     if response.state.type == v1.RUNNING:
         kind = "subflow" if call.parent else "flow"

@@ -17,6 +17,8 @@ from playhead.states import State
 from playhead.utilities.annotations import BaseAnnotation
 from playhead.utilities.collections import visit
 
+ELEMENTS_MAX = 64
+
 
 class Findings:
     """The futures and states among some arguments."""
@@ -72,13 +74,22 @@ def check_upstream(value: Any) -> Loop[None]:
 
 
 def lineage(value: Any, known: Callable[[Any], str | None]) -> list[v1.TaskInput]:
-    """The runs a value is made of. `known` tells the task run that made an object, for results passed by themselves."""
+    """The runs a value is made of. `known` tells the task run that made an object, for results and their elements."""
     findings = find(value)
     ids = [future.run_id for future in findings.futures]
     ids += [str(state.state_details.task_run_id) for state in findings.states if state.state_details.task_run_id]
-    if not ids and (maker := known(value)):
-        ids = [maker]
-    return [v1.TaskInput(task_run_id=task_run_id) for task_run_id in ids]
+    makers = {maker: None for made in (value, *elements_of(value)) if (maker := known(made))}
+    return [v1.TaskInput(task_run_id=task_run_id) for task_run_id in (*ids, *makers)]
+
+
+def elements_of(value: object) -> Iterable[Any]:
+    """What a collection of at most ELEMENTS_MAX holds: values of a dict, elements of others. Of other things, nothing.
+
+    Nobody remembers the origin of each element of a large one.
+    """
+    if not isinstance(value, (list, tuple, set, dict)) or len(value) > ELEMENTS_MAX:
+        return ()
+    return value.values() if isinstance(value, dict) else value
 
 
 def result_of(value: Any, failure_allowed: bool) -> Any:

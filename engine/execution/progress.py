@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Any
 
 from playhead.engine.execution.effects import Loop
-from playhead.engine.execution.inputs import wait_for
+from playhead.engine.execution.inputs import elements_of, wait_for
 from playhead.futures import PlayheadFuture
 from playhead.states import Completed, State, StateGroup
 
@@ -31,7 +31,7 @@ class FlowProgress:
         self._calls: list[None] = []
         self._outstanding: dict[int, PlayheadFuture[Any]] = {}
         self._lock = threading.Lock()
-        self._makers: OrderedDict[int, tuple[Any, str]] = OrderedDict()
+        self._makers: OrderedDict[int, tuple[Any, str | State[Any]]] = OrderedDict()
 
     def check(self) -> None:
         """Raise the signal that ends the flow run, if there is one."""
@@ -57,26 +57,36 @@ class FlowProgress:
             self._calls.append(None)
             self.remember(state.result(), run_id)
 
-    def remember(self, value: Any, run_id: str) -> None:
-        """Remember which run made an object, so that calls it is passed to know where it came from."""
-        if is_untrackable(value):
-            return
-        try:
-            holder: Any = weakref.ref(value)
-        except TypeError:  # strings, lists, dicts: kept themselves, so that their identity is not used again
-            holder = value
-        with self._lock:
-            self._makers[id(value)] = (holder, run_id)
-            if len(self._makers) > MAKERS_MAX:
-                self._makers.popitem(last=False)
+    def remember(self, value: Any, maker: str | State[Any]) -> None:
+        """Remember which run made an object, so that calls it is passed to know where it came from.
+
+        `maker` is the task run's id or a state of it. The elements of a small collection are remembered too, but not
+        what is in them.
+        """
+        for made in (value, *elements_of(value)):
+            if is_untrackable(made):
+                continue
+            try:
+                holder: Any = weakref.ref(made)
+            except TypeError:  # strings, lists, dicts: kept themselves, so that their identity is not used again
+                holder = made
+            with self._lock:
+                self._makers[id(made)] = (holder, maker)
+                if len(self._makers) > MAKERS_MAX:
+                    self._makers.popitem(last=False)
 
     def maker_of(self, value: Any) -> str | None:
         """The task run that made this very object, if it is remembered."""
-        if not self._makers:
-            return None
-        holder, run_id = self._makers.get(id(value), (None, None))
+        link = self.link_of(value) if self._makers else None
+        if isinstance(link, State):
+            return str(link.state_details.task_run_id) if link.state_details.task_run_id else None
+        return link
+
+    def link_of(self, value: Any) -> str | State[Any] | None:
+        """What was remembered as the maker of this very object."""
+        holder, maker = self._makers.get(id(value), (None, None))
         held = holder() if isinstance(holder, weakref.ref) else holder
-        return run_id if held is value and not is_untrackable(value) else None
+        return maker if held is value and not is_untrackable(value) else None
 
     def verdict(self) -> State[Any]:
         """The final state of a flow that returned nothing.

@@ -21,6 +21,7 @@ from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotation
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded
 from playhead.engine.execution.starting import start
+from playhead.engine.execution.translation import flow_run_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import UpstreamTaskError
 from playhead.logging.loggers import RunLogger, flow_run_logger
@@ -93,10 +94,8 @@ def _earlier_run(call: FlowCall) -> Loop[FlowRun | None]:
     filter_ = v1.FlowRunFilter(parent_task_run_ids=[call.tracking.task_run.run_id])
     answer: v1.ListFlowRunsResponse = yield Ask(LIST_FLOW_RUNS, v1.ListFlowRunsRequest(filter=filter_, page_size=1))
     for recorded in answer.flow_runs:
-        run = FlowRun(
-            recorded.spec.id, recorded.status.name, list(recorded.status.tags), call.flow.name, call.parameters
-        )
-        run.flow_id, run.parent_task_run_id = recorded.spec.flow_id, recorded.spec.parent_task_run_id
+        run = flow_run_of(recorded)
+        run.parameters = call.parameters
         return run
     return None
 

@@ -1,4 +1,4 @@
-"""States between the two representations: `playhead.v1` on the wire, `playhead.states` in the user's hands.
+"""States and runs between the two representations: `playhead.v1` on the wire, Python objects in the user's hands.
 
 No rules here.
 """
@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead import v1
 from playhead.results import StoredResult
-from playhead.runs import FlowRun
+from playhead.runs import FlowRun, TaskRun
 from playhead.states import State, StateDetails, StateType
 
 NAME_BYTES_MAX = 500
@@ -48,6 +48,16 @@ def flow_run_of(message: v1.FlowRun) -> FlowRun:
     run.run_count, run.created = status.run_count, datetime_of(message.created)
     if status.HasField("state"):
         run.state = state_of(status.state, flow_run_id=spec.id)
+    return run
+
+
+def task_run_of(message: v1.TaskRun, task_name: str) -> TaskRun:
+    """A recorded task run as users see it."""
+    spec, status = message.spec, message.status
+    run = TaskRun(spec.id, status.name, list(status.tags), task_name, spec.task_key, spec.dynamic_key, spec.flow_run_id)
+    run.run_count, run.created = status.run_count, datetime_of(message.created)
+    if status.HasField("state"):
+        run.state = state_of(status.state, spec.id, spec.flow_run_id or None)
     return run
 
 

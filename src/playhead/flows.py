@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from playhead import v1
-from playhead.client.interface import GET_FLOW_RUN
+from playhead.client.interface import GET_FLOW_RUN, Client
 from playhead.context import tags
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Hook, NameSource, Recorded
@@ -27,9 +27,9 @@ from playhead.engine.execution.options import (
 )
 from playhead.engine.execution.parameters import Signature, jsonable, parameters_from_json
 from playhead.engine.execution.subflows import TrackingTask, call_loop, make_flow_call
+from playhead.engine.execution.translation import flow_run_of
 from playhead.exceptions import MissingFlowError
 from playhead.logging.loggers import get_logger
-from playhead.runs import FlowRun
 from playhead.states import State
 from playhead.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -117,21 +117,7 @@ class Flow(Generic[P, R]):
         function raised, `ParameterBindError` and `ParameterTypeError` for arguments that do not fit. While a script is
         loaded so that one run of its can be executed, the calls that it makes itself are left out: they give None.
         """
-        if loading.get():
-            get_logger().warning("Flow %r is not called: %r is only being loaded.", self.name, loading.get())
-            return self._nothing()
-        call = make_flow_call(self, self.signature.bind(args, kwargs), wait_for)
-        if self.isgenerator:
-            return _generate(call, return_state)
-        if self.isasync:
-            return _call_async(call, return_state)
-        return _outcome(call, drive_sync(call_loop(call), call.client), return_state)
-
-    def _nothing(self) -> Any:
-        """What a call gives that is left out."""
-        if self.isgenerator:
-            return _no_values() if self.isasync else iter(())
-        return _nothing() if self.isasync else None
+        return call_flow(self, self.signature.bind(args, kwargs), wait_for, return_state)
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters as the annotations want them. Raises `ParameterTypeError`."""
@@ -277,19 +263,54 @@ def run_existing_flow_run(flow_run_id: str) -> State[Any]:
     Raises `NotFound` for an unknown run, `MissingFlowError` when its code is not found, and what the run crashed with.
     """
     client = get_client()
+    call = recorded_call(flow_run_id, client)
+    with tags(*call.existing.tags if call.existing else ()):
+        if call.flow.isasync:
+            return run_coroutine(drive_async(call_loop(call), client))
+        return drive_sync(call_loop(call), client)
+
+
+def recorded_call(flow_run_id: str, client: Client) -> FlowCall:
+    """The call that a recorded flow run is of. Raises `NotFound` and `MissingFlowError`."""
     recorded = client.unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=flow_run_id)).flow_run
     if not recorded.spec.entrypoint:
         raise MissingFlowError(f"Flow run {flow_run_id} was recorded without an entrypoint: run its flow where it is.")
     found = load_flow_from_entrypoint(recorded.spec.entrypoint)
-    parameters = parameters_from_json(recorded.spec.parameters)
-    run = FlowRun(flow_run_id, recorded.status.name, list(recorded.status.tags), found.name, parameters)
-    run.flow_id, run.flow_version = recorded.spec.flow_id, recorded.spec.flow_version or None
-    run.parent_task_run_id = recorded.spec.parent_task_run_id or None
-    call = FlowCall(found, parameters, client, existing=run)
-    with tags(*run.tags):
-        if found.isasync:
-            return run_coroutine(drive_async(call_loop(call), client))
-        return drive_sync(call_loop(call), client)
+    run = flow_run_of(recorded)
+    run.parameters = parameters_from_json(recorded.spec.parameters)
+    return FlowCall(found, run.parameters, client, existing=run)
+
+
+def call_flow(
+    called: Flow[..., Any], parameters: dict[str, Any], wait_for: Iterable[Any] | None, return_state: bool
+) -> Any:
+    """Call a flow with these parameters, as `Flow.__call__` describes."""
+    if loading.get():
+        get_logger().warning("Flow %r is not called: %r is only being loaded.", called.name, loading.get())
+        return _nothing_from(called)
+    call = make_flow_call(called, parameters, wait_for)
+    if called.isgenerator:
+        return _generate(call, return_state)
+    if called.isasync:
+        return _call_async(call, return_state)
+    return outcome_of(call, drive_sync(call_loop(call), call.client), return_state)
+
+
+def outcome_of(call: FlowCall, state: State[Any], return_state: bool) -> Any:
+    """What the caller gets when a call has ended. Raises what a run that ended badly ended with."""
+    if call.tracking is not None and call.parent is not None and call.parent.progress is not None:
+        call.parent.progress.called(state, call.tracking.task_run.run_id)
+    if return_state:
+        return state
+    result = state.result()
+    return result.result() if isinstance(result, State) else result
+
+
+def _nothing_from(called: Flow[..., Any]) -> Any:
+    """What a call gives that is left out."""
+    if called.isgenerator:
+        return _no_values() if called.isasync else iter(())
+    return _nothing() if called.isasync else None
 
 
 async def _nothing() -> None:
@@ -304,7 +325,7 @@ async def _no_values() -> AsyncIterator[None]:
 
 
 async def _call_async(call: FlowCall, return_state: bool) -> Any:
-    return _outcome(call, await drive_async(call_loop(call), call.client), return_state)
+    return outcome_of(call, await drive_async(call_loop(call), call.client), return_state)
 
 
 def _generate(call: FlowCall, return_state: bool) -> Any:
@@ -317,13 +338,4 @@ def _generate(call: FlowCall, return_state: bool) -> Any:
             call.parent.progress.remember(value, call.tracking.task_run.run_id)
 
     drive = drive_async_generator if call.flow.isasync else drive_generator
-    return drive(call_loop(call), call.client, seen, lambda state: _outcome(call, state, False))
-
-
-def _outcome(call: FlowCall, state: State[Any], return_state: bool) -> Any:
-    if call.tracking is not None and call.parent is not None and call.parent.progress is not None:
-        call.parent.progress.called(state, call.tracking.task_run.run_id)
-    if return_state:
-        return state
-    result = state.result()
-    return result.result() if isinstance(result, State) else result
+    return drive(call_loop(call), call.client, seen, lambda state: outcome_of(call, state, False))

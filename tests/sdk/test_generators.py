@@ -31,12 +31,12 @@ async def counted_async(n: int) -> AsyncIterator[int]:
 
 
 @flow
-def counting(n: int) -> Iterator[int]:
+def yielding(n: int) -> Iterator[int]:
     yield from range(n)
 
 
 @flow
-async def counting_async(n: int) -> AsyncIterator[int]:
+async def yielding_async(n: int) -> AsyncIterator[int]:
     for value in range(n):
         await asyncio.sleep(0)
         yield value
@@ -56,15 +56,15 @@ def state_name(service: Service, flow_name: str) -> str:
 
 
 def test_a_generator_flow_runs_while_it_is_iterated(service: Service) -> None:
-    values = counting("3")  # coerced to its annotation
-    assert service.flow_runs("counting") == []
+    values = yielding("3")  # coerced to its annotation
+    assert service.flow_runs("yielding") == []
     assert next(values) == 0
-    assert state_name(service, "counting") == "Running"
+    assert state_name(service, "yielding") == "Running"
     assert list(values) == [1, 2]
-    assert state_name(service, "counting") == "Completed"
-    assert asyncio.run(collected(counting_async(3))) == [0, 1, 2]
-    assert state_name(service, "counting-async") == "Completed"
-    assert [counting.isgenerator, counting.isasync, counting_async.isgenerator, counting_async.isasync] == [
+    assert state_name(service, "yielding") == "Completed"
+    assert asyncio.run(collected(yielding_async(3))) == [0, 1, 2]
+    assert state_name(service, "yielding-async") == "Completed"
+    assert [yielding.isgenerator, yielding.isasync, yielding_async.isgenerator, yielding_async.isasync] == [
         True, False, True, True,
     ]  # fmt: skip
 
@@ -195,7 +195,7 @@ def test_a_generator_that_is_retried_yields_again(service: Service) -> None:
 
     @flow(retries=1)
     def outer() -> list[int]:
-        values = [*flaky(), *counting(2)]
+        values = [*flaky(), *yielding(2)]
         if len(attempts) == 2:
             raise ValueError("once more")
         return values
@@ -373,12 +373,12 @@ def test_hooks_retries_and_failures_of_generators(service: Service) -> None:
         states.append(f"{state.name} async")
 
     options: Any = {"on_running": [note, note_async], "on_completion": [note, note_async]}
-    assert list(counting.with_options(**options)(1)) == [0]
-    assert asyncio.run(collected(counting_async.with_options(**options)(1))) == [0]
+    assert list(yielding.with_options(**options)(1)) == [0]
+    assert asyncio.run(collected(yielding_async.with_options(**options)(1))) == [0]
     assert states == ["Running", "Running async", "Completed", "Completed async"] * 2
 
 
-@pytest.mark.parametrize("generator", [counting, counted, counting_async, counted_async])
+@pytest.mark.parametrize("generator", [yielding, counted, yielding_async, counted_async])
 def test_a_generator_has_no_state_to_return(generator: Any) -> None:
     with pytest.raises(ValueError, match="must be 'result'"):
         generator(3, return_state=True)

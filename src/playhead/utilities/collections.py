@@ -28,36 +28,44 @@ class Visited:
     __slots__ = ()
 
 
-def visit(value: Any, visitor: Visitor, failure_allowed: bool = False) -> Any:
-    """The value with what `visitor` makes of each future and state in it; the same object when nothing changes."""
+def visit(value: Any, visitor: Visitor, failure_allowed: bool = False, depth_max: int = -1) -> Any:
+    """The value with what `visitor` makes of each future and state in it; the same object when nothing changes.
+
+    `depth_max`: how many collections inside each other are looked into; by default all.
+    """
     kind = type(value)
     if kind in _PLAIN:
         return value
     if isinstance(value, Visited):
         return visitor(value, failure_allowed)
+    if depth_max == 0 and not isinstance(value, BaseAnnotation):
+        return value
     if kind is list or kind is tuple or kind is set or kind is frozenset:
-        return _visit_items(value, visitor, failure_allowed)
+        return _visit_items(value, visitor, failure_allowed, depth_max - 1)
     if isinstance(value, dict):
-        return _visit_dict(value, visitor, failure_allowed)
+        return _visit_dict(value, visitor, failure_allowed, depth_max - 1)
     if isinstance(value, BaseAnnotation):
-        return _visit_annotation(value, visitor, failure_allowed)
+        return _visit_annotation(value, visitor, failure_allowed, depth_max)
     if isinstance(value, (list, tuple, set)):
-        return _visit_subclass(value, visitor, failure_allowed)
-    return _visit_fields(value, visitor, failure_allowed)
+        return _visit_subclass(value, visitor, failure_allowed, depth_max - 1)
+    return _visit_fields(value, visitor, failure_allowed, depth_max - 1)
 
 
-def _visit_items(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
+def _visit_items(value: Any, visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
     changed = False
     items = []
     for item in value:
-        new = item if type(item) in _PLAIN else visit(item, visitor, failure_allowed)
+        new = item if type(item) in _PLAIN else visit(item, visitor, failure_allowed, depth_max)
         changed = changed or new is not item
         items.append(new)
     return type(value)(items) if changed else value
 
 
-def _visit_dict(value: dict[Any, Any], visitor: Visitor, failure_allowed: bool) -> Any:
-    new = {visit(key, visitor, failure_allowed): visit(item, visitor, failure_allowed) for key, item in value.items()}
+def _visit_dict(value: dict[Any, Any], visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
+    new = {
+        visit(key, visitor, failure_allowed, depth_max): visit(item, visitor, failure_allowed, depth_max)
+        for key, item in value.items()
+    }
     if all(new.get(key, visitor) is item for key, item in value.items()):
         return value
     if type(value) is dict:
@@ -68,18 +76,18 @@ def _visit_dict(value: dict[Any, Any], visitor: Visitor, failure_allowed: bool) 
     return copy
 
 
-def _visit_annotation(value: BaseAnnotation[Any], visitor: Visitor, failure_allowed: bool) -> Any:
+def _visit_annotation(value: BaseAnnotation[Any], visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
     if isinstance(value, quote):
         return value
     inner = value.unwrap()
     if isinstance(value, opaque) and not isinstance(inner, Visited):
         return value
-    new = visit(inner, visitor, failure_allowed or isinstance(value, allow_failure))
+    new = visit(inner, visitor, failure_allowed or isinstance(value, allow_failure), depth_max)
     return value if new is inner else value.rewrap(new)
 
 
-def _visit_subclass(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
-    items = [visit(item, visitor, failure_allowed) for item in value]
+def _visit_subclass(value: Any, visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
+    items = [visit(item, visitor, failure_allowed, depth_max) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
         return value
     if hasattr(value, "_fields"):
@@ -87,7 +95,7 @@ def _visit_subclass(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
     return items if isinstance(value, list) else type(value)(items)
 
 
-def _visit_fields(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
+def _visit_fields(value: Any, visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
     """Dataclasses and pydantic models: a changed one is copied, without validation."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
@@ -97,7 +105,7 @@ def _visit_fields(value: Any, visitor: Visitor, failure_allowed: bool) -> Any:
             return value
         names = list(type(value).model_fields)
     old = {name: getattr(value, name, None) for name in names}
-    new = {name: visit(item, visitor, failure_allowed) for name, item in old.items()}
+    new = {name: visit(item, visitor, failure_allowed, depth_max) for name, item in old.items()}
     changes = {name: item for name, item in new.items() if item is not old[name]}
     if not changes:
         return value
