@@ -15,7 +15,11 @@ class Signal(BaseException):
 
 
 class Abort(Signal):
-    """The service refused to let the run go on; the message is its reason. Nothing more is proposed for the run."""
+    """The service refused to let the run go on; the message is its reason, `rule` the rule that decided, if one did."""
+
+    def __init__(self, message: str = "", rule: str = "") -> None:
+        super().__init__(message)
+        self.rule = rule
 
 
 class Pause(Signal):

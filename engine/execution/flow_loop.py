@@ -35,7 +35,7 @@ from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, log_refusal, propose
 from playhead.engine.execution.starting import start
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
@@ -47,7 +47,7 @@ from playhead.engine.execution.translation import (
     state_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import FlowPauseTimeout
+from playhead.exceptions import FlowPauseTimeout, RunRefused
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.runs import FlowRun
@@ -130,6 +130,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
                 context = _context_for(call, run)
                 response = yield from start(_running(run), run, logger)
             else:
+                log_refusal(response, logger)
                 run.state = state_of(response.state, flow_run_id=run.run_id)
         if response.state.type == v1.CANCELLING:
             return (yield from _cancel(call, run, logger))
@@ -293,10 +294,24 @@ def _stop(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop
         # Its lease has ended because it was suspended.
         return _leave(run, state, logger)
     if not state.is_final():
-        raise abort
+        ours = call.existing is None or answer.flow_run.status.lease.token == run.lease_token != 0
+        if not ours or not abort.rule or abort.rule in FLOW_STOPPED:
+            raise abort
+        return (yield from _refused(call, run, abort, logger))
     logger.warning("The flow run has ended meanwhile, in state %s: %s", state, abort)
     run.state = state
     return state
+
+
+def _refused(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop[State[Any]]:
+    """A rule speaks against a run of this process's own: it has failed. Raises `Abort` when not even that may be."""
+    error = RunRefused(f"{abort.rule}: {abort}")
+    state = exception_to_failed_state(error, "Flow run was refused by rule")
+    state, message = stored(state, call.flow, logger)
+    message.details.retriable = False
+    request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)
+    response = yield from propose(request)
+    return (yield from _finish(call, run, state, response, logger))
 
 
 def _cancel(call: FlowCall, run: FlowRun, logger: RunLogger) -> Loop[State[Any]]:

@@ -11,12 +11,16 @@ from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import state_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout, QueueFull
+from playhead.logging.loggers import RunLogger
 
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
 
 LEASE_LOST = "FenceLateReports"
 """The rule that refuses what a process proposes that was given up."""
+
+FLOW_STOPPED = frozenset({LEASE_LOST, "PreventRunningTasksFromStoppedFlows"})
+"""Rules whose refusal of a task run says that its flow run must not go on."""
 
 ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
@@ -36,7 +40,7 @@ def propose(request: v1.ProposeStateRequest, flow_run_id: str = "") -> Loop[v1.P
         if response.decision == v1.ACCEPT:
             return response
         if response.decision == v1.ABORT or response.rule == LEASE_LOST:
-            raise Abort(response.reason)
+            raise Abort(response.reason, response.rule)
         if response.waits_for_slots:
             yield AwaitTurn(response.run_id, response.meta.revision, ASK_AGAIN_S)
         elif response.decision == v1.WAIT:
@@ -64,6 +68,12 @@ def until_resumed(flow_run_id: str, paused: v1.ProposeStateResponse) -> Loop[Non
         raise FlowPauseTimeout("Flow run was paused and never resumed.")
     if going_on.type not in (v1.RUNNING, v1.PAUSED):
         raise Abort(f"The flow run was paused and is {going_on.name} now.")
+
+
+def log_refusal(response: v1.ProposeStateResponse, logger: RunLogger) -> None:
+    """Say why a run is left in a state in which it can not go on."""
+    if response.decision == v1.REJECT and response.state.type in (v1.STATE_TYPE_UNSPECIFIED, v1.PENDING, v1.RUNNING):
+        logger.error("The service did not let the run go on, by rule %s: %s", response.rule, response.reason)
 
 
 def answer_to(method: Unary[Any, v1.ProposeStateResponse], request: Any) -> Loop[v1.ProposeStateResponse]:

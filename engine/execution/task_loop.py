@@ -25,7 +25,7 @@ from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states
 from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
-from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, log_refusal, propose
 from playhead.engine.execution.starting import start
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
@@ -38,7 +38,7 @@ from playhead.engine.execution.translation import (
     timestamp_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import FlowPauseTimeout, UpstreamTaskError
+from playhead.exceptions import FlowPauseTimeout, RunRefused, UpstreamTaskError
 from playhead.futures import PlayheadFuture
 from playhead.logging.loggers import RunLogger, task_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
@@ -76,7 +76,11 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
     with TaskRunContext(call.task, call.task_run, parameters, call.client, log_prints) as context:
         try:
             state = yield from _orchestrate(call, context, sources, logger)
-        except (Abort, Pause, FlowPauseTimeout, GeneratorExit):
+        except Abort as abort:
+            if not abort.rule or abort.rule in FLOW_STOPPED:
+                raise
+            state = yield from _refused(call, abort)
+        except (Pause, FlowPauseTimeout, GeneratorExit):
             raise
         except BaseException as error:
             yield from report_crash(call.task, call.task_run, error, logger, request_under_lease(call, force=True))
@@ -126,8 +130,20 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             _log_retry(response, state, logger)
             response = yield from start(request_under_lease(call, running), run, logger)
         else:
+            log_refusal(response, logger)
             run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
+
+
+def _refused(call: TaskCall, abort: Abort) -> Loop[State[Any]]:
+    """A rule speaks against this run alone: it has failed, and the flow run hears of it as of any failure."""
+    error = RunRefused(f"{abort.rule}: {abort}")
+    state = exception_to_failed_state(error, "Task run was refused by rule")
+    state, message = stored(state, call.task, task_run_logger(call.task_run))
+    message.details.retriable = False
+    response = yield from propose(request_under_lease(call, message))
+    call.task_run.state = _recorded(state, response, call)
+    return call.task_run.state
 
 
 def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop[State[Any]]:

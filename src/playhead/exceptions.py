@@ -165,6 +165,7 @@ class ExecutionError(Exception):
     ├── NotPausedError                        a flow run that is to be resumed is not paused
     ├── FlowPauseTimeout                      a pause was over before the flow run was resumed
     ├── FlowRunWaitTimeout                    a flow run that was waited for did not end in time
+    ├── RunRefused                            a rule refused to let a run go on
     ├── ConcurrencySlotAcquisitionError       a concurrency limit can not give the slots that were asked for
     │   └── AcquireConcurrencySlotTimeoutError    … or did not in time
     └── UnreadableException                   the exception of a stored state can not be made again: its text is here
@@ -265,6 +266,10 @@ class ConcurrencySlotAcquisitionError(ExecutionError):
 
 class AcquireConcurrencySlotTimeoutError(ConcurrencySlotAcquisitionError, TimeoutError):
     """The slots that were asked for did not become free in time."""
+
+
+class RunRefused(ExecutionError):
+    """A rule refused to let a run go on: the message has the rule's name and its reason."""
 
 
 class UnreadableException(ExecutionError):

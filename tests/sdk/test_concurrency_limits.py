@@ -12,8 +12,7 @@ from playhead.client.interface import LIST_SLOT_USERS, SET_CONCURRENCY_LIMIT
 from playhead.concurrency.asyncio import concurrency as concurrency_async
 from playhead.concurrency.sync import concurrency
 from playhead.engine.execution.ids import new_id
-from playhead.engine.signals import Abort
-from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError
+from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError, RunRefused
 from tests.sdk.conftest import Service
 
 
@@ -90,7 +89,7 @@ def test_async_tasks_wait_for_their_slots_without_blocking_the_loop(service: Ser
     assert together.most == 1
 
 
-def test_a_task_under_a_limit_of_zero_is_stopped(service: Service) -> None:
+def test_a_task_under_a_limit_of_zero_fails_and_so_does_its_flow(service: Service) -> None:
     tag = a_tag(service, 0)
 
     @task(tags={tag})
@@ -101,8 +100,14 @@ def test_a_task_under_a_limit_of_zero_is_stopped(service: Service) -> None:
     def etl() -> None:
         load()
 
-    with pytest.raises(Abort, match="has 0 slots"):
+    with pytest.raises(RunRefused, match=r"SecureTaskConcurrencySlots: tag:.* has 0 slots"):
         etl()
+    state = etl(return_state=True)
+    assert state.is_failed()
+    (task_run,) = service.task_runs(state.state_details.flow_run_id)
+    assert task_run.status.state.type == v1.FAILED
+    with pytest.raises(RunRefused, match="has 0 slots"):
+        load()
 
 
 def test_a_stretch_of_code_holds_slots_of_a_named_limit(service: Service) -> None:
