@@ -12,7 +12,6 @@ import pytest
 from playhead import v1
 from playhead.engine.orchestration import answers
 from playhead.engine.orchestration.handler import Orchestrating
-from playhead.engine.orchestration.known import Known
 from playhead.engine.orchestration.policy import Policy, core_policy
 from playhead.engine.orchestration.rules import bookkeeping
 from playhead.engine.orchestration.rules.rule import Rule
@@ -122,10 +121,9 @@ def refused_as_accepted(decided: Callable[[v1.StateProposed], Any]) -> Callable[
     [
         (Writer, "_recorded", lambda *_: {}, ""),
         (Orchestrating, "catch_up", nothing, ""),
-        (Known, "written", nothing, "P7: the cache"),
         (answers, "_decided", refused_as_accepted(answers._decided), "the answer says what is on record"),
     ],
-    ids=["request ids", "others' events", "what is in the tables", "who decided"],
+    ids=["request ids", "others' events", "who decided"],
 )
 def test_a_program_that_forgets(
     simulate: Simulate, monkeypatch: pytest.MonkeyPatch, where: Any, method: str, instead: Any, broken: str
