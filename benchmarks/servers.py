@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = str(Path(__file__).parents[1])
 START_S_MAX = 30.0
 STOP_S_MAX = 30.0
 ADDRESS = re.compile(r"127\.0\.0\.1:\d+")
@@ -49,7 +51,12 @@ def echo_server(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def _running(command: list[str], log: Path) -> Iterator[Server]:
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+    # Where `benchmarks.ten_rules` is found, also by the installed command.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process,
+    ):
         try:
             yield Server(_address(process, log), process.pid)
         finally:
