@@ -15,11 +15,12 @@ class Signal(BaseException):
 
 
 class Abort(Signal):
-    """The service refused to let the run go on; the message is its reason, `rule` the rule that decided, if one did."""
+    """The service refused to let a run go on; the message is its reason. `rule` decided about `run_id`, if one did."""
 
-    def __init__(self, message: str = "", rule: str = "") -> None:
+    def __init__(self, message: str = "", rule: str = "", run_id: str = "") -> None:
         super().__init__(message)
         self.rule = rule
+        self.run_id = run_id
 
 
 class Pause(Signal):

@@ -35,7 +35,7 @@ from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.proposals import FLOW_STOPPED, log_refusal, propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, propose
 from playhead.engine.execution.starting import start
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
@@ -102,7 +102,13 @@ def flow_loop(call: FlowCall) -> Loop[State[Any]]:
 
 def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Termination) -> Loop[State[Any]]:
     run = context.flow_run
-    response = yield from start((yield from _first_request(call, run)), run, flow_run_logger(run))
+    try:
+        response = yield from start((yield from _first_request(call, run)), run, flow_run_logger(run))
+    except Abort as abort:
+        if call.existing is not None:
+            raise
+        run.run_id = abort.run_id or run.run_id
+        return (yield from _stop(call, run, abort, flow_run_logger(run)))
     call.begun = True
     run.run_id = response.run_id or run.run_id
     if call.existing is not None and response.state.type == v1.RUNNING and run.name != response.run_name:
@@ -129,8 +135,10 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
                 _log_retry(response, state, logger)
                 context = _context_for(call, run)
                 response = yield from start(_running(run), run, logger)
+            elif response.state.type == v1.RUNNING:
+                # What the run came to was refused: it is not run again for that.
+                raise Abort(response.reason, response.rule, run.run_id)
             else:
-                log_refusal(response, logger)
                 run.state = state_of(response.state, flow_run_id=run.run_id)
         if response.state.type == v1.CANCELLING:
             return (yield from _cancel(call, run, logger))
@@ -306,7 +314,7 @@ def _stop(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop
 def _refused(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop[State[Any]]:
     """A rule speaks against a run of this process's own: it has failed. Raises `Abort` when not even that may be."""
     error = RunRefused(f"{abort.rule}: {abort}")
-    state = exception_to_failed_state(error, "Flow run was refused by rule")
+    state = exception_to_failed_state(error, "Flow run was refused")
     state, message = stored(state, call.flow, logger)
     message.details.retriable = False
     request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)

@@ -40,7 +40,7 @@ def propose(request: v1.ProposeStateRequest, flow_run_id: str = "") -> Loop[v1.P
         if response.decision == v1.ACCEPT:
             return response
         if response.decision == v1.ABORT or response.rule == LEASE_LOST:
-            raise Abort(response.reason, response.rule)
+            raise Abort(response.reason, response.rule, response.run_id)
         if response.waits_for_slots:
             yield AwaitTurn(response.run_id, response.meta.revision, ASK_AGAIN_S)
         elif response.decision == v1.WAIT:

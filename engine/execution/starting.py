@@ -11,7 +11,7 @@ from typing import Any
 
 from playhead import v1
 from playhead.engine.execution.effects import Loop
-from playhead.engine.execution.proposals import propose
+from playhead.engine.execution.proposals import log_refusal, propose
 from playhead.engine.execution.translation import MESSAGE_BYTES_MAX, bounded, state_of
 from playhead.exceptions import CorruptResult
 from playhead.logging.loggers import RunLogger
@@ -34,6 +34,7 @@ def start(request: v1.ProposeStateRequest, run: Run, logger: RunLogger) -> Loop[
         run.state = _state(response, run)
         damage = _damage(run.state, logger)
         if damage is None:
+            log_refusal(response, logger)
             return response
         logger.warning("The run runs again: %s", damage)
         request.state.details.damaged_result = _digest(response.state.result)

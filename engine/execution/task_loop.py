@@ -79,7 +79,9 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
         except Abort as abort:
             if not abort.rule or abort.rule in FLOW_STOPPED:
                 raise
-            state = yield from _refused(call, abort)
+            # A rule speaks against this run alone; the flow run hears of it as of any failure.
+            refusal = RunRefused(f"{abort.rule}: {abort}")
+            state = yield from _failed(call, refusal, "Task run was refused", request_under_lease(call), logger)
         except (Pause, FlowPauseTimeout, GeneratorExit):
             raise
         except BaseException as error:
@@ -98,7 +100,12 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
         try:
             name = resolve_name(task.task_run_name, context.parameters, "task_run_name")
         except Exception as error:  # a function for names is the user's
-            return (yield from _refuse(call, sources, error, logger))
+            logger.exception(
+                "Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error))
+            )
+            request = request_under_lease(call)
+            request.create_task_run.CopyFrom(spec_of(call, sources))
+            return (yield from _failed(call, error, "Task run encountered an exception", request, logger))
         run.name = bounded_line(name, NAME_BYTES_MAX)
         logger.extra = {**(logger.extra or {}), "task_run_name": run.name}
     running = v1.State(type=v1.RUNNING)
@@ -129,21 +136,12 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
         if response.state.type == v1.SCHEDULED:
             _log_retry(response, state, logger)
             response = yield from start(request_under_lease(call, running), run, logger)
+        elif response.state.type == v1.RUNNING:
+            # What the run came to was refused: it is not run again for that.
+            raise Abort(response.reason, response.rule, run.run_id)
         else:
-            log_refusal(response, logger)
             run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
-
-
-def _refused(call: TaskCall, abort: Abort) -> Loop[State[Any]]:
-    """A rule speaks against this run alone: it has failed, and the flow run hears of it as of any failure."""
-    error = RunRefused(f"{abort.rule}: {abort}")
-    state = exception_to_failed_state(error, "Task run was refused by rule")
-    state, message = stored(state, call.task, task_run_logger(call.task_run))
-    message.details.retriable = False
-    response = yield from propose(request_under_lease(call, message))
-    call.task_run.state = _recorded(state, response, call)
-    return call.task_run.state
 
 
 def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop[State[Any]]:
@@ -198,14 +196,16 @@ def _not_ready(call: TaskCall, sources: Lineage, error: UpstreamTaskError, logge
     return state
 
 
-def _refuse(call: TaskCall, sources: Lineage, error: Exception, logger: RunLogger) -> Loop[State[Any]]:
-    """The run can not begin, for it can not be named: it is there, and FAILED."""
-    logger.exception("Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error)))
-    state, message = stored(exception_to_failed_state(error, "Task run encountered an exception"), call.task, logger)
-    request = request_under_lease(call, message)
-    request.create_task_run.CopyFrom(spec_of(call, sources))
+def _failed(
+    call: TaskCall, error: Exception, what: str, request: v1.ProposeStateRequest, logger: RunLogger
+) -> Loop[State[Any]]:
+    """The run must not, or can not, go on: it is there, and FAILED, whatever its retry policy."""
+    state, message = stored(exception_to_failed_state(error, what), call.task, logger)
+    message.details.retriable = False
+    request.state.CopyFrom(message)
     response = yield from propose(request)
     if response.decision != v1.ACCEPT:
+        log_refusal(response, logger)
         return state_of(response.state, call.task_run.run_id, call.task_run.parent_run_id)
     call.task_run.state = _recorded(state, response, call)
     yield from run_hooks(call.task, call.task_run, call.task_run.state, logger)

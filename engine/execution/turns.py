@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from playhead import v1
 from playhead.client.interface import READ_EVENTS, WATCH_EVENTS, Client
 from playhead.engine.execution.timer import call_later
+from playhead.engine.execution.watching import messages
 from playhead.exceptions import PlayheadError
 
 GRANTED = "slots_granted"
@@ -58,20 +59,22 @@ class Turns:
         return any(response.events for response in self._client.stream(READ_EVENTS, request))
 
     def _follow(self, after: int) -> None:
-        """Tell the runs of their grants until nobody waits. A stream that breaks leaves them to their alarms."""
+        """Tell the runs of their grants until nobody waits. An error leaves them to their alarms."""
         request = v1.WatchEventsRequest(filter=v1.EventFilter(kinds=[GRANTED]), after_revision=after)
         try:
-            for response in self._client.stream(WATCH_EVENTS, request):
+            for response in messages(self._client, WATCH_EVENTS, request, self._is_wanted):
                 for event in response.page.events:
                     self._end(event.stream)
-                with self._changed:
-                    if not self._waiting:
-                        self._following = False
-                        return
         except PlayheadError as error:
             logger.debug("The stream of grants ended; runs that wait ask again: %s", error)
+            with self._changed:
+                self._following = False
+
+    def _is_wanted(self) -> bool:
+        """Whether anybody waits; if not, the next one begins to follow anew."""
         with self._changed:
-            self._following = False
+            self._following = bool(self._waiting)
+            return self._following
 
     def _end(self, run_id: str) -> None:
         with self._changed:

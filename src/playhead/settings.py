@@ -39,6 +39,9 @@ KNOWN = {
     "PLAYHEAD_TASKS_REFRESH_CACHE": ("tasks run even when their result is cached", "false"),
 }
 
+PLACES_MAX = 100
+"""Working directories, with what the environment says of files, whose settings are kept in memory."""
+
 around: ContextVar[Any] = ContextVar("settings", default=None)
 """The innermost `SettingsContext`."""
 
@@ -153,7 +156,10 @@ def _in_files(name: str) -> str | None:
     if found is None:
         from playhead.profiles import settings_of_files  # only where a file may be there
 
-        found = _of_files[key] = settings_of_files(folder)
+        found = settings_of_files(folder)
+        if len(_of_files) >= PLACES_MAX:
+            _of_files.clear()
+        _of_files[key] = found
     return found.get(name)
 
 

@@ -192,6 +192,22 @@ def test_a_result_is_found_in_the_cache_within_the_batch_that_stored_it(command:
     assert (answers[1].response.state.name, answers[1].response.state.result.inline) == ("Cached", b"1")
 
 
+def test_the_newest_cached_result_is_found_whoever_stored_it(store: str) -> None:
+    def state(type: v1.StateType.ValueType, result: bytes = b"") -> v1.State:
+        state = v1.State(type=type, details=v1.StateDetails(cache_key="k"))
+        if result:
+            state.result.inline = result
+        return state
+
+    with commanding(store) as one, commanding(store) as other:
+        for result, command in ((b"1", one), (b"2", other), (b"3", one), (b"4", other)):
+            spec = v1.TaskRunSpec(id=new_id(), task_key="t")
+            assert command.propose(state(v1.COMPLETED, result), create_task_run=spec).decision == v1.ACCEPT
+            for looking in (one, other):
+                spec = v1.TaskRunSpec(id=new_id(), task_key="t")
+                assert looking.propose(state(v1.RUNNING), create_task_run=spec).state.result.inline == result
+
+
 def test_what_a_flow_run_completed_under_a_cache_key_is_no_result_of_a_task(command: Commanding) -> None:
     stored = v1.State(type=v1.COMPLETED, result=v1.Result(inline=b"1"), details=v1.StateDetails(cache_key="k"))
     flow_run = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id)
