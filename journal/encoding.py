@@ -32,6 +32,11 @@ def micros_of(time: Timestamp | Duration) -> int:
     return time.seconds * SECOND_US + time.nanos // 1_000
 
 
+def stamp(time: Timestamp, micros: int) -> None:
+    """Set a Timestamp within a message to microseconds since the Unix epoch."""
+    time.seconds, time.nanos = micros // SECOND_US, micros % SECOND_US * 1_000
+
+
 def timestamp(micros: int) -> Timestamp:
     """A Timestamp of microseconds since the Unix epoch."""
     return Timestamp(seconds=micros // SECOND_US, nanos=micros % SECOND_US * 1_000)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead import v1
-from playhead.engine.orchestration.commands import task_run_id
+from playhead.engine.orchestration.contents import task_run_id
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import PlayheadError
 from playhead.journal.encoding import text_of, timestamp

@@ -10,6 +10,6 @@ The three calls that matter:
     orchestrator.orchestration.propose_state(request, caller)          # a future of the answer, durable when it comes
     decide(subject, facts, command, policy)                            # the pure middle of it
 
-Order of reading: rules/, policy.py, decide.py; then handler.py, which calls it, and commands.py, which checks what
-comes in.
+Order of reading: rules/, policy.py, decide.py; then handler.py, which calls it on what facts.py gathers; commands.py
+and contents.py, which check what comes in.
 """

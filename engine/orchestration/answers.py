@@ -19,7 +19,7 @@ from playhead.engine.orchestration.commands import (
 from playhead.engine.orchestration.known import Run
 from playhead.engine.orchestration.policy import Subject
 from playhead.exceptions import RequestIdReused
-from playhead.journal.encoding import SECOND_US, micros_of, text_of, timestamp
+from playhead.journal.encoding import micros_of, stamp, text_of, timestamp
 from playhead.journal.payload import event_of
 from playhead.journal.record import Record
 
@@ -86,10 +86,7 @@ def flow(record: Record, event: v1.Event) -> v1.Flow:
     """The flow that an event registered."""
     registered = event.flow_registered
     answer = v1.Flow(id=registered.flow_id, name=registered.name, created_revision=record.revision)
-    answer.created.seconds, answer.created.nanos = (
-        record.recorded_at // SECOND_US,
-        record.recorded_at % SECOND_US * 1_000,
-    )
+    stamp(answer.created, record.recorded_at)
     return answer
 
 

@@ -30,7 +30,7 @@ from types import FrameType, ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 from playhead import v1
-from playhead.engine.orchestration.commands import check_state
+from playhead.engine.orchestration.contents import check_state
 from playhead.engine.orchestration.rules.effects import Effect
 from playhead.engine.orchestration.rules.rule import Rule
 

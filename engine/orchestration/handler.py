@@ -7,8 +7,6 @@ the views. What a decision used is recorded with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
-from typing import Any
 
 from playhead import v1
 from playhead.engine.orchestration import answers, sql
@@ -22,24 +20,18 @@ from playhead.engine.orchestration.commands import (
     SetLimit,
     UpdateRun,
 )
+from playhead.engine.orchestration.creation import flow_name, imagine
 from playhead.engine.orchestration.decide import decide
+from playhead.engine.orchestration.facts import gather
 from playhead.engine.orchestration.known import Known, Run
 from playhead.engine.orchestration.policy import Policy, Subject
-from playhead.engine.orchestration.rules.slots import (
-    GRANT_SLOTS,
-    SecureFlowConcurrencySlots,
-    SecureTaskConcurrencySlots,
-    granted,
-)
+from playhead.engine.orchestration.rules.slots import GRANT_SLOTS, granted
 from playhead.engine.orchestration.slots import Slots
-from playhead.exceptions import AlreadyExists, BadRequest, InternalDefect, NotFound, VersionMismatch
+from playhead.exceptions import AlreadyExists, BadRequest, NotFound, VersionMismatch
 from playhead.journal.append import Append
-from playhead.journal.encoding import SECOND_US, bytes_of, micros_of, text_of
+from playhead.journal.encoding import bytes_of, micros_of, stamp, text_of
 from playhead.journal.record import Caller, Record
 from playhead.projector.fold import Fold
-
-NEEDS_SLOTS = {Subject.FLOW_RUN: SecureFlowConcurrencySlots, Subject.TASK_RUN: SecureTaskConcurrencySlots}
-"""The rule that wants to know of concurrency limits: it says on which transitions."""
 
 RESUME_NEEDS_PAUSE = "ResumeNeedsPause"
 """The rule on record when a run is to be resumed that is not paused."""
@@ -107,7 +99,7 @@ class Orchestrating:
         run = self._found(append, command)
         created = run is None
         if run is None:
-            run = self._imagine(append, command)
+            run = imagine(append, command, self._known, self._policy)
         request = command.request
         if run.flow_run_id is not None and request.HasField("lease_ttl"):
             raise BadRequest("a task run inside a flow run is under the lease of its flow run", field="lease_ttl")
@@ -128,7 +120,7 @@ class Orchestrating:
         return response
 
     def _decide(self, append: Append, command: Propose, run: Run, into: v1.StateProposed) -> None:
-        self._facts(append, command, run, into.facts)
+        gather(append, command, run, self._known, self._slots, into.facts)
         answers.begin_pause(command, into.facts, command.request)
         decide(command.subject, into.facts, command.request, self._policy, into)
         answers.normalize(command, run.run_id, into.command)
@@ -186,7 +178,7 @@ class Orchestrating:
             event = v1.Event()
             facts = event.slots_granted.facts
             facts.status.CopyFrom(run.status)
-            facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
+            stamp(facts.now, append.now)
             self._slots.describe(run.run_id, waiter.needs, facts)
             after = granted(facts)
             if after is None:
@@ -219,39 +211,6 @@ class Orchestrating:
         self._grant(append, command.caller)
         return answers.limit_set(self._journal_id, record, event)
 
-    def _facts(self, append: Append, command: Propose, run: Run, facts: v1.Facts) -> None:
-        """Gather what the rules are told."""
-        request = command.request
-        facts.status.CopyFrom(run.status)
-        if run.spec.HasField("retry"):
-            facts.retry.CopyFrom(run.spec.retry)
-        facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
-        if self._slots.any_set or run.spec.slots:
-            asking = NEEDS_SLOTS[run.subject]
-            if request.state.type in asking.to_states and run.status.state.type in asking.from_states:
-                self._slots.describe(run.run_id, self._slots.needed(run), facts)
-        if command.subject is Subject.TASK_RUN:
-            if run.flow_run_id is not None:
-                parent = self._known.existing(append, Subject.FLOW_RUN, run.flow_run_id, "flow_run_id")
-                _describe(parent.status, facts.flow_run)
-            details = request.state.details
-            if request.state.type == v1.RUNNING and details.cache_key and not details.refresh_cache:
-                entry = self._known.cache_entry(append, details.cache_key)
-                if entry is not None:
-                    facts.cache_entry.CopyFrom(entry)
-        else:
-            spec = run.spec
-            assert isinstance(spec, v1.FlowRunSpec)
-            if spec.deployment_id:
-                facts.has_deployment = True
-            if spec.parent_task_run_id:
-                facts.is_subflow = True
-        if run.status.HasField("lease") and (request.if_lease_expired or request.state.type == v1.RUNNING):
-            expires = self._known.lease_expires(append, run)
-            facts.lease_expires.seconds, facts.lease_expires.nanos = expires // SECOND_US, expires % SECOND_US * 1_000
-        if facts.retry.jitter_factor and command.request_id is not None:
-            facts.entropy = int.from_bytes(sha256(command.request_id).digest()[:8], "big")
-
     def _create(self, append: Append, command: CreateRun) -> object:
         run = self._found(append, command)
         if run is not None:
@@ -259,8 +218,8 @@ class Orchestrating:
                 raise AlreadyExists(
                     f"Flow run {text_of(run.run_id)} exists: make a new id.", flow_run_id=text_of(run.run_id)
                 )
-            return answers.existing(self._journal_id, append.revision, run, self._flow_name(append, run.spec))
-        run = self._imagine(append, command)
+            return answers.existing(self._journal_id, append.revision, run, flow_name(append, run.spec, self._known))
+        run = imagine(append, command, self._known, self._policy)
         before = append.revision
         record, event = self._append_created(append, command, run)
         self._mirror(append, command, run, before, 1)
@@ -274,43 +233,6 @@ class Orchestrating:
             run = self._known.run_by_key(append, bytes_of(spec.flow_id), spec.idempotency_key)
         return run
 
-    def _imagine(self, append: Append, command: Propose | CreateRun) -> Run:
-        """The run that a spec describes, as it will be once created."""
-        spec = command.spec
-        if spec is None:
-            kind = "flow_run" if command.subject is Subject.FLOW_RUN else "task_run"
-            run_id = text_of(command.run_id)
-            raise NotFound(f"{kind}_id: no {kind.replace('_', ' ')} {run_id}.", field=f"{kind}_id", id=run_id)
-        if append.version(command.run_id):
-            raise AlreadyExists(
-                f"The id {text_of(command.run_id)} belongs to something else.", id=text_of(command.run_id)
-            )
-        flow_run_id = None
-        if isinstance(spec, v1.FlowRunSpec):
-            self._flow_name(append, spec)
-            if spec.parent_task_run_id:
-                self._known.existing(
-                    append, Subject.TASK_RUN, bytes_of(spec.parent_task_run_id), "spec.parent_task_run_id"
-                )
-        elif spec.flow_run_id:
-            flow_run_id = bytes_of(spec.flow_run_id)
-            self._known.existing(append, Subject.FLOW_RUN, flow_run_id, "spec.flow_run_id")
-        # The status keeps tags; the spec says what they were at first.
-        status = v1.RunStatus(name=spec.name or _default_name(spec, command.run_id), tags=spec.tags)
-        run = Run(command.subject, command.run_id, spec, status, flow_run_id)
-        if spec.HasField("state"):
-            self._begin(append, run, spec.state)
-        return run
-
-    def _begin(self, append: Append, run: Run, state: v1.State) -> None:
-        """Give a run that is to be created its first state. It is part of the creation, not a proposal."""
-        facts = v1.Facts(status=run.status)
-        facts.now.seconds, facts.now.nanos = append.now // SECOND_US, append.now % SECOND_US * 1_000
-        first = decide(run.subject, facts, v1.ProposeStateRequest(state=state, force=True), self._policy)
-        if first.decision != v1.ACCEPT:
-            raise InternalDefect(f"The policy refuses a run's first state, by {first.rule}: {first.reason}")
-        run.status = first.status
-
     def _append_created(self, append: Append, command: Propose | CreateRun, run: Run) -> tuple[Record, v1.Event]:
         event = v1.Event()
         status = run.status
@@ -320,7 +242,7 @@ class Orchestrating:
         spec = run.spec
         if isinstance(spec, v1.FlowRunSpec):
             event.flow_run_created.spec.CopyFrom(spec)
-            event.flow_run_created.flow_name = self._flow_name(append, spec)
+            event.flow_run_created.flow_name = flow_name(append, spec, self._known)
             event.flow_run_created.status.CopyFrom(status)
             record = self._append(append, run.run_id, "flow_run_created", event, command, 0)
             # What is kept must not change with the caller's message.
@@ -335,14 +257,6 @@ class Orchestrating:
             run.spec = event.task_run_created.spec
         self._known.keep(run)
         return record, event
-
-    def _flow_name(self, append: Append, spec: v1.FlowRunSpec | v1.TaskRunSpec) -> str:
-        if isinstance(spec, v1.TaskRunSpec):
-            return ""
-        flow = self._known.flow(append, bytes_of(spec.flow_id))
-        if flow is None:
-            raise NotFound(f"spec.flow_id: no flow {spec.flow_id}: register it.", field="spec.flow_id", id=spec.flow_id)
-        return flow.name
 
     def _register(self, append: Append, command: RegisterFlow) -> v1.RegisterFlowResponse:
         flow = self._known.flow(append, command.name)
@@ -387,7 +301,7 @@ class Orchestrating:
             reason = "The flow run is not paused."
             refused = event.state_proposed
             refused.command.CopyFrom(request)
-            self._facts(append, propose, run, refused.facts)
+            gather(append, propose, run, self._known, self._slots, refused.facts)
             refused.decision, refused.rule, refused.reason = v1.ABORT, RESUME_NEEDS_PAUSE, reason
             refused.rules.add(rule=RESUME_NEEDS_PAUSE, effect=v1.RULE_ABORTED, reason=reason)
             refused.policy_id = self._policy.id
@@ -419,25 +333,6 @@ class Orchestrating:
         record = append.append(stream, kind, event, caller, command.request_id, seq)
         self._fold.apply(record, event)
         return record
-
-
-def _describe(status: v1.RunStatus, facts: v1.FlowRunFacts) -> None:
-    """What the rules of a task run are told of its flow run."""
-    facts.state_type = status.state.type
-    facts.run_count = status.run_count
-    if status.HasField("lease"):
-        facts.lease_token = status.lease.token
-    if status.state.type == v1.PAUSED:
-        details = status.state.details
-        if details.HasField("pause_timeout"):
-            facts.pause_timeout.CopyFrom(details.pause_timeout)
-        facts.pause_reschedule = details.pause_reschedule
-
-
-def _default_name(spec: Any, run_id: bytes) -> str:
-    if isinstance(spec, v1.TaskRunSpec):
-        return f"{spec.task_key}-{spec.dynamic_key}" if spec.dynamic_key else spec.task_key
-    return f"run-{run_id.hex()[-12:]}"
 
 
 def _check_pause(details: v1.StateDetails, now: int) -> None:

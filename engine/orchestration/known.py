@@ -11,7 +11,7 @@ from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.policy import Subject
 from playhead.exceptions import NotFound
 from playhead.journal.append import Append
-from playhead.journal.encoding import SECOND_US, bytes_of, micros_of, text_of
+from playhead.journal.encoding import bytes_of, micros_of, stamp, text_of
 from playhead.journal.lru import Lru
 from playhead.journal.record import Record
 from playhead.projector.sql import (
@@ -90,7 +90,7 @@ class Known:
             text = SELECT_FLOW_BY_ID if isinstance(key, bytes) else SELECT_FLOW
             for flow_id, name, created_at, revision in append.rows(text, (key,)):
                 flow = v1.Flow(id=text_of(bytes(flow_id)), name=name, created_revision=revision)
-                flow.created.seconds, flow.created.nanos = created_at // SECOND_US, created_at % SECOND_US * 1_000
+                stamp(flow.created, created_at)
                 self.keep_flow(flow)
         return flow
 

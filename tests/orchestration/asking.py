@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from playhead import v1
-from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, task_run_id
+from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX
+from playhead.engine.orchestration.contents import task_run_id
 from playhead.engine.orchestration.policy import Subject
 from playhead.journal.encoding import bytes_of, text_of
 from tests.orchestration.circumstances import CACHED_KEY, LIMITS, TOKEN, Run

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
-from playhead.engine.orchestration.commands import task_run_id
+from playhead.engine.orchestration.contents import task_run_id
 from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy, core_policy

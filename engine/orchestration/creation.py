@@ -1,0 +1,63 @@
+"""Runs that are to be created: what their specs refer to exists, and the bookkeeping completes their first state."""
+
+from __future__ import annotations
+
+from playhead import v1
+from playhead.engine.orchestration.commands import CreateRun, Propose
+from playhead.engine.orchestration.decide import decide
+from playhead.engine.orchestration.known import Known, Run
+from playhead.engine.orchestration.policy import Policy, Subject
+from playhead.exceptions import AlreadyExists, InternalDefect, NotFound
+from playhead.journal.append import Append
+from playhead.journal.encoding import bytes_of, stamp, text_of
+
+
+def imagine(append: Append, command: Propose | CreateRun, known: Known, policy: Policy) -> Run:
+    """The run that a command's spec describes, as it will be once created. Raises NotFound, AlreadyExists."""
+    spec = command.spec
+    if spec is None:
+        kind = "flow_run" if command.subject is Subject.FLOW_RUN else "task_run"
+        run_id = text_of(command.run_id)
+        raise NotFound(f"{kind}_id: no {kind.replace('_', ' ')} {run_id}.", field=f"{kind}_id", id=run_id)
+    if append.version(command.run_id):
+        raise AlreadyExists(f"The id {text_of(command.run_id)} belongs to something else.", id=text_of(command.run_id))
+    flow_run_id = None
+    if isinstance(spec, v1.FlowRunSpec):
+        flow_name(append, spec, known)
+        if spec.parent_task_run_id:
+            known.existing(append, Subject.TASK_RUN, bytes_of(spec.parent_task_run_id), "spec.parent_task_run_id")
+    elif spec.flow_run_id:
+        flow_run_id = bytes_of(spec.flow_run_id)
+        known.existing(append, Subject.FLOW_RUN, flow_run_id, "spec.flow_run_id")
+    # The status keeps tags; the spec says what they were at first.
+    status = v1.RunStatus(name=spec.name or _default_name(spec, command.run_id), tags=spec.tags)
+    run = Run(command.subject, command.run_id, spec, status, flow_run_id)
+    if spec.HasField("state"):
+        run.status = _begun(append, run, spec.state, policy)
+    return run
+
+
+def flow_name(append: Append, spec: v1.FlowRunSpec | v1.TaskRunSpec, known: Known) -> str:
+    """The name of the flow that a flow run is of; "" for a task run. Raises NotFound."""
+    if isinstance(spec, v1.TaskRunSpec):
+        return ""
+    flow = known.flow(append, bytes_of(spec.flow_id))
+    if flow is None:
+        raise NotFound(f"spec.flow_id: no flow {spec.flow_id}: register it.", field="spec.flow_id", id=spec.flow_id)
+    return flow.name
+
+
+def _begun(append: Append, run: Run, state: v1.State, policy: Policy) -> v1.RunStatus:
+    """A run that is to be created, in its first state. It is part of the creation, not a proposal."""
+    facts = v1.Facts(status=run.status)
+    stamp(facts.now, append.now)
+    first = decide(run.subject, facts, v1.ProposeStateRequest(state=state, force=True), policy)
+    if first.decision != v1.ACCEPT:
+        raise InternalDefect(f"The policy refuses a run's first state, by {first.rule}: {first.reason}")
+    return first.status
+
+
+def _default_name(spec: v1.FlowRunSpec | v1.TaskRunSpec, run_id: bytes) -> str:
+    if isinstance(spec, v1.TaskRunSpec):
+        return f"{spec.task_key}-{spec.dynamic_key}" if spec.dynamic_key else spec.task_key
+    return f"run-{run_id.hex()[-12:]}"
