@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any
 
@@ -60,7 +60,7 @@ class DeadlyClient:
             os.kill(os.getpid(), signal.SIGKILL)
             raise AssertionError("killed")
 
-    def stream(self, method: Any, request: Any, *, timeout_s: float | None = None) -> Iterator[Any]:
+    def stream(self, method: Any, request: Any, *, timeout_s: float | None = None) -> Generator[Any, None, None]:
         """Listen."""
         return self._client.stream(method, request, timeout_s=timeout_s)
 
