@@ -26,17 +26,39 @@ ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
 
 
-def propose(request: v1.ProposeStateRequest, flow_run_id: str = "") -> Loop[v1.ProposeStateResponse]:
-    """Propose until it is decided.
+class Line:
+    """A run's place in a line for slots, told in its log once: for what it waits, and when it has it."""
+
+    def __init__(self, logger: RunLogger | None) -> None:
+        self._logger = logger
+        self._waits = False
+
+    def hear(self, response: v1.ProposeStateResponse) -> None:
+        """What the run was answered."""
+        if self._logger is None:
+            return
+        if response.waits_for_slots and not self._waits:
+            self._waits = True
+            self._logger.info("%s Waiting in line.", response.reason)
+        elif response.decision == v1.ACCEPT and self._waits:
+            self._logger.info("Got its slots, and goes on.")
+
+
+def propose(
+    request: v1.ProposeStateRequest, flow_run_id: str = "", logger: RunLogger | None = None
+) -> Loop[v1.ProposeStateResponse]:
+    """Propose until it is decided; `logger` is told of waiting for slots.
 
     WAIT sleeps and proposes again; a run that stands in line for slots proposes again when it is its turn; a task run
     whose flow run, `flow_run_id`, is paused, when that goes on. ACCEPT and REJECT are answered: look at the response's
     state. Raises `Abort` when the run must not go on, as when its lease has been taken from this process, `Pause` when
     it was moved to PAUSED and is to be run again later, `FlowPauseTimeout` when the flow run was not resumed in time.
     """
+    line = Line(logger)
     while True:
         request.request_id = new_id()
         response = yield from answer_to(PROPOSE_STATE, request)
+        line.hear(response)
         if response.decision == v1.ACCEPT:
             return response
         if response.decision == v1.ABORT or response.rule == LEASE_LOST:

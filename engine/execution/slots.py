@@ -17,9 +17,15 @@ from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import Ask, AwaitTurn, Loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper, keeper_of, request_under_lease
-from playhead.engine.execution.proposals import ASK_AGAIN_S, propose, until_resumed
+from playhead.engine.execution.proposals import ASK_AGAIN_S, Line, propose, until_resumed
 from playhead.engine.execution.translation import NAME_BYTES_MAX, bounded_line
-from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError, NotFound
+from playhead.exceptions import (
+    AcquireConcurrencySlotTimeoutError,
+    ConcurrencySlotAcquisitionError,
+    MissingContextError,
+    NotFound,
+)
+from playhead.logging.loggers import RunLogger, get_logger, get_run_logger
 
 LOCK_KEY_BYTES_MAX = 400
 """Of a key that is its lock's name; others are known by their digest."""
@@ -57,10 +63,11 @@ def take(call: TaskCall, slots: dict[str, int], timeout_s: float | None, hold: D
     request.create_task_run.CopyFrom(spec)
     if hold is not None:
         request.lease_ttl.CopyFrom(hold)
-    left_s = timeout_s
+    left_s, line = timeout_s, Line(_logger())
     while True:
         request.request_id = new_id()
         response: v1.ProposeStateResponse = yield Ask(PROPOSE_STATE, request)
+        line.hear(response)
         if response.decision == v1.ACCEPT:
             return Held(call, keeper_of(call, response) if hold is None else None)
         if response.state.type == v1.PAUSED:
@@ -89,6 +96,14 @@ def lock_name(key: str) -> str:
     """The name of the limit that is the lock of a key, whatever the key is."""
     plain = key.isprintable() and len(key.encode()) <= LOCK_KEY_BYTES_MAX
     return f"lock:{key if key and plain else sha256(key.encode(errors='surrogatepass')).hexdigest()}"
+
+
+def _logger() -> RunLogger:
+    """The logger of the run that the stretch of code is in, if it is in one."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return RunLogger(get_logger("concurrency"), {})
 
 
 def _require(names: list[str]) -> Loop[None]:

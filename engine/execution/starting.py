@@ -28,7 +28,7 @@ def start(request: v1.ProposeStateRequest, run: Run, logger: RunLogger) -> Loop[
     """
     flow_run_id = run.parent_run_id if isinstance(run, TaskRun) else ""
     while True:
-        response = yield from propose(request, flow_run_id)
+        response = yield from propose(request, flow_run_id, logger)
         if response.state.type == v1.RUNNING:
             return response
         run.state = _state(response, run)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,6 +34,34 @@ class Together:
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._inside -= 1
+
+
+class Heard(logging.Handler):
+    """The records of runs, and whether one says that a run waits in line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = threading.Event()
+        self.records: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        self.records.append((getattr(record, "task_run_name", None) or record.name, message))
+        if message.endswith("Waiting in line."):
+            self.waiting.set()
+
+    def of_slots(self) -> list[tuple[str, str]]:
+        """The records that speak of slots."""
+        return [record for record in self.records if "slot" in record[1]]
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """What is logged while a test runs."""
+    handler, logger = Heard(), logging.getLogger("playhead")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
 
 
 def a_tag(service: Service, slots: int) -> str:
@@ -176,3 +206,58 @@ def test_slots_that_are_not_to_be_had_are_an_error_that_says_why(service: Servic
         pass
     with pytest.raises(ConcurrencySlotAcquisitionError, match="concurrency-limit set"), concurrency("no", strict=True):
         pass
+
+
+def test_a_task_run_says_once_for_what_it_waits_and_when_it_has_it(service: Service, heard: Heard) -> None:
+    name, tag, holds = a_name(service, 1), a_tag(service, 1), threading.Event()
+
+    @task(tags={tag}, task_run_name="first")
+    def first() -> None:
+        holds.set()
+        assert heard.waiting.wait(60)
+
+    @task(tags={tag}, task_run_name="second")
+    def second() -> None:
+        with concurrency(name):
+            pass
+
+    @flow
+    def etl() -> None:
+        running = first.submit()
+        assert holds.wait(60)
+        second.submit().result()
+        running.result()
+
+    etl()
+    assert heard.of_slots() == [
+        ("second", f"No free slot: tag:{tag} has 1, 1 are held, 0 runs wait before this one. Waiting in line."),
+        ("second", "Got its slots, and goes on."),
+    ]
+
+
+def test_a_stretch_of_code_says_in_its_runs_log_that_it_waits(service: Service, heard: Heard) -> None:
+    name = a_name(service, 1)
+
+    @task(task_run_name="second")
+    def second() -> None:
+        with concurrency(name):
+            pass
+
+    @flow
+    def etl() -> None:
+        with concurrency(name):
+            future = second.submit()
+            assert heard.waiting.wait(60)
+        future.result()
+
+    etl()
+    assert [who for who, _ in heard.of_slots()] == ["second", "second"]
+
+
+def test_outside_of_runs_the_wait_is_told_too(service: Service, heard: Heard) -> None:
+    name = a_name(service, 1)
+    with concurrency(name), pytest.raises(AcquireConcurrencySlotTimeoutError), concurrency(name, 1, 0.01):
+        pass
+    ((who, said),) = heard.of_slots()
+    assert who == "playhead.concurrency"
+    assert f"name:{name} has 1" in said
