@@ -2,7 +2,7 @@
 
 `playhead.engine.execution` runs flows and tasks through a client; `playhead.engine.orchestration` decides, inside the
 journal's append transaction. A process that should run an existing flow run calls
-`enter_flow_run_engine_from_subprocess`, which is also `python -m playhead.engine FLOW_RUN_ID`. The functions of Prefect
+`enter_flow_run_engine_from_subprocess`, which is also `python -m playhead.engine RUN`. The functions of Prefect
 2's engine are here too, from `playhead.engine.functions`.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m playhead.engine FLOW_RUN_ID`: execute an existing flow run in this process.
+"""`python -m playhead.engine RUN`: execute an existing flow run in this process. RUN is its id or its name.
 
 Exit status: 0 when the run completed or is paused, 1 when it ended otherwise, 2 when it could not be executed.
 """
@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import sys
 
+from playhead.client.finding import find_run
 from playhead.engine import enter_flow_run_engine_from_subprocess
-from playhead.exceptions import ExecutionError, PlayheadError
+from playhead.engine.execution.connection import get_client
+from playhead.exceptions import ExecutionError, NotFound, PlayheadError
 
 
 def main(arguments: list[str]) -> int:
-    """Execute the run of the given id; the exit status is the answer."""
+    """Execute the run that is meant; the exit status is the answer."""
     if len(arguments) != 1:
-        print("usage: python -m playhead.engine FLOW_RUN_ID", file=sys.stderr)
+        print("usage: python -m playhead.engine RUN, its id or its name: playhead flow-run ls", file=sys.stderr)
         return 2
     try:
-        state = enter_flow_run_engine_from_subprocess(arguments[0])
+        state = enter_flow_run_engine_from_subprocess(find_run(get_client(), "flow_run", arguments[0]))
     except (ExecutionError, PlayheadError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        if isinstance(error, NotFound):
+            print("See which runs there are: playhead flow-run ls", file=sys.stderr)
         return 2
     return 0 if state.is_completed() or state.is_paused() else 1
 

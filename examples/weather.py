@@ -4,7 +4,7 @@
 
 One month's source is unreliable: it fails at the first attempt and is tried again. The summary of a year is cached by
 its inputs, so a second run does not compute it again. Killed at any moment, the run goes on where it stopped:
-`python -m playhead.engine FLOW_RUN_ID`.
+`python -m playhead.engine RUN`.
 """
 
 from __future__ import annotations

@@ -22,10 +22,13 @@ import pytest
 from playhead import flow, task, v1
 from playhead.client.interface import GET_FLOW_RUN, LIST_FLOW_RUNS, LIST_TASK_RUNS, Client
 from playhead.engine import enter_flow_run_engine_from_subprocess
+from playhead.engine.__main__ import main
 from playhead.engine.execution.connection import close_clients, get_client, use_client
 from playhead.engine.execution.flow_loop import FlowCall
+from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.subflows import call_loop
 from playhead.exceptions import MissingFlowError
+from playhead.flows import load_flow_from_entrypoint
 from playhead.runs import FlowRun
 from playhead.tasks import task_input_hash
 from tests.sdk.conftest import Service
@@ -265,6 +268,7 @@ def test_a_killed_process_is_followed_by_another(service: Service, tmp_path: Pat
     assert (tmp_path / "bodies").read_text().split() == ["0", "1", "2", "3", "4"]
     assert service.flow_run(recorded.spec.id).status.state.name == "Completed"
     assert [list(run.status.tags) for run in service.task_runs(recorded.spec.id)] == [["nightly"]] * 5
+    command[-1] = recorded.status.name
     third = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert third.returncode == 0
     assert (tmp_path / "bodies").read_text().split() == ["0", "1", "2", "3", "4"]
@@ -278,6 +282,27 @@ def test_a_run_without_an_entrypoint_or_with_a_wrong_one_says_so(service: Servic
     run_id = service.flow_runs("local")[-1].spec.id
     with pytest.raises(MissingFlowError, match="without an entrypoint"):
         enter_flow_run_engine_from_subprocess(run_id)
+
+
+def test_the_engine_takes_the_name_of_a_run_where_it_is_one_runs_alone(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "named_flows.py").write_text(
+        "from playhead import flow\n\n@flow(flow_run_name='{name}')\ndef named(name): return name\n"
+    )
+    named = load_flow_from_entrypoint("named_flows.py:named")
+    mine, ours = f"mine {new_id()}", f"ours {new_id()}"
+    for name in (mine, ours, ours):
+        named(name)
+    assert main([mine]) == 0
+    assert main([ours]) == 2
+    said = capsys.readouterr().err
+    for run in service.flow_runs("named")[-2:]:
+        assert f"{run.spec.id} ({ours}, Completed)" in said
+    assert "Give the whole id" in said
+    assert main(["nobody"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "See which runs there are: playhead flow-run ls"
 
 
 def test_the_client_of_the_environment_is_used_again_after_another_was(embedded: Service) -> None:

@@ -69,14 +69,13 @@ def decisions(
     """
     from playhead import v1
     from playhead.cli.documents import document_of
-    from playhead.cli.finding import find_run
     from playhead.cli.output import print_json, print_table
     from playhead.cli.runs import FOUND_DECISION_COLUMNS, found_decision_row
     from playhead.client.interface import FIND_DECISIONS
 
     filter = v1.DecisionFilter(
-        run_ids=[find_run(session, "task_run", text) for text in task_run],
-        within_flow_run_ids=[find_run(session, "flow_run", text) for text in flow_run],
+        run_ids=[session.find_run("task_run", text) for text in task_run],
+        within_flow_run_ids=[session.find_run("flow_run", text) for text in flow_run],
         flow_names=flow,
         actors=actor,
         decisions=decisions_of(only),

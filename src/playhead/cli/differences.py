@@ -9,7 +9,6 @@ from rich.text import Text
 
 from playhead import v1
 from playhead.cli.documents import document_of
-from playhead.cli.finding import find_run
 from playhead.cli.formats import state_text
 from playhead.cli.moments import moment
 from playhead.cli.output import Cell, console, print_json, print_table, shortened
@@ -50,7 +49,7 @@ class _Runs:
 def show_diff(session: Session, kind: Kind, text: str, earlier: str, later: str) -> None:
     """Print what happened to a run between two moments."""
     until = moment(later, "--to")
-    run_id = find_run(session, kind, text, until)
+    run_id = session.find_run(kind, text, until)
     revisions = session.revision(moment(earlier, "--from")), session.revision(until)
     diff = diff_run(_Runs(session), kind, run_id, *revisions)
     if session.as_json:

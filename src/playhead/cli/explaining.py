@@ -6,7 +6,6 @@ from typing import Any
 
 from playhead import v1
 from playhead.cli.documents import document_of
-from playhead.cli.finding import find_run
 from playhead.cli.formats import clock, state_text
 from playhead.cli.output import Cell, console, print_json, print_table
 from playhead.cli.session import Session
@@ -18,7 +17,7 @@ STEP_COLUMNS = ("revision", "time", "state", "what happened")
 
 def show_explanation(session: Session, kind: Kind, text: str, changes_only: bool, steps_max: int) -> None:
     """Print the explanation of a run."""
-    run: Any = {f"{kind}_id": find_run(session, kind, text)}
+    run: Any = {f"{kind}_id": session.find_run(kind, text)}
     request = v1.ExplainRunRequest(**run, read_at=session.read_at, changes_only=changes_only, steps_max=steps_max)
     explained = session.call(EXPLAIN_RUN, request)
     if session.as_json:

@@ -82,12 +82,11 @@ def inspect(session: Session, run: Run) -> None:
     """
     from playhead import v1
     from playhead.cli.documents import document_of
-    from playhead.cli.finding import find_run
     from playhead.cli.output import print_fields, print_json
     from playhead.cli.runs import flow_run_fields
     from playhead.client.interface import GET_FLOW_RUN
 
-    request = v1.GetFlowRunRequest(flow_run_id=find_run(session, "flow_run", run), read_at=session.read_at)
+    request = v1.GetFlowRunRequest(flow_run_id=session.find_run("flow_run", run), read_at=session.read_at)
     response = session.call(GET_FLOW_RUN, request)
     if session.as_json:
         print_json(document_of(response))

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from playhead import v1
 from playhead.cli.documents import document_of
-from playhead.cli.finding import find_run
 from playhead.cli.formats import clock
 from playhead.cli.output import console
 from playhead.cli.session import Session
@@ -32,7 +31,7 @@ STYLES = ((logging.ERROR, "red"), (logging.WARNING, "yellow"), (logging.INFO, ""
 
 def show_logs(session: Session, kind: Kind, run: str, level: str, lines: int, follow: bool) -> None:
     """Print the records of a run; `lines` 0: all of them. With `follow`, go on until the run has ended."""
-    run_id = find_run(session, kind, run)
+    run_id = session.find_run(kind, run)
     filter = v1.LogFilter(level_min=level_of(level))
     setattr(filter, f"{kind}_id", run_id)
     records, position = _last(session, filter, lines) if lines else _all(session, filter)

@@ -8,7 +8,6 @@ from typing import Any
 
 from playhead import v1
 from playhead.cli.documents import document_of
-from playhead.cli.finding import find_run
 from playhead.cli.formats import age, clock, decision_text, seconds, state_text, type_name
 from playhead.cli.listing import all_pages, decisions_of, note
 from playhead.cli.output import Cell, print_json, print_table, shortened
@@ -70,7 +69,7 @@ def task_run_fields(response: v1.GetTaskRunResponse) -> Fields:
 
 def show_history(session: Session, kind: Kind, text: str) -> None:
     """Print every state of a run."""
-    run_id = find_run(session, kind, text)
+    run_id = session.find_run(kind, text)
     request = v1.ListStatesRequest(**_of(kind, run_id), read_at=session.read_at)
     response = all_pages(lambda page: session.call(LIST_STATES, page), request, "states", None)
     if session.as_json:
@@ -82,7 +81,7 @@ def show_history(session: Session, kind: Kind, text: str) -> None:
 
 def show_decisions(session: Session, kind: Kind, text: str, only: list[str]) -> None:
     """Print every proposal for a run and its answer."""
-    run_id = find_run(session, kind, text)
+    run_id = session.find_run(kind, text)
     request = v1.ListDecisionsRequest(**_of(kind, run_id), read_at=session.read_at, decisions=decisions_of(only))
     response = all_pages(lambda page: session.call(LIST_DECISIONS, page), request, "decisions", None)
     if session.as_json:

@@ -10,6 +10,7 @@ from playhead import settings
 if TYPE_CHECKING:
     from playhead import v1
     from playhead.client.interface import Client, Request, Response, Unary
+    from playhead.replay.diff import Kind
 
 CALL_TIMEOUT_S = 10.0
 """How long a call may take: a person waits for it."""
@@ -54,6 +55,12 @@ class Session:
     def call(self, method: Unary[Request, Response], request: Request) -> Response:
         """Call and wait for the answer."""
         return self.client.unary(method, request, timeout_s=CALL_TIMEOUT_S)
+
+    def find_run(self, kind: Kind, text: str, read_at: v1.ReadAt | None = None) -> str:
+        """The id of the run that is meant, by default as of the moment asked for: see `playhead.client.finding`."""
+        from playhead.client.finding import find_run
+
+        return find_run(self.client, kind, text, self.read_at if read_at is None else read_at, CALL_TIMEOUT_S)
 
     def revision(self, read_at: v1.ReadAt | None = None) -> int:
         """The revision of a moment, by default of the one asked for. Raises RevisionNotReached beyond the head."""

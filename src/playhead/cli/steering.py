@@ -81,7 +81,7 @@ def resume(
 ) -> None:
     """Let a paused flow run go on.
 
-    A process must execute it: the one that paused and waits, or a new one: python -m playhead.engine RUN_ID. Refused
+    A process must execute it: the one that paused and waits, or a new one: python -m playhead.engine RUN. Refused
     input leaves the run paused: mend it and resume again.
 
     Example: playhead flow-run resume blue-heron --input '{"approved": true}'
@@ -106,9 +106,7 @@ def _given(text: str) -> bytes:
 def _about(session: Session, run: str) -> Any:
     from uuid_utils import uuid7
 
-    from playhead.cli.finding import find_run
-
-    return {"request_id": str(uuid7()), "flow_run_id": find_run(session, "flow_run", run)}
+    return {"request_id": str(uuid7()), "flow_run_id": session.find_run("flow_run", run)}
 
 
 def _propose(session: Session, method: Any, request: Any) -> None:

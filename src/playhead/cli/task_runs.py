@@ -48,14 +48,13 @@ def ls(
     """
     from playhead import v1
     from playhead.cli.documents import document_of
-    from playhead.cli.finding import find_run
     from playhead.cli.output import print_json, print_table
     from playhead.cli.runs import TASK_RUN_COLUMNS, task_run_row
     from playhead.client.interface import COUNT_TASK_RUNS, LIST_TASK_RUNS
 
     count = v1.CountTaskRunsRequest(read_at=session.read_at)
     filter = v1.TaskRunFilter(
-        flow_run_ids=[find_run(session, "flow_run", text) for text in flow_run],
+        flow_run_ids=[session.find_run("flow_run", text) for text in flow_run],
         state=state_filter(state, lambda: session.call(COUNT_TASK_RUNS, count)),
         task_keys=task,
         tags=v1.TagFilter(all=tag),
@@ -79,12 +78,11 @@ def inspect(session: Session, run: Run) -> None:
     """
     from playhead import v1
     from playhead.cli.documents import document_of
-    from playhead.cli.finding import find_run
     from playhead.cli.output import print_fields, print_json
     from playhead.cli.runs import task_run_fields
     from playhead.client.interface import GET_TASK_RUN
 
-    request = v1.GetTaskRunRequest(task_run_id=find_run(session, "task_run", run), read_at=session.read_at)
+    request = v1.GetTaskRunRequest(task_run_id=session.find_run("task_run", run), read_at=session.read_at)
     response = session.call(GET_TASK_RUN, request)
     if session.as_json:
         print_json(document_of(response))

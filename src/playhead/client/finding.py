@@ -1,0 +1,60 @@
+"""Which run is meant: by its id, by its name, or by the beginning of its id."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+from playhead import v1
+from playhead.client.interface import LIST_FLOW_RUNS, LIST_TASK_RUNS, Client
+from playhead.exceptions import BadRequest, NotFound
+from playhead.replay.diff import Kind
+
+NEWEST_MAX = 1_000
+"""Runs among which the beginning of an id, or a name, is looked for."""
+
+SHOWN_MAX = 5
+ID_LENGTH = 36
+
+_ID_BEGINNING = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f-]*)?")
+
+
+def find_run(
+    client: Client, kind: Kind, text: str, read_at: v1.ReadAt | None = None, timeout_s: float | None = None
+) -> str:
+    """The id of a run, by default of those that are there now. A full id is taken as it is.
+
+    The beginning of an id, at least 4 characters, must be that of one of the newest 1,000 runs, a name the whole name
+    of exactly one run. Raises NotFound when there is none, BadRequest, which names them, when there are several.
+    """
+    if len(text) == ID_LENGTH and text.count("-") == 4:
+        return text.lower()
+    newest = partial(_newest, client, kind, read_at or v1.ReadAt(), timeout_s)
+    found: list[Any] = []
+    if _ID_BEGINNING.fullmatch(text.lower()):
+        found = [run for run in newest() if run.spec.id.startswith(text.lower())]
+    if not found:
+        found = [run for run in newest(name_like=text) if run.status.name == text]
+    what = kind.replace("_", " ")
+    if not found:
+        raise NotFound(
+            f"No {what} is named {text!r}, and no id of the newest {NEWEST_MAX:,} begins so (4 or more characters)."
+        )
+    if len(found) > 1:
+        runs = ", ".join(map(_described, found[:SHOWN_MAX])) + (", …" if len(found) > SHOWN_MAX else "")
+        raise BadRequest(f"{text!r} can be each of {len(found)}: {runs}. Give the whole id", field=what)
+    run_id: str = found[0].spec.id
+    return run_id
+
+
+def _described(run: Any) -> str:
+    return f"{run.spec.id} ({run.status.name}, {run.status.state.name or 'no state'})"
+
+
+def _newest(client: Client, kind: Kind, read_at: v1.ReadAt, timeout_s: float | None, **filter: Any) -> Any:
+    if kind == "flow_run":
+        flow_runs = v1.ListFlowRunsRequest(filter=v1.FlowRunFilter(**filter), read_at=read_at, page_size=NEWEST_MAX)
+        return client.unary(LIST_FLOW_RUNS, flow_runs, timeout_s=timeout_s).flow_runs
+    task_runs = v1.ListTaskRunsRequest(filter=v1.TaskRunFilter(**filter), read_at=read_at, page_size=NEWEST_MAX)
+    return client.unary(LIST_TASK_RUNS, task_runs, timeout_s=timeout_s).task_runs
