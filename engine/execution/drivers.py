@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextvars
 import inspect
 import threading
@@ -15,6 +14,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from types import GeneratorType
 from typing import Any, TypeVar
 
+from playhead import futures
 from playhead.client.interface import Client
 from playhead.context import FlowRunContext, TaskRunContext
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
@@ -70,7 +70,7 @@ def perform(effect: Effect, client: Client) -> Any:
     if type(effect) is AwaitState:
         return state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds).result()
     assert isinstance(effect, WaitFor)
-    concurrent.futures.wait([future._final for future in effect.futures])
+    futures.wait(effect.futures)
     return None
 
 

@@ -1,9 +1,12 @@
-"""Futures: results of submitted task runs that are not there yet."""
+"""Futures: results of submitted task runs that are not there yet.
+
+A future that is done can be pickled, with the state it holds; one that is not belongs to the process in which it waits.
+As arguments of tasks, futures are replaced by their results before anything is called, wherever that is.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -64,20 +67,27 @@ class PlayheadFuture(Visited, Generic[R]):
 
         Raises TimeoutError when the run has not ended after `timeout` seconds.
         """
-        state = self.wait(timeout)
-        if state is None:
-            raise TimeoutError(f"Task run {self.run_id} did not complete within {timeout} seconds.")
-        self.failure_seen = True
-        return state.result(raise_on_failure)
+        return self._result_of(self.wait(timeout), timeout, raise_on_failure)
 
-    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
-        """The same as `result`, without blocking the event loop."""
+    async def wait_async(self, timeout: float | None = None) -> State[R] | None:
+        """The same as `wait`, without blocking the event loop."""
         import asyncio
 
         _check(timeout)
-        state = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._final)), timeout)
-        self.failure_seen = True
-        return state.result(raise_on_failure)
+        final = asyncio.wrap_future(self._final)
+        with _blocking(self):
+            await asyncio.wait([final], timeout=timeout)
+        return final.result() if final.done() else None
+
+    async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+        """The same as `result`, without blocking the event loop."""
+        return self._result_of(await self.wait_async(timeout), timeout, raise_on_failure)
+
+    result_async = aresult
+
+    def get_state(self, client: object = None) -> State[R]:
+        """The same as `state`. `client` has no effect: runs report to their futures."""
+        return self.state
 
     def add_done_callback(self, function: Callable[[PlayheadFuture[R]], None]) -> None:
         """Call `function(future)` when the run has ended; at once when it has."""
@@ -95,6 +105,20 @@ class PlayheadFuture(Visited, Generic[R]):
         """Set the reason why there is no state. For task runners."""
         self._final.set_exception(error)
 
+    def _result_of(self, state: State[R] | None, timeout: float | None, raise_on_failure: bool) -> Any:
+        if state is None:
+            raise TimeoutError(f"Task run {self.run_id} did not complete within {timeout} seconds.")
+        self.failure_seen = True
+        return state.result(raise_on_failure)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.done():
+            raise TypeError(
+                f"The future of task run {self.task_run_name or self.run_id!r} can not be pickled before the run has "
+                "ended: ask for its `result()` first, or pass it as an argument of a task, where it is replaced by it."
+            )
+        return (_done, (self.run_id, self.task_run_name, self._final.result()))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlayheadFuture) and self.run_id == other.run_id
 
@@ -105,8 +129,8 @@ class PlayheadFuture(Visited, Generic[R]):
         return f"PlayheadFuture({self.task_run_name or self.run_id!r}, {self.state!s})"
 
 
-PrefectFuture = PlayheadFuture
-"""The name by which flows that come from Prefect import it."""
+PrefectFuture = PrefectTaskRunFuture = PrefectConcurrentFuture = PrefectDistributedFuture = PlayheadFuture
+"""The names by which flows that come from Prefect import it: there is one kind, whatever the runner."""
 
 
 class PlayheadFutureList(list[PlayheadFuture[R]]):
@@ -154,9 +178,11 @@ def as_completed(futures: Iterable[PlayheadFuture[R]], timeout: float | None = N
     _check(timeout)
     pending = {future._final: future for future in futures}
     total = len(pending)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    ended = first_done(list(pending), timeout)
     try:
-        for final in first_done(list(pending), None if deadline is None else max(0.0, deadline - time.monotonic())):
+        while pending:
+            with _blocking(*pending.values()):
+                final = next(ended)
             yield pending.pop(final)
     except FutureTimeout:
         raise TimeoutError(f"{len(pending)} (of {total}) futures unfinished") from None
@@ -167,13 +193,25 @@ def resolve_futures_to_states(expr: Any) -> Any:
     return _resolve(expr, lambda future: future.wait())
 
 
-def resolve_futures_to_results(expr: Any) -> Any:
-    """The expression with results in the places of futures, waiting for them. Raises the first failure."""
-    return _resolve(expr, lambda future: future.result())
+def resolve_futures_to_results(expr: Any, raise_on_failure: bool = True) -> Any:
+    """The expression with results in the places of futures, waiting for them.
+
+    Raises the first failure, unless `raise_on_failure=False`: then exceptions are in the places of what failed.
+    """
+    return _resolve(expr, lambda future: future.result(raise_on_failure=raise_on_failure))
+
+
+resolve_futures_to_data = resolve_futures_to_results
 
 
 def _resolve(expr: Any, of: Callable[[PlayheadFuture[Any]], Any]) -> Any:
     return visit(expr, lambda item, _: of(item) if isinstance(item, PlayheadFuture) else item)
+
+
+def _done(run_id: str, task_run_name: str, state: State[Any]) -> PlayheadFuture[Any]:
+    future: PlayheadFuture[Any] = PlayheadFuture(run_id, task_run_name)
+    future.complete(state)
+    return future
 
 
 def _check(timeout: float | None) -> None:
