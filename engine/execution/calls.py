@@ -95,7 +95,7 @@ def _dynamic_key(task: Recorded, flow: FlowRunContext) -> str:
     """The call's number among those of the same task from the same run; a task's own calls are counted by its run."""
     parent = TaskRunContext.get()
     if parent is None or parent.task_run.parent_run_id != flow.flow_run.run_id:
-        return str(flow.next_call(task.task_key))
+        return flow.next_call(task.task_key)
     return f"{parent.task_run.run_id}.{parent.next_call(task.task_key)}"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -75,7 +77,17 @@ def _connect(key: tuple[object, ...]) -> Client:
 
 def _keep(key: tuple[object, ...], client: Client) -> Client:
     if not _clients:
-        atexit.register(close_clients)
+        _at_exit(close_clients)
         ship_from_loggers(lambda: _clients.get(_key()))
     _clients[key] = client
     return client
+
+
+def _at_exit(function: Callable[[], None]) -> None:
+    """Call it when this process ends; one that multiprocessing has started calls no functions of atexit."""
+    atexit.register(function)
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, function, exitpriority=0)

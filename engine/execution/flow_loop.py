@@ -223,7 +223,9 @@ def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
         patch_print()
     runner = call.flow.task_runner.duplicate()
     context = FlowRunContext(call.flow, run, run.parameters, call.client, runner, log_prints)
-    context.parent, context.progress = call.parent, FlowProgress()
+    context.progress = FlowProgress()
+    if call.parent is not None:
+        context.ancestors = [call.parent.flow_run.run_id, *call.parent.ancestors]
     return context
 
 

@@ -21,6 +21,7 @@ from playhead.serialization import is_json_exact
 ENVELOPE = "__playhead__"
 RESERVED = frozenset({"return_state", "wait_for"})
 PARAMETERS_BYTES_MAX = 524_288
+CARRIED_BYTES_MAX = 4_096
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 logger = logging.getLogger("playhead.engine")
@@ -164,7 +165,23 @@ def jsonable(parameters: Mapping[str, Any], flow_name: str) -> dict[str, Any]:
 
 def parameters_from_json(data: bytes) -> dict[str, Any]:
     """The parameters kept with a run. Raises `CorruptResult` for an envelope that can not be opened."""
-    return {name: _open(value) for name, value in json.loads(data or b"{}").items()}
+    return opened(json.loads(data or b"{}"))
+
+
+def exact_json(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as JSON values of which `opened` makes the same again, with no annotations at hand.
+
+    Together they take little more than 4 KiB: what is larger is kept in result storage. Raises `SerializationError`.
+    """
+    kept = {name: value if _is_plain(value) else _pickled(value) for name, value in parameters.items()}
+    if len(json.dumps(kept)) <= CARRIED_BYTES_MAX:
+        return kept
+    return {name: _outside(value) for name, value in kept.items()}
+
+
+def opened(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters out of their envelopes. Raises `CorruptResult` for one that can not be opened."""
+    return {name: _open(value) for name, value in parameters.items()}
 
 
 def _is_plain(value: Any) -> bool:
@@ -173,8 +190,10 @@ def _is_plain(value: Any) -> bool:
 
 def _envelope(name: str, value: Any, signature: Signature) -> Any:
     plain = _as_annotated_json(name, value, signature)
-    if plain is not None:
-        return plain
+    return _pickled(value) if plain is None else plain
+
+
+def _pickled(value: Any) -> dict[str, Any]:
     from playhead.serialization import PICKLE, pickle_dumps
 
     return {ENVELOPE: PICKLE, "data": base64.b64encode(pickle_dumps(value)).decode()}

@@ -37,7 +37,7 @@ def pause_here(
     run, progress = context.flow_run, context.progress
     progress.check()
     context.observed_flow_pauses["counter"] += 1
-    key = key or str(context.observed_flow_pauses["counter"])
+    key = key or f"{context.branch}{context.observed_flow_pauses['counter']}"
     logger = flow_run_logger(run)
     if reschedule:
         logger.info("Suspending flow run, execution will be rescheduled when this flow run is resumed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -32,18 +33,36 @@ class Run:
 
 
 class FlowRun(Run):
-    """A run of a flow. `parameters` are the validated arguments."""
+    """A run of a flow."""
 
-    __slots__ = ("flow_id", "flow_name", "flow_version", "lease_token", "parameters", "parent_task_run_id")
+    __slots__ = ("_parameters", "flow_id", "flow_name", "flow_version", "lease_token", "parent_task_run_id")
 
-    def __init__(self, run_id: str, name: str, tags: list[str], flow_name: str, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        name: str,
+        tags: list[str],
+        flow_name: str,
+        parameters: dict[str, Any] | Callable[[], dict[str, Any]],
+    ) -> None:
         super().__init__(run_id, name, tags)
         self.flow_id = ""
         self.flow_name = flow_name
         self.flow_version: str | None = None
-        self.parameters = parameters
+        self._parameters = parameters
         self.parent_task_run_id: str | None = None
         self.lease_token = 0
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The validated arguments; in another process than that of the run, read when they are asked for."""
+        if callable(self._parameters):
+            self._parameters = self._parameters()
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, parameters: dict[str, Any]) -> None:
+        self._parameters = parameters
 
 
 class TaskRun(Run):

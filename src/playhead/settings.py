@@ -146,6 +146,11 @@ def current_settings() -> Settings:
     return Settings({name: value(name) for name in KNOWN})
 
 
+def settings_of_environment() -> dict[str, Any]:
+    """The settings that environment variables say, by name."""
+    return {name: os.environ[name] for name in KNOWN if os.environ.get(name)}
+
+
 def _in_files(name: str) -> str | None:
     try:
         folder = os.getcwd()

@@ -53,16 +53,11 @@ def _nothing() -> None:
 def _ancestors() -> list[str]:
     """The flow runs around this one, nearest first."""
     context = FlowRunContext.get()
-    found = []
-    while context is not None and context.parent is not None:
-        context = context.parent
-        found.append(context.flow_run.run_id)
-    return found
+    return context.ancestors if context else []
 
 
 def _parent() -> str | None:
-    around = _ancestors()
-    return around[0] if around else None
+    return next(iter(_ancestors()), None)
 
 
 def _root() -> str | None:
