@@ -17,10 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead import v1
-from playhead.engine.orchestration.contents import task_run_id
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import PlayheadError
-from playhead.journal.encoding import text_of, timestamp
+from playhead.journal.encoding import task_run_id, text_of, timestamp
 from playhead.journal.record import Caller, Record
 from tests.clocks import ManualClock
 from tests.stores import NewStore

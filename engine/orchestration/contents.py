@@ -11,7 +11,7 @@ from playhead.engine.orchestration.run_input import check_input, check_schema
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
 from playhead.journal.checks import bounded_bytes, bounded_list, bounded_text, id_bytes, limit_key, optional_id
-from playhead.journal.encoding import id_from, text_of
+from playhead.journal.encoding import task_run_id, text_of
 
 NAME_BYTES_MAX = 500
 STATE_NAME_BYTES_MAX = 200
@@ -33,11 +33,6 @@ NAMED_LIMITS_MAX = 20
 
 STATE_TYPES = frozenset(value for value in v1.StateType.values() if value)
 FIRST_STATES = frozenset({v1.SCHEDULED, v1.PENDING})
-
-
-def task_run_id(flow_run_id: bytes, task_key: str, dynamic_key: str) -> bytes:
-    """The id of a task run inside a flow run: it follows from what identifies the call."""
-    return id_from(flow_run_id, task_key.encode(), dynamic_key.encode())
 
 
 def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from playhead import v1
 from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX
-from playhead.engine.orchestration.contents import task_run_id
 from playhead.engine.orchestration.policy import Subject
-from playhead.journal.encoding import bytes_of, text_of
+from playhead.journal.encoding import bytes_of, task_run_id, text_of
 from tests.orchestration.circumstances import CACHED_KEY, LIMITS, TOKEN, Run
 from tests.orchestration.commanding import new_id
 from tests.orchestration.given import FLOW, STORED, state

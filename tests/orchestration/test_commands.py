@@ -8,7 +8,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
-from playhead.engine.orchestration.contents import task_run_id
 from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy, core_policy
@@ -20,7 +19,7 @@ from playhead.exceptions import (
     TooLarge,
     VersionMismatch,
 )
-from playhead.journal.encoding import bytes_of, text_of
+from playhead.journal.encoding import bytes_of, task_run_id, text_of
 from tests.orchestration.commanding import ALICE, BOB, SECOND_US, Commanding, commanding, new_id
 
 
@@ -58,6 +57,19 @@ def test_a_task_run_in_a_flow_run_has_the_id_that_follows_from_its_keys(command:
     again = command.propose(v1.RUNNING, create_task_run=spec)
     assert (again.decision, again.run_id) == (v1.REJECT, first.run_id)
     assert again.state.result.inline == b"1"
+
+
+def test_the_id_of_a_call_is_made_of_its_flow_runs_id_its_number_and_a_digest() -> None:
+    flow_run = bytes_of("019a0000-1111-7222-8333-444444444444")
+    ids = [text_of(task_run_id(flow_run, "extract", key)) for key in ("0", "42", "1042", "a.7", "x", "٣")]
+    assert ids == [
+        "019a0000-1111-8000-b978-457bf8b6a48b",
+        "019a0000-1111-8042-a15c-6ba8a1e7f2eb",
+        "019a0000-1111-8042-8073-5176f7ef1925",
+        "019a0000-1111-8007-9bc5-2c5ef249b557",
+        "019a0000-1111-8000-aa23-2798b63f84b7",
+        "019a0000-1111-8000-81ee-602ac4130780",
+    ]
 
 
 def test_another_id_for_a_task_run_in_a_flow_run_is_refused(command: Commanding) -> None:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playhead import v1
-from playhead.engine.orchestration.contents import task_run_id
-from playhead.journal.encoding import bytes_of, micros_of, text_of, timestamp
+from playhead.journal.encoding import bytes_of, micros_of, task_run_id, text_of, timestamp
 from playhead.journal.record import Record
 from tests.simulation.broken import same
 

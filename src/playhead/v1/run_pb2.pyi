@@ -255,9 +255,12 @@ class TaskRunSpec(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Inside a flow run: leave it empty, or send what it must be: the UUID (version 8 bits set) from the first 16 bytes of
-    SHA-256(flow run id as 16 bytes || 0x00 || task_key || 0x00 || dynamic_key). So the same call has the same id in
-    every attempt of its flow run, and a task run exists once. Outside a flow run: UUIDv7, required.
+    """Inside a flow run: leave it empty, or send what it must be, a UUID of version 8: the first 6 bytes of the flow run's
+    id; then, as hexadecimal digits, the 8 of the version and the last three decimal digits at the end of dynamic_key,
+    with zeros in front where there are fewer; then the first 8 bytes of SHA-256(flow run id as 16 bytes || 0x00 ||
+    task_key || 0x00 || dynamic_key), the variant's bits set. So the same call has the same id in every attempt of its
+    flow run, a task run exists once, and the ids of a flow run's calls follow one another. Outside a flow run: UUIDv7,
+    required.
     """
     flow_run_id: _builtins.str
     task_key: _builtins.str
