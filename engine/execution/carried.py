@@ -195,6 +195,8 @@ def _of_flow_run(context: FlowRunContext) -> dict[str, Any]:
             "flow_name": run.flow_name,
             "flow_version": run.flow_version,
             "parent_task_run_id": run.parent_task_run_id,
+            "deployment_id": run.deployment_id,
+            "expected_start_time": run.expected_start_time.isoformat(),
             "lease_token": run.lease_token,
         },
         "ancestors": context.ancestors,
@@ -214,10 +216,14 @@ def _flow_run_context(told: _Told, client: Client | None) -> FlowRunContext:
     _restore(run, of_run)
     run.flow_id, run.flow_version = of_run.text("flow_id"), of_run.fields.get("flow_version")
     run.parent_task_run_id, run.lease_token = of_run.fields.get("parent_task_run_id"), of_run.number("lease_token")
+    run.deployment_id, run.expected_start_time = (
+        of_run.fields.get("deployment_id"),
+        of_run.moment("expected_start_time"),
+    )
     log_prints = bool(told.fields.get("log_prints"))
     context = FlowRunContext(flow, run, parameters, client, ThreadPoolTaskRunner(), log_prints)
     context.start_time, context.ancestors = told.moment("start_time"), told.texts("ancestors")
-    context.progress = FlowProgress()
+    context.progress, context.detached = FlowProgress(), True
     return context
 
 

@@ -14,7 +14,7 @@ from playhead.engine.execution.effects import Loop, WaitFor
 from playhead.exceptions import UpstreamTaskError
 from playhead.futures import PlayheadFuture
 from playhead.states import State
-from playhead.utilities.annotations import BaseAnnotation
+from playhead.utilities.annotations import BaseAnnotation, allow_failure
 from playhead.utilities.collections import visit
 
 ELEMENTS_MAX = 64
@@ -97,10 +97,21 @@ def result_of(value: Any, failure_allowed: bool) -> Any:
     state: State[Any] = value.state if isinstance(value, PlayheadFuture) else value
     if state.is_completed():
         return state.result()
+    failure_allowed = failure_allowed or (isinstance(value, PlayheadFuture) and value.failure_allowed)
     if failure_allowed and (state.is_failed() or state.is_crashed()):
         return state.result(raise_on_failure=False)
     run = value.run_id if isinstance(value, PlayheadFuture) else state.state_details.task_run_id
     raise UpstreamTaskError(f"Upstream task run '{run}' did not reach a 'COMPLETED' state.")
+
+
+def allows_own_failure(parameters: dict[str, Any]) -> bool:
+    """Whether a call may fail without holding back what comes after it: `allow_failure` around plain values."""
+    for value in parameters.values():
+        if isinstance(value, allow_failure):
+            findings = find(value)
+            if not findings.futures and not findings.states:
+                return True
+    return False
 
 
 def unwrap_annotations(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -87,10 +87,10 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
         except BaseException as error:
             yield from report_crash(call.task, call.task_run, error, logger, request_under_lease(call, force=True))
             raise
-    if state.type == StateType.COMPLETED:
-        logger.info("Finished in state %s", state)
-    else:
-        logger.error("Finished in state %s", state)
+        if state.type == StateType.COMPLETED:
+            logger.info("Finished in state %s", state)
+        else:
+            logger.error("Finished in state %s", state)
     return state
 
 

@@ -45,7 +45,9 @@ def flow_run_of(message: v1.FlowRun) -> FlowRun:
     run = FlowRun(spec.id, status.name, list(status.tags), message.flow_name, json.loads(spec.parameters or b"{}"))
     run.flow_id, run.flow_version = spec.flow_id, spec.flow_version or None
     run.parent_task_run_id = spec.parent_task_run_id or None
+    run.deployment_id = spec.deployment_id or None
     run.run_count, run.created = status.run_count, datetime_of(message.created)
+    run.expected_start_time = datetime_of(status.expected_start_time)
     if status.HasField("state"):
         run.state = state_of(status.state, flow_run_id=spec.id)
     return run

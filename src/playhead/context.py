@@ -132,7 +132,8 @@ class FlowRunContext(RunContext):
 
     `flow` is the flow, `flow_run` its run, `task_runner` what `.submit` hands tasks to, `ancestors` the ids of the flow
     runs around it, nearest first, `observed_flow_pauses` how many pauses this attempt has come to, `background_tasks`
-    a set in which the flow's code can keep asyncio tasks that must not be forgotten.
+    a set in which the flow's code can keep asyncio tasks that must not be forgotten, `detached` whether the context was
+    brought here from where the flow is executed.
     """
 
     _current: ClassVar[ContextVar[Any]] = ContextVar("flow_run", default=None)
@@ -154,6 +155,7 @@ class FlowRunContext(RunContext):
         self.observed_flow_pauses: dict[str, int] = {"counter": 0}
         self.persist_result: bool | None = getattr(flow, "persist_result", None)
         self.ancestors: list[str] = []
+        self.detached = False
         self.progress: Any = None
 
 
@@ -228,7 +230,8 @@ def use_profile(
     before = settings.current_settings() if include_current_context else settings.settings_of_environment()
     fixed = () if override_environment_variables else settings.settings_of_environment()
     profiles_own = {name: value for name, value in chosen.settings.items() if name not in fixed}
-    with SettingsContext(chosen, settings.Settings(before | profiles_own)) as context:
+    complete = settings.Settings(dict.fromkeys(settings.KNOWN) | before | profiles_own)
+    with SettingsContext(chosen, complete) as context:
         yield context
 
 

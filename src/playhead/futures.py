@@ -28,16 +28,18 @@ class PlayheadFuture(Visited, Generic[R]):
     """The result of a task run that was submitted. Ask with `result()`, or pass it on as an argument of other tasks.
 
     `state` is the run's state as far as this process knows; `task_run_id` the run's UUID; `failure_seen` says whether
-    the flow has asked for the result, and so knows of a failure.
+    the flow has asked for the result, and so knows of a failure; `failure_allowed`, whether calls that get this future
+    run with its exception when it has failed.
     """
 
-    __slots__ = ("_final", "failure_seen", "run_id", "task_run_name")
+    __slots__ = ("_final", "failure_allowed", "failure_seen", "run_id", "task_run_name")
 
     def __init__(self, run_id: str, task_run_name: str = "") -> None:
         self.run_id = run_id
         self.task_run_name = task_run_name
         self._final: Future[State[R]] = Future()
         self.failure_seen = False
+        self.failure_allowed = False
 
     @property
     def task_run_id(self) -> UUID:

@@ -33,9 +33,18 @@ class Run:
 
 
 class FlowRun(Run):
-    """A run of a flow."""
+    """A run of a flow. `expected_start_time` is when it was to start, `deployment_id` what it was started by."""
 
-    __slots__ = ("_parameters", "flow_id", "flow_name", "flow_version", "lease_token", "parent_task_run_id")
+    __slots__ = (
+        "_parameters",
+        "deployment_id",
+        "expected_start_time",
+        "flow_id",
+        "flow_name",
+        "flow_version",
+        "lease_token",
+        "parent_task_run_id",
+    )
 
     def __init__(
         self,
@@ -47,6 +56,8 @@ class FlowRun(Run):
     ) -> None:
         super().__init__(run_id, name, tags)
         self.flow_id = ""
+        self.deployment_id: str | None = None
+        self.expected_start_time = self.created
         self.flow_name = flow_name
         self.flow_version: str | None = None
         self._parameters = parameters

@@ -16,6 +16,7 @@ from playhead import settings, v1
 from playhead.engine.execution.calls import TaskCall, make_call
 from playhead.engine.execution.definitions import TaskDefinition
 from playhead.engine.execution.drivers import drive_sync
+from playhead.engine.execution.inputs import allows_own_failure
 from playhead.engine.execution.pool import Pool, PooledRun
 from playhead.engine.execution.task_loop import task_loop
 from playhead.engine.signals import Abort, Pause
@@ -59,6 +60,7 @@ class TaskRunner(ABC):
         """Submit one call of a task, with all its parameters."""
         call = make_call(task, parameters, wait_for, dependencies)
         future: PlayheadFuture[Any] = PlayheadFuture(call.task_run.run_id, call.task_run.name)
+        future.failure_allowed = future.failure_seen = allows_own_failure(parameters)
         if call.flow is not None and call.flow.progress is not None:
             call.flow.progress.submitted(future)
         self.run(call, future)

@@ -43,6 +43,8 @@ class RunLogger(logging.LoggerAdapter[logging.Logger]):
 class disable_run_logger:
     """Silence the run logger: for the rest of the run when called, for a block as `with disable_run_logger():`.
 
+    What a flow run silences is silent in its task runs too.
+
     Outside of runs, `get_run_logger` then gives a silent logger, so that a task's function can be called by itself.
     """
 
@@ -131,8 +133,8 @@ def configure() -> None:
 
 
 def _is_disabled() -> bool:
-    context = TaskRunContext.get() or FlowRunContext.get()
-    return _disabled.get() if context is None else context.logs_disabled
+    around = [context for context in (TaskRunContext.get(), FlowRunContext.get()) if context is not None]
+    return any(context.logs_disabled for context in around) if around else _disabled.get()
 
 
 class ConsoleFormatter(logging.Formatter):

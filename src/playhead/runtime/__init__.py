@@ -1,5 +1,5 @@
-"""Facts about the run that the code is in: `from playhead.runtime import flow_run, task_run`."""
+"""Facts about the run that the code is in: `from playhead.runtime import deployment, flow_run, task_run`."""
 
-from playhead.runtime import flow_run, task_run
+from playhead.runtime import deployment, flow_run, task_run
 
-__all__ = ["flow_run", "task_run"]
+__all__ = ["deployment", "flow_run", "task_run"]

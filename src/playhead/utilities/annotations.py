@@ -1,9 +1,11 @@
 """Annotations: how an argument of a task or flow call is to be treated.
 
 unmapped        the same value for every call of a `.map`
-allow_failure   a failed upstream run is passed on as its exception instead of holding the call back
+allow_failure   a failed upstream run is passed on as its exception instead of holding the call back; around plain
+                values of a `.map` or `.submit`, the failures of the calls themselves are passed on in this way
 quote           looked into by nobody: futures inside are not waited for
 opaque          resolved, but collections inside are not looked through
+freeze          a parameter of a deployment that people should not change; calls get the plain value
 """
 
 from __future__ import annotations
@@ -49,7 +51,11 @@ class unmapped(BaseAnnotation[T]):
 
 
 class allow_failure(BaseAnnotation[T]):
-    """Pass a failed upstream run on as its exception, instead of not running the call at all."""
+    """Pass a failed upstream run on as its exception, instead of not running the call at all.
+
+    Around values that come from no run, as in `risky.map(allow_failure([1, 2]))`, it is for what comes after: calls
+    that get these futures run, with the exception of one that failed, and the flow does not fail for it.
+    """
 
     __slots__ = ()
 
@@ -70,7 +76,18 @@ class opaque(BaseAnnotation[T]):
     __slots__ = ()
 
 
+class freeze(BaseAnnotation[T]):
+    """A parameter of a deployment that people should not change when they start runs."""
+
+    __slots__ = ()
+
+    def unfreeze(self) -> T:
+        """The value without its mark."""
+        return self.value
+
+
 Quote = quote
+"""The same, by its older name."""
 
 
 class NotSet:
