@@ -20,7 +20,7 @@ from playhead.engine.orchestration import policy as policies
 from playhead.engine.orchestration.policy import Subject, core_policy
 from playhead.engine.orchestration.rules.rule import Rule
 from tests.orchestration.circumstances import COLUMNS, ROWS
-from tests.orchestration.test_transitions import DIFFERENCES, recorded
+from tests.orchestration.test_transitions import DIFFERENCES, PROPOSED, recorded
 from tests.orchestration.transition_cases import Answer, Case, answer, cases, facts_of
 
 TARGET = Path(__file__).with_name("transitions.md")
@@ -211,7 +211,7 @@ def _differences() -> Iterator[str]:
     otherwise = f"{len(DIFFERENCES)} are answered otherwise" if DIFFERENCES else "none is answered otherwise"
     yield f"Of {count:,} single transitions recorded from a Prefect 3.7.2 server {otherwise}. What differs:\n"
     for (section, row, column), (given, reason) in DIFFERENCES.items():
-        yield f"- {section}, {row} → {column}: {given}. {reason}"
+        yield f"- {section}, {row} → {v1.StateType.Name(PROPOSED[column].type)}: {given}, since {reason}."
     every = [*POLICY.core_flow, *POLICY.core_task, *POLICY.minimal_flow, *POLICY.minimal_task]
     every += [*POLICY.flow_bookkeeping, *POLICY.task_bookkeeping]
     modules = dict.fromkeys([deciding, policies, *(inspect.getmodule(type(rule)) for rule in every)])

@@ -167,11 +167,22 @@ def _run_once(
     if call.flow.on_running_hooks:
         yield from run_hooks(call.flow, run, run.state, logger)
     state = yield from _attempt(call, context, logger)
+    try:
+        return (yield from _report(call, run, state, logger))
+    except FlowPauseTimeout as error:
+        # It was to complete, and a pause from outside asks for input that nobody brought.
+        return (yield from _report(call, run, exception_to_failed_state(error), logger))
+
+
+def _report(
+    call: FlowCall, run: FlowRun, state: State[Any], logger: RunLogger
+) -> Loop[tuple[State[Any], v1.ProposeStateResponse]]:
+    """Propose what an attempt came to. Raises `FlowPauseTimeout` when a pause that keeps it from its end is over."""
     # A pause that timed out has ended the run, and the lease with it, if a timer was quicker to say so.
     lease_token = 0 if isinstance(state.data, FlowPauseTimeout) else run.lease_token
     state, message = stored(state, call.flow, logger)
     request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=lease_token)
-    return state, (yield from propose(request))
+    return state, (yield from propose(request, run.run_id))
 
 
 def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop[State[Any]]:

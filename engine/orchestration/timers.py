@@ -223,9 +223,6 @@ def _left_subflow_run(run_id: bytes, status: v1.RunStatus, since: int, parent: i
         state = v1.State(type=v1.CRASHED, message="The flow run that called it has crashed.")
         return None if status.HasField("lease") else _seen(Subject.FLOW_RUN, run_id, status, state, b"left", since)
     state = v1.State(type=v1.CANCELLING, message="The flow run that called it is cancelled.")
-    if status.state.type == v1.PAUSED and not status.state.details.pause_reschedule:
-        # A pause within a process can not be CANCELLING: there is nothing in it that would hear of it.
-        state.type = v1.CANCELLED
     return _seen(Subject.FLOW_RUN, run_id, status, state, b"left", since)
 
 

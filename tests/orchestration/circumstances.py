@@ -439,6 +439,11 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
             columns=TO_RUNNING | {"SCHEDULED"},
         ),
         Circumstance(
+            (USUAL, Choice("without the input asked for", run=asks_for_input)),
+            rows=frozenset({"PAUSED", "PAUSED, suspended"}),
+            columns=frozenset({"COMPLETED"}),
+        ),
+        Circumstance(
             (USUAL, Choice("with a pause_key used before", run=key_used)),
             rows=LEASED_ROWS - {"CANCELLING"},
             columns=frozenset({"PAUSED"}),

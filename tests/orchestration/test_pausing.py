@@ -238,7 +238,7 @@ def test_a_refused_resume_changes_nothing_that_is_kept(command: Commanding) -> N
 
 
 def test_cancelling_what_is_paused(command: Commanding) -> None:
-    """A process that waits has to be told by a resume; a suspended run has none, and is cancelled at once."""
+    """A process that waits is told to end the run; a suspended run has none, and is cancelled at once."""
     waiting, suspended = command.flow_run(v1.RUNNING), command.flow_run(v1.RUNNING, deployment_id=new_id())
     pause(command, waiting, run_input_schema=SCHEMA)
     pause(command, suspended, run_input_schema=SCHEMA, reschedule=True)
@@ -249,9 +249,33 @@ def test_cancelling_what_is_paused(command: Commanding) -> None:
         for run in (waiting, suspended)
     ]
     assert [(answer.decision, answer.state.type) for answer in answers] == [
-        (v1.REJECT, v1.PAUSED),
+        (v1.ACCEPT, v1.CANCELLING),
         (v1.REJECT, v1.CANCELLED),
     ]
+    assert resume(command, waiting, GOOD).rule == "ResumeNeedsPause"
+    assert command.propose(v1.CANCELLED, flow_run_id=waiting).decision == v1.ACCEPT
+
+
+def test_a_blocking_pause_that_is_cancelled_is_still_the_process_s_to_end(command: Commanding) -> None:
+    run = command.flow_run()
+    token = command.propose(v1.RUNNING, flow_run_id=run, lease_ttl=Duration(seconds=60)).lease_token
+    pause(command, run, timeout=Duration(seconds=1))
+    command.clock.advance(2 * SECOND_US)
+    assert command.propose(v1.CANCELLING, flow_run_id=run).decision == v1.ACCEPT
+    assert command.status(run).lease.token == token
+    assert command.propose(v1.CANCELLED, flow_run_id=run, lease_token=token).decision == v1.ACCEPT
+
+
+def test_a_run_that_asks_for_input_does_not_complete_without_it(command: Commanding) -> None:
+    run = command.flow_run(v1.RUNNING)
+    pause(command, run, run_input_schema=SCHEMA)
+    refused = command.propose(v1.COMPLETED, flow_run_id=run)
+    assert (refused.decision, refused.rule, refused.state.type) == (v1.REJECT, "ValidateRunInput", v1.PAUSED)
+    resume(command, run, GOOD)
+    assert command.propose(v1.COMPLETED, flow_run_id=run).decision == v1.ACCEPT
+    forced = command.flow_run(v1.RUNNING)
+    pause(command, forced, run_input_schema=SCHEMA)
+    assert command.propose(v1.COMPLETED, flow_run_id=forced, force=True).decision == v1.ACCEPT
 
 
 def test_the_longest_pause_ends_before_the_year_10000(command: Commanding) -> None:

@@ -103,7 +103,7 @@ NO_INFRA = table(
     row(facts(state(v1.SCHEDULED, "AwaitingRetry")), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
     row(facts(SUSPENDED), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
     row(facts(SUSPENDED), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE, force=True),
-    passes(facts(state(v1.PAUSED)), STOP_IT, "R"),
+    passes(facts(state(v1.PAUSED)), STOP_IT),
     passes(facts(state(v1.PAUSED)), STOP_IT, force=True),
     passes(facts(state(v1.PENDING)), STOP_IT),
     passes(facts(state(v1.RUNNING)), STOP_IT),
@@ -174,7 +174,6 @@ RESUMING = table(
     "HandleResumingPausedFlows",
     FLOW,
     row(facts(state(v1.PAUSED)), state(v1.PENDING), REJECTS, "R"),
-    row(facts(state(v1.PAUSED)), state(v1.CANCELLING), REJECTS, "R"),
     row(facts(SUSPENDED), state(v1.SCHEDULED), REJECTS, "R"),
     row(facts(SUSPENDED), state(v1.CANCELLED), REJECTS, "R"),
     *(
@@ -187,6 +186,8 @@ RESUMING = table(
     ),
     passes(deployed(facts(SUSPENDED)), state(v1.SCHEDULED)),
     passes(facts(SUSPENDED), state(v1.CANCELLING), "R>Cancelled"),
+    passes(facts(state(v1.PAUSED)), state(v1.CANCELLING)),
+    passes(facts(state(v1.PAUSED, pause_timeout=at(0))), state(v1.CANCELLING)),
     passes(facts(state(v1.PAUSED)), state(v1.PAUSED), "R"),
 )
 

@@ -40,8 +40,11 @@ CASES = table(
     passes(ASKING, state(v1.SCHEDULED, run_input=b'{"age": 7, "more": null}')),
     passes(SUSPENDED, state(v1.SCHEDULED, "Resuming", run_input=b'{"age": 7}'), "A=Resuming"),
     passes(facts(state(v1.PAUSED, run_input_schema=b"{}")), state(v1.RUNNING, run_input=b"null")),
-    passes(ASKING, state(v1.COMPLETED)),
-    passes(ASKING, state(v1.CANCELLED)),
+    row(ASKING, state(v1.COMPLETED), REJECTS, "R"),
+    row(SUSPENDED, state(v1.COMPLETED), REJECTS, "R"),
+    passes(PLAIN, state(v1.COMPLETED)),
+    passes(ASKING, state(v1.COMPLETED), force=True),
+    *(passes(ASKING, state(target)) for target in (v1.CANCELLING, v1.CANCELLED, v1.FAILED, v1.CRASHED)),
     passes(ASKING, state(v1.RUNNING), force=True),
     passes(ASKING, state(v1.RUNNING, run_input=b"3"), force=True),
 )

@@ -283,7 +283,7 @@ def test_what_a_cancelled_flow_run_leaves_is_cancelled(command: Commanding) -> N
     command.propose(v1.CANCELLED, flow_run_id=family.parent, lease_token=family.token)
     assert tick(command) == 3 + 3
     assert family.task_names() == ["Cancelled", "Cancelled", "Cancelled", "Completed"]
-    assert family.names() == ["Cancelled", "Cancelled", "Cancelling", "Completed"]
+    assert family.names() == ["Cancelled", "Cancelling", "Cancelling", "Completed"]
     assert command.task_status(family.running_tracked).state.type == v1.CANCELLING
     assert tick(command) == 0
 
@@ -293,7 +293,7 @@ def test_while_a_flow_run_is_cancelling_its_subflows_are_asked_too_and_its_tasks
     command.propose(v1.CANCELLING, flow_run_id=family.parent)
     assert tick(command) == 3
     assert family.task_names() == ["", "Pending", "Running", "Completed"]
-    assert family.names() == ["Cancelled", "Cancelled", "Cancelling", "Completed"]
+    assert family.names() == ["Cancelled", "Cancelling", "Cancelling", "Completed"]
     command.propose(v1.CANCELLED, flow_run_id=family.parent, lease_token=family.token)
     assert tick(command) == 3
     assert family.task_names() == ["Cancelled", "Cancelled", "Cancelled", "Completed"]

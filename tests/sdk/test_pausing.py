@@ -14,11 +14,13 @@ import pytest
 import playhead
 from playhead import engine, flow, flow_runs, pause_flow_run, resume_flow_run, suspend_flow_run, task, v1
 from playhead.client.interface import (
+    CANCEL_FLOW_RUN,
     CREATE_FLOW_RUN,
     PAUSE_FLOW_RUN,
     PROPOSE_STATE,
     REGISTER_FLOW,
     RESUME_FLOW_RUN,
+    WATCH_EVENTS,
     WATCH_RUN,
     Client,
 )
@@ -28,6 +30,7 @@ from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import use_client
 from playhead.engine.execution.ids import new_id
 from playhead.exceptions import FlowPauseTimeout, FlowRunWaitTimeout, NotFound, NotPausedError, PausedRun
+from playhead.states import State
 from tests.sdk.conftest import Service
 
 PATIENCE_S = 30.0
@@ -63,6 +66,15 @@ class Elsewhere:
         for response in self.service.client.stream(WATCH_RUN, request, timeout_s=PATIENCE_S):
             yield response.flow_run
 
+    def refusals_until(self, flow_run_id: str) -> list[str]:
+        """Wait until a proposal for a run is refused; the rules that refused some."""
+        request = v1.WatchEventsRequest(filter=v1.EventFilter(stream=flow_run_id))
+        for response in self.service.client.stream(WATCH_EVENTS, request, timeout_s=PATIENCE_S):
+            proposals = (event.event.state_proposed for event in response.page.events)
+            if refused := [one.rule for one in proposals if one.decision == v1.REJECT]:
+                return refused
+        return []
+
     def end(self) -> None:
         """Wait until all is done."""
         for done in self._doing:
@@ -85,9 +97,11 @@ def this_run() -> str:
     return context.flow_run.run_id
 
 
-def ask_for_pause(service: Service, flow_run_id: str, seconds: float | None = None) -> None:
+def ask_for_pause(
+    service: Service, flow_run_id: str, seconds: float | None = None, run_input_schema: bytes = b""
+) -> None:
     """Pause a flow run as anybody can."""
-    request = v1.PauseFlowRunRequest(request_id=new_id(), flow_run_id=flow_run_id)
+    request = v1.PauseFlowRunRequest(request_id=new_id(), flow_run_id=flow_run_id, run_input_schema=run_input_schema)
     if seconds is not None:
         request.timeout.FromMicroseconds(round(seconds * 1e6))
     assert service.client.unary(PAUSE_FLOW_RUN, request).decision == v1.ACCEPT
@@ -282,26 +296,37 @@ class TestInProcess:
         assert (state.name, ran) == ("Failed", [])
         assert service.flow_run(state.state_details.flow_run_id).status.state.name == "Failed"
 
+    @pytest.mark.parametrize("within", ["flow", "subflow", "task"])
     def test_a_run_that_is_cancelled_while_it_is_paused_ends_cancelled(
-        self, service: Service, elsewhere: Elsewhere
+        self, service: Service, elsewhere: Elsewhere, within: str
     ) -> None:
         def cancel(flow_run_id: str) -> None:
             for run in elsewhere.changes(flow_run_id):
                 if run.status.state.type == v1.PAUSED:
                     break
-            # A cancellation that is asked for is refused while the run is paused, as in Prefect; unless it is forced.
-            request = v1.ProposeStateRequest(
-                request_id=new_id(), flow_run_id=flow_run_id, state=v1.State(type=v1.CANCELLING), force=True
-            )
-            assert service.client.unary(PROPOSE_STATE, request).decision == v1.ACCEPT
+            request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=flow_run_id)
+            assert service.client.unary(CANCEL_FLOW_RUN, request).decision == v1.ACCEPT
+
+        @task
+        def step() -> None:
+            raise AssertionError("it ran")
 
         @flow
         def cancelled_in_pause() -> None:
             elsewhere.do(cancel, this_run())
-            pause_flow_run(timeout=PATIENCE_S)
+            if within == "task":
+                ask_for_pause(service, this_run())
+                step.submit().wait()
+            else:
+                pause_flow_run(timeout=None)
             raise AssertionError("it went on")
 
-        assert cancelled_in_pause(return_state=True).name == "Cancelled"
+        @flow
+        def calling() -> State[Any]:
+            return cancelled_in_pause(return_state=True)
+
+        called = calling if within == "subflow" else cancelled_in_pause
+        assert called(return_state=True).name == "Cancelled"
 
     def test_where_nothing_can_be_paused_that_is_said(self, service: Service) -> None:
         with pytest.raises(RuntimeError, match=r"^Flow runs can only be paused from within a flow run\.$"):
@@ -447,6 +472,34 @@ class TestFromOutside:
             return 5
 
         assert unaware() == 5
+
+    def test_a_run_that_ends_before_it_notices_waits_for_the_input_that_was_asked_for(
+        self, service: Service, elsewhere: Elsewhere
+    ) -> None:
+        def resume_with_input(flow_run_id: str) -> None:
+            assert "ValidateRunInput" in elsewhere.refusals_until(flow_run_id)
+            resume_flow_run(flow_run_id, run_input={"a": 1})
+
+        @flow
+        def unaware() -> int:
+            ask_for_pause(service, this_run(), run_input_schema=b"{}")
+            elsewhere.do(resume_with_input, this_run())
+            return 5
+
+        assert unaware() == 5
+        run = service.flow_runs("unaware")[-1]
+        assert service.state_names(flow_run=run.spec.id)[-3:] == ["Paused", "Running", "Completed"]
+
+    def test_a_run_that_ends_before_it_notices_fails_when_nobody_brings_the_input(self, service: Service) -> None:
+        @flow
+        def unaware() -> int:
+            ask_for_pause(service, this_run(), seconds=0.01, run_input_schema=b"{}")
+            return 5
+
+        state = unaware(return_state=True)
+        assert (state.name, service.flow_run(state.state_details.flow_run_id).status.state.name) == ("Failed", "Failed")
+        with pytest.raises(FlowPauseTimeout):
+            state.result()
 
     def test_a_run_is_paused_and_resumed_by_its_id_in_both_forms(self, service: Service) -> None:
         run_id = nobodys_run(service.client)

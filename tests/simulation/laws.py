@@ -146,7 +146,9 @@ def a_pause_ends_as_it_should(it: Decided) -> None:
         return
     details = it.before.state.details
     cancelled = it.command.state.type == v1.CANCELLING
-    hold(it.to in TERMINAL | {v1.RUNNING, v1.SCHEDULED}, "a paused run goes on, is scheduled or ends")
+    hold(cancelled or it.to in TERMINAL | {v1.RUNNING, v1.SCHEDULED}, "a paused run goes on, is scheduled or ends")
+    asks = bool(details.run_input_schema) and it.to == v1.COMPLETED
+    hold(not asks, "no run completes without the input that it asked for")
     hold(cancelled or not details.pause_reschedule or deployed(it), "what is suspended needs a deployment to go on")
     overdue = details.HasField("pause_timeout") and micros_of(details.pause_timeout) <= it.now_us
     hold(cancelled or not overdue or it.to == v1.FAILED, "a pause that timed out has failed")

@@ -8,7 +8,7 @@ from playhead import v1
 from playhead.engine.orchestration import run_input
 from playhead.engine.orchestration.rules.effects import Effect, abort, reject, replace
 from playhead.engine.orchestration.rules.moments import micros
-from playhead.engine.orchestration.rules.rule import TERMINAL, Rule
+from playhead.engine.orchestration.rules.rule import STATES, TERMINAL, Rule
 
 RESUME_STATES = TERMINAL | {v1.RUNNING, v1.SCHEDULED}
 """Where a paused run may go."""
@@ -34,14 +34,17 @@ class HandlePausingFlows(Rule):
 
 
 class HandleResumingPausedFlows(Rule):
-    """PAUSED -> PENDING, PAUSED, CANCELLING: REJECT. Suspended without a deployment -> any: REJECT. Past pause_timeout
-    -> any: REJECT > Failed.
+    """PAUSED -> PENDING, PAUSED: REJECT. Suspended without a deployment -> any but CANCELLING: REJECT. Past
+    pause_timeout -> any but CANCELLING: REJECT > Failed.
 
-    Differs: a refused resume leaves no trace; Prefect marked the run as resuming and so lost the count of its next
-    attempt.
+    Differs: a blocking pause can be cancelled, and the process that waits in it ends the run as CANCELLED; Prefect
+    refuses, so that only a resume or the timeout ends the pause. A refused resume leaves no trace; Prefect marked the
+    run as resuming and so lost the count of its next attempt.
     """
 
     from_states = frozenset({v1.PAUSED})
+    to_states = STATES - {v1.CANCELLING}
+    version = 2
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         details = facts.status.state.details
@@ -57,14 +60,15 @@ class HandleResumingPausedFlows(Rule):
 
 class ValidateRunInput(Rule):
     """PAUSED with a run_input_schema -> RUNNING, SCHEDULED: REJECT without run_input, or with one that does not fit,
-    each misfit with its place. any -> RUNNING, SCHEDULED with a run_input that no pause asked for: REJECT. Force lets
-    any input pass.
+    each misfit with its place; -> COMPLETED: REJECT, since the run has not had what it asked for. any -> RUNNING,
+    SCHEDULED with a run_input that no pause asked for: REJECT. Force lets any input pass, and none.
 
     Differs: it is a rule, so the refusal is on record and can be decided again; in Prefect the endpoint checks, and a
-    RUNNING that is proposed directly brings no input and needs none.
+    RUNNING or COMPLETED that is proposed directly brings no input and needs none.
     """
 
-    to_states = frozenset({v1.RUNNING, v1.SCHEDULED})
+    to_states = frozenset({v1.RUNNING, v1.SCHEDULED, v1.COMPLETED})
+    version = 2
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         schema, given = facts.status.state.details.run_input_schema, proposed.details.run_input
