@@ -1,5 +1,5 @@
-"""Every option of `@flow` and `@task`, in the order of docs/compatibility.md: for sync and async functions, embedded and
-through a server. What only one option is about in detail has a module of its own.
+"""Every option of `@flow` and `@task`, in the order of docs/compatibility.md: for sync and async functions, embedded
+and through a server. What only one option is about in detail has a module of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Body = Callable[..., Any]
 
 
 class Form:
-    """How functions are written: sync or async. The bodies of the tests are sync; here they become what is asked for."""
+    """How functions are written: sync or async. The bodies of the tests are sync, and become what is asked for."""
 
     def __init__(self, name: str) -> None:
         self.isasync = name == "async"
