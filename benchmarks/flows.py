@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -13,6 +14,7 @@ from playhead import flow, task
 
 SERIAL_TASKS = 500
 MAPPED_TASKS = 1_000
+SUBFLOWS = 100
 EMPTY_FLOWS = 50
 REPEATS = 5
 
@@ -39,19 +41,63 @@ def mapped(count: int) -> int:
 
 
 @flow
+def submitted(count: int) -> int:
+    """Tasks submitted one after another, each with the future of the one before."""
+    future = increment.submit(0)
+    for _ in range(count - 1):
+        future = increment.submit(future)
+    result: int = future.result()
+    return result
+
+
+@task
+async def increment_async(x: int) -> int:
+    """As little work as an async task can do."""
+    return x + 1
+
+
+@flow
+async def serial_async(count: int) -> int:
+    """Async tasks, each awaited before the next."""
+    x = 0
+    for _ in range(count):
+        x = await increment_async(x)
+    return x
+
+
+@flow
+async def gathered(count: int) -> int:
+    """Async tasks at once."""
+    return sum(await asyncio.gather(*map(increment_async, range(count))))
+
+
+@flow
 def empty() -> None:
     """Nothing."""
+
+
+@flow
+def calling(count: int) -> None:
+    """Subflows, one after another."""
+    for _ in range(count):
+        empty()
 
 
 def main(scale: float) -> dict[str, float]:
     """Milliseconds for each task and each flow: medians of a few repeats after one that warms up."""
     tasks, many = int(SERIAL_TASKS * scale), int(MAPPED_TASKS * scale)
     assert serial(5) == 5
-    assert mapped(5) == 15
+    assert mapped(5) == submitted(15) == asyncio.run(gathered(5)) == asyncio.run(serial_async(15)) == 15
+    calling(2)
+    subflows = max(1, int(SUBFLOWS * scale))
     return {
         "task_serial_ms": _median_ms(lambda: serial(tasks)) / tasks,
         "task_map_ms": _median_ms(lambda: mapped(many)) / many,
+        "task_submit_ms": _median_ms(lambda: submitted(tasks)) / tasks,
+        "task_async_ms": _median_ms(lambda: asyncio.run(serial_async(tasks))) / tasks,
+        "task_gather_ms": _median_ms(lambda: asyncio.run(gathered(many))) / many,
         "empty_flow_ms": _median_ms(empty, EMPTY_FLOWS),
+        "subflow_ms": _median_ms(lambda: calling(subflows)) / subflows,
     }
 
 

@@ -9,11 +9,19 @@ import tempfile
 from benchmarks.process import output
 from benchmarks.progress import Steps
 
-KEYS = ("task_serial_ms", "task_map_ms", "empty_flow_ms")
+KEYS = (
+    "task_serial_ms",
+    "task_map_ms",
+    "task_submit_ms",
+    "task_async_ms",
+    "task_gather_ms",
+    "empty_flow_ms",
+    "subflow_ms",
+)
 
 
 def measure(steps: Steps, *, quick: bool) -> dict[str, float]:
-    """The figures of `KEYS`. Takes about ten seconds."""
+    """The figures of `KEYS`. Takes about half a minute."""
     with tempfile.TemporaryDirectory() as folder, steps.step("embedded flows", 1):
         printed = output([sys.executable, "-m", "benchmarks.flows", "0.2" if quick else "1"], folder)
     figures: dict[str, float] = json.loads(printed)
