@@ -231,7 +231,7 @@ def _open(value: Any) -> Any:
         return value
     from playhead import v1
     from playhead.results import read_bytes
-    from playhead.serialization import loads
+    from playhead.serializers import loads
 
     data = base64.b64decode(value["data"])
     if value[ENVELOPE] != "result":

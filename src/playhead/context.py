@@ -156,6 +156,7 @@ class FlowRunContext(RunContext):
         self.persist_result: bool | None = getattr(flow, "persist_result", None)
         self.ancestors: list[str] = []
         self.detached = False
+        self.result_store: Any = None
         self.progress: Any = None
 
 

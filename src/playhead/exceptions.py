@@ -151,7 +151,7 @@ class ExecutionError(Exception):
     ├── PausedRun, UnfinishedRun              a run that has no result yet was asked for one
     ├── MissingResult                         the run completed, but its result was not stored
     ├── CorruptResult                         a stored result is missing, cut short or altered: run the task again
-    ├── SerializationError                    a result can not be stored, and storing it was asked for
+    ├── SerializationError                    a value can not be serialized, and that was asked for
     ├── UpstreamTaskError                     an input comes from a task run that did not complete
     ├── ParameterBindError                    the arguments do not fit the function's signature
     ├── ParameterTypeError                    the arguments do not fit the function's annotations
@@ -160,7 +160,7 @@ class ExecutionError(Exception):
     ├── MappingMissingIterable                `.map` was given nothing to map over
     ├── MappingLengthMismatch                 `.map` was given iterables of different lengths
     ├── MissingContextError                   something that needs a run was used outside of one
-    ├── ConfigurationError                    settings, in a file or a profile, that can not be understood
+    ├── ConfigurationError                    settings or options that can not be understood, or not together
     ├── MissingFlowError                      no flow is found where a run's entrypoint points
     ├── NotPausedError                        a flow run that is to be resumed is not paused
     ├── FlowPauseTimeout                      a pause was over before the flow run was resumed
@@ -205,7 +205,9 @@ class CorruptResult(ExecutionError):
 
 
 class SerializationError(ExecutionError):
-    """A result can not be serialized although `persist_result=True` asks for it."""
+    """A value has no bytes: the message says what in it can not be serialized. Return something else, or choose another
+    `result_serializer`; without `persist_result=True` the run keeps it in memory.
+    """
 
 
 class UpstreamTaskError(ExecutionError):
@@ -241,7 +243,7 @@ class MissingContextError(ExecutionError, RuntimeError):
 
 
 class ConfigurationError(ExecutionError):
-    """Settings can not be understood: a file of theirs is broken, or a profile is not there."""
+    """Settings or options can not be understood or do not fit together: the message says which, and what would."""
 
 
 class MissingFlowError(ExecutionError):

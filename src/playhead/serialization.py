@@ -5,7 +5,7 @@ application/json             values that JSON gives back exactly: None, str, boo
 application/x-cloudpickle    everything else
 application/vnd.playhead.exception+json   an exception: its type, message and traceback as text, and its pickle
 
-The media type is stored with the bytes, so that reading needs no guess.
+How stored bytes are read again is said by their media type: see `playhead.serializers`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import base64
 import json
 import math
 import traceback
-from typing import Any
 
-from playhead.exceptions import CorruptResult, SerializationError, UnreadableException
+from playhead.exceptions import SerializationError, UnreadableException
 
 JSON = "application/json"
 PICKLE = "application/x-cloudpickle"
@@ -29,12 +28,10 @@ _CONSTANTS: dict[object, bytes] = {None: b"null", True: b"true", False: b"false"
 _encode_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def dumps(value: object) -> tuple[bytes, str]:
+def dump_exact(value: object) -> tuple[bytes, str]:
     """The bytes of a value, and their media type. Raises `SerializationError` when it can not be pickled."""
     if value is None or value is True or value is False:
         return _CONSTANTS[value], JSON
-    if isinstance(value, BaseException):
-        return _dump_exception(value), EXCEPTION
     if is_json_exact(value):
         try:
             return _encode_json(value).encode(), JSON
@@ -42,22 +39,6 @@ def dumps(value: object) -> tuple[bytes, str]:
             # An int of more digits than Python writes, half a surrogate pair: a pickle holds them.
             return pickle_dumps(value), PICKLE
     return pickle_dumps(value), PICKLE
-
-
-def loads(data: bytes, media_type: str) -> Any:
-    """The value of bytes that `dumps` made. Raises `CorruptResult` when they can not be read."""
-    try:
-        if media_type == JSON:
-            return json.loads(data)
-        if media_type == PICKLE:
-            import cloudpickle
-
-            return cloudpickle.loads(data)
-        if media_type == EXCEPTION:
-            return _load_exception(json.loads(data))
-    except Exception as error:
-        raise CorruptResult(f"A stored {media_type} result of {len(data)} bytes can not be read: {error!r}") from error
-    raise CorruptResult(f"A stored result has the media type {media_type!r}, which this version can not read.")
 
 
 def is_json_exact(value: object) -> bool:
@@ -109,7 +90,8 @@ def text_of_exception(error: BaseException) -> str:
         return f"(its message can not be told: {type(failure).__name__})"
 
 
-def _dump_exception(error: BaseException) -> bytes:
+def dump_exception(error: BaseException) -> bytes:
+    """An exception as text and, if it can be, as a pickle."""
     text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS_MAX:]
     fields = {"type": type(error).__name__, "message": text_of_exception(error), "traceback": text}
     try:
@@ -119,7 +101,9 @@ def _dump_exception(error: BaseException) -> bytes:
     return json.dumps(fields).encode()
 
 
-def _load_exception(fields: dict[str, str]) -> BaseException:
+def load_exception(data: bytes) -> BaseException:
+    """The exception, or, when it can not be made again, one that tells what it was."""
+    fields: dict[str, str] = json.loads(data)
     if "pickle" in fields:
         import cloudpickle
 

@@ -24,6 +24,8 @@ KNOWN = {
     "PLAYHEAD_PROFILES_PATH": ("the file of the profiles; environment only", "$PLAYHEAD_HOME/profiles.toml"),
     "PLAYHEAD_PROFILE": ("the profile; environment only", "the one that this file has active"),
     "PLAYHEAD_RESULTS_URL": ("where large results are stored", "$PLAYHEAD_HOME/results"),
+    "PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT": ("persist_result of what says nothing: true or false", "None, if possible"),
+    "PLAYHEAD_RESULTS_DEFAULT_SERIALIZER": ("the serializer of results, by name", "exact JSON, else a pickle"),
     "PLAYHEAD_LEASE_TTL_S": ("how long a run's lease lasts, 1 to 86,400 s", "60"),
     "PLAYHEAD_LEASE_RENEWAL_S": ("how often it is renewed, seconds", "a third of that"),
     "PLAYHEAD_TASK_RUNNER_THREADS": ("user functions that run at once, per flow", "64"),

@@ -14,7 +14,8 @@ import pytest
 from playhead import flow, task, v1
 from playhead.exceptions import CorruptResult, MissingResult, SerializationError, UnreadableException
 from playhead.results import INLINE_BYTES_MAX, ResultStore, StoredResult, read_bytes
-from playhead.serialization import JSON, PICKLE, dumps, is_json_exact, loads
+from playhead.serialization import JSON, PICKLE, is_json_exact
+from playhead.serializers import dumps, loads
 from playhead.states import Completed, State, Unstored
 from playhead.tasks import task_input_hash
 from tests.sdk.conftest import Service
@@ -156,9 +157,12 @@ def test_nan_bool_like_ints_and_self_reference_are_not_json() -> None:
 
 
 class TestStorage:
-    def test_small_values_are_inline_and_large_ones_are_stored_under_their_digest(self, tmp_path: Path) -> None:
-        store = ResultStore(str(tmp_path))
-        assert store.store("x" * 100).HasField("inline")
+    def test_where_no_storage_is_named_small_values_are_inline(self, tmp_path: Path) -> None:
+        assert ResultStore().store("x" * 100).HasField("inline")
+        assert ResultStore(tmp_path).store("x" * 100).HasField("reference")
+
+    def test_values_are_stored_under_their_digest(self, tmp_path: Path) -> None:
+        store = ResultStore(tmp_path)
         large = "x" * INLINE_BYTES_MAX
         first, second = store.store(large), store.store(large)
         assert first.reference.url == second.reference.url

@@ -11,7 +11,7 @@ import pytest
 from playhead.engine.execution.translation import message_of, state_of
 from playhead.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
 from playhead.results import StoredResult
-from playhead.serialization import dumps, loads
+from playhead.serializers import dumps, loads
 from playhead.states import (
     AwaitingConcurrencySlot,
     AwaitingRetry,

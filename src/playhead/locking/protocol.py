@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
+
+
+class IsolationLevel(StrEnum):
+    """What transactions, and runs that share a cached result, see of each other.
+
+    READ_COMMITTED: what has been committed; two may compute the same key at the same time. SERIALIZABLE: one at a time,
+    under the key's lock; the others wait, and find what it has committed.
+    """
+
+    READ_COMMITTED = "READ_COMMITTED"
+    SERIALIZABLE = "SERIALIZABLE"
 
 
 @runtime_checkable
