@@ -124,13 +124,28 @@ class Reads:
             return list(connection.execute(query))
 
     def slot_users(self, at: int, key: str, holds: bool, after: int | None, size: int) -> Sequence[Row]:
-        """Who held slots of a limit, or waited for them, those who came first before the others."""
+        """Who held slots of a limit, or waited for them, those who came first before the others, with each one's status
+        and when it came.
+        """
         users = self.tables.slot_users.c
+        place = sa.func.row_number().over(order_by=users.since).label("place")
+        line = (
+            sa.select(users.run_id, users.is_task, users.count, users.holds, users.since, place)
+            .where(users.limit_key == key, users.valid_from <= at, users.valid_to > at, users.holds == holds)
+            .subquery()
+        )
+        kinds = self.tables.flow_runs, self.tables.task_runs
+        flow_runs, task_runs = (
+            sa.and_(kind.versions.c.run_id == line.c.run_id, self._valid(kind, at)) for kind in kinds
+        )
+        of_flow, of_task = (kind.versions for kind in kinds)
         query = (
-            sa.select(users.run_id, users.is_task, users.count, users.holds, users.since)
-            .where(users.limit_key == key, users.valid_from <= at, users.valid_to > at)
-            .where(users.holds == holds, users.since > (after or 0))
-            .order_by(users.since)
+            sa.select(line, events.c.recorded_at, sa.func.coalesce(of_flow.c.status, of_task.c.status).label("status"))
+            .select_from(line.join(events, events.c.revision == line.c.since))
+            .outerjoin(of_flow, flow_runs)
+            .outerjoin(of_task, task_runs)
+            .where(line.c.since > (after or 0))
+            .order_by(line.c.since)
             .limit(size)
         )
         with self._database.reading() as connection:

@@ -103,7 +103,17 @@ def limit_of(row: Any) -> v1.ConcurrencyLimitUse:
 
 def slot_user_of(row: Any) -> v1.SlotUser:
     """Who holds slots or waits for them, from the row."""
-    user = v1.SlotUser(count=row.count, holds=row.holds, since=row.since)
+    status = v1.RunStatus.FromString(bytes(row.status))
+    user = v1.SlotUser(
+        count=row.count,
+        holds=row.holds,
+        since=row.since,
+        since_time=timestamp(row.recorded_at),
+        run_name=status.name,
+        state_type=status.state.type,
+        state_name=status.state.name,
+        place=row.place,
+    )
     if row.is_task:
         user.task_run_id = text_of(bytes(row.run_id))
     else:

@@ -13,8 +13,8 @@ def run_two(shell: Shell) -> tuple[str, str]:
     """Two task runs that need the slot of a tag; the first gets it."""
     client = EmbeddedClient(shell.database)
     ids = []
-    for _ in range(2):
-        spec = v1.TaskRunSpec(id=new_id(), task_key="load", tags=["db"])
+    for name in ("load-0", "load-1"):
+        spec = v1.TaskRunSpec(id=new_id(), task_key="load", tags=["db"], name=name)
         request = v1.ProposeStateRequest(request_id=new_id(), create_task_run=spec, state=v1.State(type=v1.RUNNING))
         ids.append(client.unary(PROPOSE_STATE, request).run_id)
     client.close()
@@ -32,8 +32,17 @@ def test_a_limit_is_set_listed_shown_and_removed(shell: Shell) -> None:
     assert [user["task_run_id"] for user in shown["holding"]["users"]] == [holder]
     assert [user["task_run_id"] for user in shown["waiting"]["users"]] == [waiter]
     table = shell.run("concurrency-limit", "show", "tag:db")
-    assert holder in table
+    assert [line.split()[:7] for line in table.splitlines() if " load-" in line] == [
+        ["1", holder, "load-0", "task", "run", "Running", "1"],
+        ["1", waiter, "load-1", "task", "run", "none", "yet"],
+    ]
     assert "1 waiting run as of revision" in table
+    (holding,), (waiting,) = shown["holding"]["users"], shown["waiting"]["users"]
+    assert [user[field] for user in (holding, waiting) for field in ("run_name", "state_name", "place")] == [
+        *("load-0", "Running", 1),
+        *("load-1", "", 1),
+    ]
+    assert holding["since_time"] <= waiting["since_time"]
     events = shell.run("journal", "tail", "--kind", "concurrency_limit_set")
     assert "tag:db" in events
     assert "no limit" in shell.run("concurrency-limit", "rm", "tag:db")

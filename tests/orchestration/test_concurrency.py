@@ -8,6 +8,7 @@ import pytest
 
 from playhead import v1
 from playhead.exceptions import BadRequest, NotFound
+from playhead.journal.encoding import micros_of
 from tests.orchestration.commanding import ALICE, Commanding, commanding, new_id
 
 
@@ -264,6 +265,33 @@ def test_what_was_held_at_a_revision_can_be_read_later(limited: Limited) -> None
     assert [users(running, False), users(running, True)] == [[first], []]
     assert [users(waiting, False), users(waiting, True)] == [[first], [second]]
     assert [users(limited.command.head(), False), users(limited.command.head(), True)] == [[second], []]
+
+
+def test_users_are_shown_with_their_names_states_times_and_places_on_every_page(limited: Limited) -> None:
+    limited.set("name:db", 1)
+    propose, flow_id = limited.command.propose, limited.command.flow_id
+    flow_run = v1.FlowRunSpec(id=new_id(), flow_id=flow_id, name="Red Orca", slots={"db": 1})
+    propose(v1.RUNNING, create_flow_run=flow_run)
+    waiting = [limited.task(db=1) for _ in range(3)]
+    came = [limited.run(task_run).meta.revision for task_run in waiting]
+    runs = limited.command.orchestrator.runs
+    (holder,) = runs.list_slot_users(v1.ListSlotUsersRequest(limit="name:db")).users
+    assert (holder.run_name, holder.state_type, holder.state_name, holder.place) == (
+        "Red Orca",
+        v1.RUNNING,
+        "Running",
+        1,
+    )
+    request = v1.ListSlotUsersRequest(limit="name:db", waiting=True, page_size=2)
+    first = runs.list_slot_users(request)
+    request.page_token = first.next_page_token
+    users = [*first.users, *runs.list_slot_users(request).users]
+    assert [(user.task_run_id, user.since, user.place) for user in users] == [
+        (task_run, revision, place)
+        for place, (task_run, revision) in enumerate(zip(waiting, came, strict=True), start=1)
+    ]
+    journal = limited.command.orchestrator.journal
+    assert [journal.revision_at(micros_of(user.since_time)) >= user.since for user in users] == [True] * 3
 
 
 def test_another_process_knows_who_holds_and_who_waits(store: str) -> None:

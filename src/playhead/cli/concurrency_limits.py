@@ -12,11 +12,12 @@ from playhead.cli.session import Session
 
 if TYPE_CHECKING:
     from playhead import v1
+    from playhead.cli.output import Cell
 
 app = typer.Typer(no_args_is_help=True)
 
 LIMIT_COLUMNS = ("limit", "slots", "held", "waiting", "when full", "set at")
-USER_COLUMNS = ("kind", "slots", "since")
+USER_COLUMNS = ("name", "kind", "state", "slots", "since", "revision")
 
 Key = Annotated[
     str,
@@ -104,7 +105,8 @@ def ls(session: Session, limit: Limit = 100, all: All = False) -> None:
 @app.command("show")
 @reading
 def show(session: Session, key: Key, limit: Limit = 100, all: All = False) -> None:
-    """Show who holds slots of a limit, longest first, and who waits for them, in the order in which they came.
+    """Show who holds slots of a limit, longest first, and who waits for them, in the order in which they came: each
+    run's place, name, state, how many slots, and since when.
 
     Example: playhead concurrency-limit show tag:database
     """
@@ -119,16 +121,24 @@ def show(session: Session, key: Key, limit: Limit = 100, all: All = False) -> No
         print_json({"holding": document_of(holding), "waiting": document_of(waiting)})
         return
     for title, response in (("holding", holding), ("waiting", waiting)):
-        rows = (
-            [
-                user.task_run_id or user.flow_run_id,
-                "task run" if user.task_run_id else "flow run",
-                str(user.count),
-                str(user.since),
-            ]
-            for user in response.users
-        )
-        print_table((title, *USER_COLUMNS), rows, note(response, len(response.users), f"{title} runs"))
+        rows = map(_user_row, response.users)
+        print_table((title, "id", *USER_COLUMNS), rows, note(response, len(response.users), f"{title} runs"))
+
+
+def _user_row(user: v1.SlotUser) -> list[Cell]:
+    from playhead import v1
+    from playhead.cli.formats import age, state_text
+
+    return [
+        str(user.place),
+        user.task_run_id or user.flow_run_id,
+        user.run_name,
+        "task run" if user.task_run_id else "flow run",
+        state_text(v1.State(type=user.state_type, name=user.state_name)) if user.state_type else "none yet",
+        str(user.count),
+        age(user.since_time),
+        str(user.since),
+    ]
 
 
 def _users(session: Session, request: v1.ListSlotUsersRequest, limit: int | None) -> v1.ListSlotUsersResponse:

@@ -5,7 +5,9 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from playhead.v1 import state_pb2 as _state_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -124,13 +126,28 @@ class SlotUser(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    RUN_NAME_FIELD_NUMBER: _builtins.int
+    STATE_TYPE_FIELD_NUMBER: _builtins.int
+    STATE_NAME_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     flow_run_id: _builtins.str
     task_run_id: _builtins.str
     count: _builtins.int
     holds: _builtins.bool
     """False: it waits."""
     since: _builtins.int
-    """Since this revision."""
+    """Since this revision,"""
+    run_name: _builtins.str
+    """The run's name and state at the moment that is read."""
+    state_type: _state_pb2.StateType.ValueType
+    state_name: _builtins.str
+    place: _builtins.int
+    """How many-th in line, from 1; among those who hold slots, how many-th to have come."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """which was recorded then."""
+
     def __init__(
         self,
         *,
@@ -139,10 +156,15 @@ class SlotUser(_message.Message):
         count: _builtins.int = ...,
         holds: _builtins.bool = ...,
         since: _builtins.int = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        run_name: _builtins.str = ...,
+        state_type: _state_pb2.StateType.ValueType = ...,
+        state_name: _builtins.str = ...,
+        place: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "run", b"run", "task_run_id", b"task_run_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "run", b"run", "since_time", b"since_time", "task_run_id", b"task_run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "flow_run_id", b"flow_run_id", "holds", b"holds", "run", b"run", "since", b"since", "task_run_id", b"task_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "flow_run_id", b"flow_run_id", "holds", b"holds", "place", b"place", "run", b"run", "run_name", b"run_name", "since", b"since", "since_time", b"since_time", "state_name", b"state_name", "state_type", b"state_type", "task_run_id", b"task_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_run: _TypeAlias = _typing.Literal["flow_run_id", "task_run_id"]  # noqa: Y015
     _WhichOneofArgType_run: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
