@@ -16,6 +16,9 @@ IDS_MAX = 1_000
 
 LIMIT_KEY_BYTES_MAX = 500
 
+CLOSE_TEXT_MAX = 100
+"""Characters of a name that are compared with others, to tell which may have been meant."""
+
 LOCK = "name:lock:"
 """How the key of a limit begins that is a lock: it has one slot and is not set by anybody."""
 
@@ -94,6 +97,15 @@ def bounded_bytes(value: bytes, field: str, limit: int) -> None:
     """Refuse more than `limit` bytes."""
     if len(value) > limit:
         raise TooLarge(f"{len(value)} bytes, at most {limit}", field=field, limit=limit, actual=len(value))
+
+
+def closest(text: str, known: Iterable[str]) -> str:
+    """What may have been meant by a name that is not known: ": did you mean …?", or nothing."""
+    from difflib import get_close_matches  # loads when somebody has slipped
+
+    by_lower = {name.lower(): name for name in known}
+    near = get_close_matches(text[:CLOSE_TEXT_MAX].lower(), by_lower, cutoff=0.5)
+    return f": did you mean {' or '.join(by_lower[name] for name in near)}?" if near else ""
 
 
 def known_enum(value: int, known: Iterable[int], field: str) -> None:

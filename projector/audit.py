@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from playhead import v1
 from playhead.exceptions import BadRequest
@@ -20,10 +20,12 @@ from playhead.projector.sql import BY_A_RULE
 
 
 class AuditService:
-    """Decisions of all runs, now or at any revision."""
+    """Decisions of all runs, now or at any revision. `rules` are the names of those that decide here."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, rules: frozenset[str] = frozenset()) -> None:
         self._journal = journal
+        self._rules = rules
+        self._rules_until = 0
         self._moments = Moments(journal)
         self._reads = Reads(journal.database)
 
@@ -32,6 +34,7 @@ class AuditService:
         view = self._reads.tables.decisions.c
         wanted = request.filter
         clauses = decision_clauses(wanted, self._reads.tables)
+        self._check_rules(wanted.rules)
         if request.order:
             checks.known_enum(request.order, v1.Order.values(), "order")
         if wanted.last_revision and wanted.first_revision > wanted.last_revision:
@@ -55,6 +58,23 @@ class AuditService:
         if edge is not None:
             found.next_page_token = page.next_token(edge)
         return found
+
+    def _check_rules(self, names: Sequence[str]) -> None:
+        """Refuse the name of a rule that is neither among those that decide here nor on record."""
+        for index, name in enumerate(names):
+            if name and name not in self._rules and name not in self._rules_on_record():
+                raise BadRequest(
+                    f"no rule of the policy, and none on record, is named {name[:60]!r}"
+                    f"{checks.closest(name, self._rules)}. Those of the core policy: playhead policy show core",
+                    field=f"filter.rules[{index}]",
+                )
+
+    def _rules_on_record(self) -> frozenset[str]:
+        """The rules that decide here and all that have ever decided, as of now: what came since the last look."""
+        head = self._journal.head()[0]
+        self._rules |= self._reads.rules(self._rules_until, head)
+        self._rules_until = head
+        return self._rules
 
     def _range(self, wanted: v1.DecisionFilter, times: tuple[int | None, int | None], at: int) -> tuple[int, int]:
         """The first and the last revision that can pass."""

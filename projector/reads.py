@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from playhead.journal.database import Database
 from playhead.journal.sql import events
 from playhead.projector.filters import Clause
-from playhead.projector.sql import RunTables, ViewTables, made_of
+from playhead.projector.sql import BY_A_RULE, RunTables, ViewTables, made_of
 
 RARE_RUNS_MAX = 1_000
 """Runs in the states asked for up to which they are looked up one by one, rather than all runs walked newest first."""
@@ -167,6 +167,13 @@ class Reads:
             if edge is not None:
                 query = query.where(revision >= edge if newest_first else revision <= edge)
             return list(connection.execute(query.where(*among).order_by(order).limit(size))), edge
+
+    def rules(self, after: int, until: int) -> frozenset[str]:
+        """The rules that have decided after a revision, and up to another."""
+        view = self.tables.decisions.c
+        query = sa.select(view.rule).distinct().where(view.revision > after, view.revision <= until, BY_A_RULE)
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     def few_events(self, run_ids: list[bytes], within: list[bytes]) -> list[int] | None:
         """The revisions of these runs' events, or of those within these flow runs; None if they are many."""

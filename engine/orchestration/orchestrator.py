@@ -50,7 +50,7 @@ class Orchestrator:
         self.calls = OrchestrationService(self._writer.call, journal.clock, status_of)
         self.runs = RunsService(journal)
         self.events = JournalService(journal)
-        self.audit = AuditService(journal)
+        self.audit = AuditService(journal, frozenset(rule.name for rules in policy.lists().values() for rule in rules))
         self.logs = LogsService(journal)
         self.timers = Timers(journal, self.orchestration)
         self._readers: ThreadPoolExecutor | None = None

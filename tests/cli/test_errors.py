@@ -68,6 +68,8 @@ def test_a_command_line_that_can_not_be_understood_is_status_2(shell: Shell, arg
         (("audit", "decisions", "--from-state", "nowhere"), ("none", "failed")),
         (("audit", "decisions", "--only", "perhaps"), ("accept", "abort")),
         (("journal", "tail", "--kind", "state_propsed"), ("state_proposed", "run_updated")),
+        (("flow-run", "ls", "--flow", "Etl"), ("did you mean etl", "playhead flow ls")),
+        (("audit", "decisions", "--flow", "reports"), ("did you mean report",)),
     ],
 )
 def test_what_is_mistyped_is_answered_with_what_there_is(
@@ -75,6 +77,33 @@ def test_what_is_mistyped_is_answered_with_what_there_is(
 ) -> None:
     error = shell.error(*arguments, status=2)
     assert [word for word in listed if word not in error] == []
+
+
+def test_a_rule_that_is_mistyped_is_answered_with_those_that_are_like_it(shell: Shell) -> None:
+    error = shell.error("audit", "decisions", "--rule", "RetryFailedTask")
+    assert "did you mean RetryFailedTasks" in error
+    assert "playhead policy show" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("audit", "decisions", "--actor", "bob"), "--actor 'bob': there is none on record"),
+        (("flow-run", "ls", "--tag", "nigthly"), "--tag 'nigthly': there is none on record"),
+        (("task-run", "ls", "--tag", "nightly", "--task", "lod"), "--task 'lod': there is none on record"),
+        (("journal", "tail", "--stream", "00000000-0000-7000-8000-000000000000"), "No such event up to revision 19."),
+    ],
+)
+def test_an_empty_list_says_what_of_it_nothing_on_record_has(
+    shell: Shell, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in shell.error(*arguments, status=0)
+
+
+def test_an_empty_list_says_nothing_of_what_is_on_record(shell: Shell) -> None:
+    actor = shell.document("audit", "decisions")["decisions"][0]["actor"]
+    assert shell.error("audit", "decisions", "--actor", actor, "--only", "wait", status=0) == ""
+    assert shell.error("flow-run", "ls", "--tag", "nightly", "--state", "late", status=0) == ""
 
 
 def test_with_json_an_error_is_json_too(shell: Shell) -> None:

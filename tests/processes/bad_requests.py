@@ -394,6 +394,7 @@ AUDIT = [
     Case("many tags", FIND, _audited(tags=v1.TagFilter(none=["a"] * 101)), LARGE, "filter.tags.none"),
     Case("actor with a zero", FIND, _audited(actors=[NUL]), BAD, "filter.actors[0]"),
     Case("rule with a zero", FIND, _audited(rules=["a", NUL]), BAD, "filter.rules[1]"),
+    Case("unknown rule", FIND, _audited(rules=["RetryFailedTasks", "RetryFaildTasks"]), BAD, "filter.rules[1]"),
     Case("many rules", FIND, _audited(rules=["a"] * 1_001), LARGE, "filter.rules"),
     Case("unknown decision", FIND, _audited(decisions=[1, 88]), UNKNOWN, "filter.decisions[1]"),
     Case("no decision", FIND, _audited(decisions=[0]), UNKNOWN, "filter.decisions[0]"),

@@ -11,16 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead import v1
-from playhead.exceptions import BadPageToken, RevisionNotReached
+from playhead.exceptions import BadPageToken, BadRequest, RevisionNotReached
 from playhead.journal.encoding import text_of, timestamp
 from playhead.projector import reads
+from playhead.projector.audit import AuditService
 from tests.clocks import START_US
 from tests.histories import CALLERS, EXAMPLES, FLOW_RUN_IDS, FLOWS, TASK_RUN_IDS, Life, Step, an_id, stories
 from tests.plain_decisions import PlainDecision, decisions_of, passes
 from tests.promises.test_p5_any_moment import all_pages, keep_one, long_story, some, tag_filters, times
 from tests.stores import NewStore
 
-RULES = ("", "HandleTaskTerminalStateTransitions", "HandleFlowTerminalStateTransitions", "RetryFailedTasks", "Unknown")
+RULES = (
+    "",
+    "HandleTaskTerminalStateTransitions",
+    "HandleFlowTerminalStateTransitions",
+    "RetryFailedTasks",
+    "CopyScheduledTime",
+)
 types = [value for value in v1.StateType.values() if value]
 revisions = st.sampled_from([0, 0, 0, 1, 5, 12, 20, 2**64 - 1])
 
@@ -227,3 +234,24 @@ def test_a_moment_beyond_the_head_and_a_token_of_another_search_are_refused(stor
         ):
             with pytest.raises(BadPageToken, match="repeat"):
                 find(other)
+
+
+def test_the_name_of_no_rule_is_refused_with_those_that_are_like_it(store: str) -> None:
+    with Life(store) as life:
+        life.live(varied_story())
+        request = v1.FindDecisionsRequest(filter=v1.DecisionFilter(rules=["", "retryfailedtask"]))
+        with pytest.raises(BadRequest, match="did you mean RetryFailedTasks") as refused:
+            life.orchestrator.audit.find_decisions(request)
+        assert refused.value.field == "filter.rules[1]"
+
+
+def test_a_rule_that_once_decided_is_known_under_a_policy_without_it(store: str) -> None:
+    with Life(store) as life:
+        life.live(varied_story())
+        audit, wanted = AuditService(life.orchestrator.journal), v1.DecisionFilter(rules=[RULES[1]])
+        plain = expected(decisions_of(life.records()), wanted, v1.NEWEST_FIRST)
+        assert plain
+        request = v1.FindDecisionsRequest(filter=wanted, page_size=1_000)
+        assert [record.revision for record in audit.find_decisions(request).decisions] == plain
+        with pytest.raises(BadRequest, match="none on record"):
+            audit.find_decisions(v1.FindDecisionsRequest(filter=v1.DecisionFilter(rules=["BeQuiet"])))

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from playhead.cli.flow_runs import FlowNames
-from playhead.cli.listing import All, Decisions, Limit, Tags, all_pages, decisions_of, note, types_of
+from playhead.cli.listing import (
+    All,
+    Decisions,
+    Limit,
+    Tags,
+    all_pages,
+    decisions_of,
+    flows_of,
+    note,
+    note_unknown,
+    types_of,
+)
 from playhead.cli.options import reading
 from playhead.cli.session import Session
 
@@ -76,7 +87,7 @@ def decisions(
     filter = v1.DecisionFilter(
         run_ids=[session.find_run("task_run", text) for text in task_run],
         within_flow_run_ids=[session.find_run("flow_run", text) for text in flow_run],
-        flow_names=flow,
+        flow_names=flows_of(session, flow),
         actors=actor,
         decisions=decisions_of(only),
         rules=rule,
@@ -95,6 +106,16 @@ def decisions(
     else:
         found = response.decisions
         print_table(FOUND_DECISION_COLUMNS, map(found_decision_row, found), note(response, len(found), "decisions"))
+    if not response.decisions:
+        note_unknown("--actor", actor, lambda name: _has_proposed(session, name))
+
+
+def _has_proposed(session: Session, actor: str) -> bool:
+    from playhead import v1
+    from playhead.client.interface import FIND_DECISIONS
+
+    request = v1.FindDecisionsRequest(filter=v1.DecisionFilter(actors=[actor]))
+    return bool(all_pages(lambda page: session.call(FIND_DECISIONS, page), request, "decisions", 1).decisions)
 
 
 def _between(filter: v1.DecisionFilter, since: str, until: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 
 from rich.text import Text
@@ -38,7 +39,10 @@ def show_tail(session: Session, lines: int, follow: bool, kinds: list[str], stre
     """Print the last events, and with `follow` each further one until the process is interrupted."""
     filter = v1.EventFilter(kinds=kinds, stream=stream)
     revision = session.revision()
-    _print(session, reversed(list(_last(session, filter, revision, lines))))
+    last = list(_last(session, filter, revision, lines))
+    _print(session, reversed(last))
+    if not last and lines and (kinds or stream):
+        print(f"No such event up to revision {revision}.", file=sys.stderr)
     if follow:
         try:
             _print(session, _further(session, filter, revision))

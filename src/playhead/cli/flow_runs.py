@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,9 @@ from playhead.cli.listing import (
     States,
     Tags,
     all_pages,
+    flows_of,
     note,
+    note_unknown,
     state_filter,
 )
 from playhead.cli.options import connected, reading
@@ -56,10 +58,14 @@ def ls(
     from playhead.cli.runs import FLOW_RUN_COLUMNS, flow_run_row
     from playhead.client.interface import COUNT_FLOW_RUNS, LIST_FLOW_RUNS
 
-    count = v1.CountFlowRunsRequest(read_at=session.read_at)
+    def count(**only: Any) -> v1.CountRunsResponse:
+        return session.call(
+            COUNT_FLOW_RUNS, v1.CountFlowRunsRequest(filter=v1.FlowRunFilter(**only), read_at=session.read_at)
+        )
+
     filter = v1.FlowRunFilter(
-        state=state_filter(state, lambda: session.call(COUNT_FLOW_RUNS, count)),
-        flow_names=flow,
+        state=state_filter(state, count),
+        flow_names=flows_of(session, flow),
         tags=v1.TagFilter(all=tag),
         name_like=name,
         top_level_only=top_level,
@@ -71,6 +77,8 @@ def ls(
     else:
         runs = response.flow_runs
         print_table(FLOW_RUN_COLUMNS, map(flow_run_row, runs), note(response, len(runs), "flow runs"))
+    if not response.flow_runs:
+        note_unknown("--tag", tag, lambda text: count(tags=v1.TagFilter(all=[text])).total > 0)
 
 
 @app.command("inspect")

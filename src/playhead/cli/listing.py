@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from playhead import v1
+    from playhead.cli.session import Session
 
 Value = TypeVar("Value")
 
@@ -40,7 +41,7 @@ All = Annotated[bool, typer.Option("--all", "-a", help="No limit.")]
 
 
 def state_filter(texts: list[str], count: Callable[[], v1.CountRunsResponse]) -> v1.StateFilter:
-    """The filter for states given by type, in any letter case, or by name. Raises BadParameter for a mixture, and for
+    """The filter for states given by type or by name, in any letter case. Raises BadParameter for a mixture, and for
     a name that is neither one of Playhead's own nor that of a state which some run, of all that `count` counts, is in.
     """
     from playhead import v1
@@ -52,16 +53,17 @@ def state_filter(texts: list[str], count: Callable[[], v1.CountRunsResponse]) ->
             f"{', '.join(types)} are types and {', '.join(names)} are names: ask for one or the other.",
             param_hint="--state",
         )
-    if set(names) - STATE_NAMES:
-        known = STATE_NAMES | {counted.name for counted in count().counts if counted.name}
-        for name in names:
-            if name not in known:
-                raise typer.BadParameter(
-                    f"{name!r} is no type of state ({', '.join(_known(v1.StateType))}) and not the name of one "
-                    f"({', '.join(sorted(known))}).",
-                    param_hint="--state",
-                )
-    return v1.StateFilter(types=types_of(types, "--state"), names=names)
+    known = {name.lower(): name for name in STATE_NAMES}
+    if any(name.lower() not in known for name in names):
+        known |= {counted.name.lower(): counted.name for counted in count().counts if counted.name}
+    for name in names:
+        if name.lower() not in known:
+            raise typer.BadParameter(
+                f"{name!r} is no type of state ({', '.join(_known(v1.StateType))}) and not the name of one "
+                f"({', '.join(sorted(known.values()))}).",
+                param_hint="--state",
+            )
+    return v1.StateFilter(types=types_of(types, "--state"), names=[known[name.lower()] for name in names])
 
 
 def types_of(texts: list[str], option: str, none: str = "") -> list[v1.StateType.ValueType]:
@@ -87,6 +89,32 @@ def kinds_of(texts: list[str]) -> list[str]:
 
     known = {field.name: field.name for field in v1.Event.DESCRIPTOR.oneofs_by_name["what"].fields}
     return [_one_of(known, text, "--kind") for text in texts]
+
+
+def flows_of(session: Session, names: list[str]) -> list[str]:
+    """Names of flows that were registered, whenever that was. Raises BadParameter for any other."""
+    from playhead import v1
+    from playhead.client.interface import GET_FLOW, LIST_FLOWS
+    from playhead.exceptions import NotFound
+    from playhead.journal.checks import closest
+
+    for name in names:
+        try:
+            session.call(GET_FLOW, v1.GetFlowRequest(name=name))
+        except NotFound:
+            flows = all_pages(lambda page: session.call(LIST_FLOWS, page), v1.ListFlowsRequest(), "flows", None).flows
+            near = closest(name, (flow.name for flow in flows))
+            raise typer.BadParameter(
+                f"no flow is named {name!r}{near}. See which there are: playhead flow ls", param_hint="--flow"
+            ) from None
+    return names
+
+
+def note_unknown(option: str, values: list[str], is_on_record: Callable[[str], bool]) -> None:
+    """Say below an empty list which value of an option nothing on record has: it may be mistyped."""
+    for value in values:
+        if not is_on_record(value):
+            typer.echo(f"{option} {value!r}: there is none on record. Is it mistyped?", err=True)
 
 
 def _known(enum: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from playhead.cli.listing import (
     Tags,
     all_pages,
     note,
+    note_unknown,
     state_filter,
 )
 from playhead.cli.options import connected, reading
@@ -52,10 +53,14 @@ def ls(
     from playhead.cli.runs import TASK_RUN_COLUMNS, task_run_row
     from playhead.client.interface import COUNT_TASK_RUNS, LIST_TASK_RUNS
 
-    count = v1.CountTaskRunsRequest(read_at=session.read_at)
+    def count(**only: Any) -> v1.CountRunsResponse:
+        return session.call(
+            COUNT_TASK_RUNS, v1.CountTaskRunsRequest(filter=v1.TaskRunFilter(**only), read_at=session.read_at)
+        )
+
     filter = v1.TaskRunFilter(
         flow_run_ids=[session.find_run("flow_run", text) for text in flow_run],
-        state=state_filter(state, lambda: session.call(COUNT_TASK_RUNS, count)),
+        state=state_filter(state, count),
         task_keys=task,
         tags=v1.TagFilter(all=tag),
         name_like=name,
@@ -67,6 +72,9 @@ def ls(
     else:
         runs = response.task_runs
         print_table(TASK_RUN_COLUMNS, map(task_run_row, runs), note(response, len(runs), "task runs"))
+    if not response.task_runs:
+        note_unknown("--task", task, lambda key: count(task_keys=[key]).total > 0)
+        note_unknown("--tag", tag, lambda text: count(tags=v1.TagFilter(all=[text])).total > 0)
 
 
 @app.command("inspect")

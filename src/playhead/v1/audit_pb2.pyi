@@ -73,7 +73,9 @@ class DecisionFilter(_message.Message):
     def decisions(self) -> _containers.RepeatedScalarFieldContainer[_decision_pb2.Decision.ValueType]: ...
     @_builtins.property
     def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Decided by one of these rules."""
+        """Decided by one of these rules. INVALID_ARGUMENT for a name that no rule of the server's policy has, and none on
+        record.
+        """
 
     @_builtins.property
     def from_types(self) -> _containers.RepeatedScalarFieldContainer[_state_pb2.StateType.ValueType]:
