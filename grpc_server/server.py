@@ -27,11 +27,12 @@ from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy
 from playhead.grpc_server.health import Health
 from playhead.grpc_server.listen import listen
-from playhead.grpc_server.servicers import Audit, Journal, Logs, Orchestration, Replay, Runs
+from playhead.grpc_server.servicers import Audit, Inputs, Journal, Logs, Orchestration, Replay, Runs
 from playhead.grpc_server.status import status_of
 from playhead.grpc_server.unreadable import tolerant
-from playhead.v1 import audit_pb2, journal_pb2, logs_pb2, orchestration_pb2, replay_pb2, runs_pb2
+from playhead.v1 import audit_pb2, inputs_pb2, journal_pb2, logs_pb2, orchestration_pb2, replay_pb2, runs_pb2
 from playhead.v1.audit_pb2_grpc import add_AuditServicer_to_server
+from playhead.v1.inputs_pb2_grpc import add_InputsServicer_to_server
 from playhead.v1.journal_pb2_grpc import add_JournalServicer_to_server
 from playhead.v1.logs_pb2_grpc import add_LogsServicer_to_server
 from playhead.v1.orchestration_pb2_grpc import add_OrchestrationServicer_to_server
@@ -48,7 +49,7 @@ CALLS_PER_CONNECTION_MAX = 1_000  # further ones wait at the client
 
 SERVICES = tuple(
     service.full_name
-    for file in (orchestration_pb2, runs_pb2, journal_pb2, audit_pb2, replay_pb2, logs_pb2)
+    for file in (orchestration_pb2, runs_pb2, journal_pb2, audit_pb2, replay_pb2, logs_pb2, inputs_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 
@@ -146,6 +147,7 @@ def _server_of(orchestrator: Orchestrator, stopping: asyncio.Event) -> grpc.aio.
     add_AuditServicer_to_server(Audit(orchestrator), services)
     add_ReplayServicer_to_server(Replay(orchestrator), services)
     add_LogsServicer_to_server(Logs(orchestrator, stopping), services)
+    add_InputsServicer_to_server(Inputs(orchestrator, stopping), services)
     add_HealthServicer_to_server(Health(SERVICES, stopping), services)
     reflected = (*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME)
     add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(reflected), services)

@@ -20,6 +20,7 @@ from playhead.grpc_server.streams import until
 from playhead.journal.record import Caller
 from playhead.replay.service import ReplayService
 from playhead.v1.audit_pb2_grpc import AuditServicer
+from playhead.v1.inputs_pb2_grpc import InputsServicer
 from playhead.v1.journal_pb2_grpc import JournalServicer
 from playhead.v1.logs_pb2_grpc import LogsServicer
 from playhead.v1.orchestration_pb2_grpc import OrchestrationServicer
@@ -59,7 +60,7 @@ class Orchestration(OrchestrationServicer):
         self._loop = asyncio.get_running_loop()
 
     async def ProposeState(self, request: v1.ProposeStateRequest, context: Context) -> v1.ProposeStateResponse:
-        return await self._command(self._orchestration.propose_state, request, context)
+        return await _command(self._orchestration.propose_state, request, context, self._loop)
 
     async def ProposeStates(
         self, requests: AsyncIterator[v1.ProposeStatesRequest], context: Context
@@ -73,39 +74,33 @@ class Orchestration(OrchestrationServicer):
             await refuse(context, error)
 
     async def RegisterFlow(self, request: v1.RegisterFlowRequest, context: Context) -> v1.RegisterFlowResponse:
-        return await self._command(self._orchestration.register_flow, request, context)
+        return await _command(self._orchestration.register_flow, request, context, self._loop)
 
     async def CreateFlowRun(self, request: v1.CreateFlowRunRequest, context: Context) -> v1.CreateFlowRunResponse:
-        return await self._command(self._orchestration.create_flow_run, request, context)
+        return await _command(self._orchestration.create_flow_run, request, context, self._loop)
 
     async def CreateTaskRun(self, request: v1.CreateTaskRunRequest, context: Context) -> v1.CreateTaskRunResponse:
-        return await self._command(self._orchestration.create_task_run, request, context)
+        return await _command(self._orchestration.create_task_run, request, context, self._loop)
 
     async def UpdateRun(self, request: v1.UpdateRunRequest, context: Context) -> v1.UpdateRunResponse:
-        return await self._command(self._orchestration.update_run, request, context)
+        return await _command(self._orchestration.update_run, request, context, self._loop)
 
     async def PauseFlowRun(self, request: v1.PauseFlowRunRequest, context: Context) -> v1.ProposeStateResponse:
-        return await self._command(self._orchestration.pause_flow_run, request, context)
+        return await _command(self._orchestration.pause_flow_run, request, context, self._loop)
 
     async def ResumeFlowRun(self, request: v1.ResumeFlowRunRequest, context: Context) -> v1.ProposeStateResponse:
-        return await self._command(self._orchestration.resume_flow_run, request, context)
+        return await _command(self._orchestration.resume_flow_run, request, context, self._loop)
 
     async def CancelFlowRun(self, request: v1.CancelFlowRunRequest, context: Context) -> v1.ProposeStateResponse:
-        return await self._command(self._orchestration.cancel_flow_run, request, context)
+        return await _command(self._orchestration.cancel_flow_run, request, context, self._loop)
 
     async def SetConcurrencyLimit(
         self, request: v1.SetConcurrencyLimitRequest, context: Context
     ) -> v1.SetConcurrencyLimitResponse:
-        return await self._command(self._orchestration.set_concurrency_limit, request, context)
+        return await _command(self._orchestration.set_concurrency_limit, request, context, self._loop)
 
     async def RenewLease(self, request: v1.RenewLeaseRequest, context: Context) -> v1.RenewLeaseResponse:
-        return await self._command(self._orchestration.renew_lease, request, context)
-
-    async def _command(self, command: Command[Request, Response], request: Request, context: Context) -> Response:
-        try:
-            return await command(request, caller_of(context), self._loop)
-        except Exception as error:
-            await refuse(context, error)
+        return await _command(self._orchestration.renew_lease, request, context, self._loop)
 
     def _propose_states(self, batch: v1.ProposeStatesRequest, caller: Caller) -> asyncio.Task[v1.ProposeStatesResponse]:
         try:
@@ -192,6 +187,35 @@ class Journal(JournalServicer):
             yield response
 
 
+class Inputs(InputsServicer):
+    """Inputs of flow runs: sending and deleting, reading, receiving."""
+
+    def __init__(self, orchestrator: Orchestrator, stopping: asyncio.Event) -> None:
+        self._orchestrator = orchestrator
+        self._orchestration = orchestrator.orchestration
+        self._inputs = orchestrator.inputs
+        self._stopping = stopping
+        self._loop = asyncio.get_running_loop()
+
+    async def SendInput(self, request: v1.SendInputRequest, context: Context) -> v1.SendInputResponse:
+        return await _command(self._orchestration.send_input, request, context, self._loop)
+
+    async def DeleteInput(self, request: v1.DeleteInputRequest, context: Context) -> v1.DeleteInputResponse:
+        return await _command(self._orchestration.delete_input, request, context, self._loop)
+
+    async def ReadInput(self, request: v1.ReadInputRequest, context: Context) -> v1.ReadInputResponse:
+        return await _read(self._orchestrator, self._inputs.read_input, request, context)
+
+    async def ListInputs(self, request: v1.ListInputsRequest, context: Context) -> v1.ListInputsResponse:
+        return await _read(self._orchestrator, self._inputs.list_inputs, request, context)
+
+    async def ReceiveInputs(
+        self, request: v1.ReceiveInputsRequest, context: Context
+    ) -> AsyncIterator[v1.ReceiveInputsResponse]:
+        async for response in _stream(self._orchestrator.receive_inputs(request), self._stopping, context):
+            yield response
+
+
 class Audit(AuditServicer):
     """Reads of decisions, across all runs."""
 
@@ -232,6 +256,15 @@ class Logs(LogsServicer):
     async def FollowLogs(self, request: v1.FollowLogsRequest, context: Context) -> AsyncIterator[v1.FollowLogsResponse]:
         async for response in _stream(self._orchestrator.follow_logs(request), self._stopping, context):
             yield response
+
+
+async def _command(
+    command: Command[Request, Response], request: Request, context: Context, loop: asyncio.AbstractEventLoop
+) -> Response:
+    try:
+        return await command(request, caller_of(context), loop)
+    except Exception as error:
+        await refuse(context, error)
 
 
 async def _read(

@@ -52,6 +52,7 @@ CODE_OF: dict[v1.Reason.ValueType, grpc.StatusCode] = {
     v1.DEADLINE_PASSED: grpc.StatusCode.DEADLINE_EXCEEDED,
     v1.INTERNAL_DEFECT: grpc.StatusCode.INTERNAL,
     v1.SUBSCRIBER_TOO_SLOW: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    v1.RUN_ENDED: grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 logger = logging.getLogger(__name__)

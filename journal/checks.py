@@ -15,6 +15,7 @@ IDS_MAX = 1_000
 """Values in one list of a filter."""
 
 LIMIT_KEY_BYTES_MAX = 500
+INPUT_KEY_BYTES_MAX = 500
 
 CLOSE_TEXT_MAX = 100
 """Characters of a name that are compared with others, to tell which may have been meant."""
@@ -49,9 +50,7 @@ def limit_key(text: str, field: str) -> None:
         raise BadRequest('must be "tag:…", "deployment:<id>" or "name:…"', field=field)
     if kind == "deployment":
         id_bytes(name, field)
-    bounded_text(text, field, LIMIT_KEY_BYTES_MAX)
-    if not text.isprintable():
-        raise BadRequest("must be one line of printable characters", field=field)
+    bounded_line(text, field, LIMIT_KEY_BYTES_MAX)
 
 
 def optional_id(text: str, field: str) -> bytes | None:
@@ -63,6 +62,20 @@ def ids_bytes(texts: Sequence[str], field: str) -> list[bytes]:
     """16 bytes each of a list of ids."""
     bounded_list(texts, field)
     return [id_bytes(text, f"{field}[{index}]") for index, text in enumerate(texts)]
+
+
+def input_key(text: str, field: str) -> None:
+    """Refuse what is not the key of a run's input: one line of printable characters."""
+    if not text:
+        raise MissingField("the key of an input is required", field=field)
+    bounded_line(text, field, INPUT_KEY_BYTES_MAX)
+
+
+def bounded_line(text: str, field: str, limit: int) -> None:
+    """Refuse a text of more than `limit` bytes or of more than one line."""
+    bounded_text(text, field, limit)
+    if text and not text.isprintable():
+        raise BadRequest("must be one line of printable characters", field=field)
 
 
 def bounded_list(values: Sequence[object], field: str, limit: int = IDS_MAX) -> None:

@@ -12,6 +12,8 @@ order of their revisions, gives the same rows, whether one at a time or a millio
 | run_updated           | version                                                                             |
 | concurrency_limit_set | concurrency limits                                                                  |
 | slots_granted         | version, states if it has a new one, slot users                                     |
+| input_sent            | run inputs                                                                          |
+| input_deleted         | run inputs                                                                          |
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from playhead.journal.errors import NewerDatabase
 from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
-VIEWS_VERSION = 4
+VIEWS_VERSION = 5
 """Version of these folds and their tables. A process that finds rows of an older one rebuilds them."""
 
 Write = Callable[[str, Sequence[Sequence[Any]]], None]
@@ -167,10 +169,50 @@ def slot_users(status: v1.RunStatus) -> list[tuple[str, int, bool]]:
     return users
 
 
+class _Inputs:
+    """Rows of inputs that are not written yet."""
+
+    __slots__ = ("_closings", "_open", "_rows", "_statements")
+
+    def __init__(self, statements: ViewStatements) -> None:
+        self._statements = statements
+        self._rows: list[list[Any]] = []
+        self._open: dict[tuple[bytes, str], list[Any]] = {}
+        self._closings: list[tuple[int, bytes, str]] = []
+
+    def send(self, revision: int, run_id: bytes, key: str) -> None:
+        """From `revision` on it is there."""
+        row = self._open[run_id, key] = [revision, OPEN, run_id, key]
+        self._rows.append(row)
+
+    def delete(self, revision: int, run_id: bytes, key: str) -> None:
+        """From `revision` on it is not."""
+        row = self._open.pop((run_id, key), None)
+        if row is not None:
+            row[1] = revision
+        else:
+            self._closings.append((revision, run_id, key))
+
+    def flush(self, write: Write) -> None:
+        # Close before opening: a key may have been sent anew.
+        write(self._statements.close_input, self._closings)
+        write(self._statements.insert_input, self._rows)
+
+
 class Fold:
     """Events on their way into the views: `apply` each, then `flush` the rows."""
 
-    __slots__ = ("_cache", "_decisions", "_flow_runs", "_flows", "_slots", "_statements", "_states", "_task_runs")
+    __slots__ = (
+        "_cache",
+        "_decisions",
+        "_flow_runs",
+        "_flows",
+        "_inputs",
+        "_slots",
+        "_statements",
+        "_states",
+        "_task_runs",
+    )
 
     def __init__(self, prefix: str = "") -> None:
         self._statements: ViewStatements = statements(prefix)
@@ -184,6 +226,7 @@ class Fold:
         self._decisions: list[tuple[Any, ...]] = []
         self._cache: list[tuple[Any, ...]] = []
         self._slots = _Slots(self._statements)
+        self._inputs = _Inputs(self._statements)
 
     def apply(self, record: Record, event: v1.Event) -> None:
         """Fold one event. `event` is the record's payload."""
@@ -205,6 +248,7 @@ class Fold:
         write(text.insert_decision, self._decisions)
         write(text.insert_cache, self._cache)
         self._slots.flush(write)
+        self._inputs.flush(write)
         self._clear()
 
     def _journal_created(self, record: Record, event: v1.Event) -> None:
@@ -294,6 +338,14 @@ class Fold:
         self._slots.change(record.stream, record.revision, granted.facts.status, granted.status, granted.task_run)
         self._state(record, granted.status)
 
+    def _input_sent(self, record: Record, event: v1.Event) -> None:
+        sent = event.input_sent.command
+        self._inputs.send(record.revision, bytes_of(sent.flow_run_id), sent.key)
+
+    def _input_deleted(self, record: Record, event: v1.Event) -> None:
+        deleted = event.input_deleted.command
+        self._inputs.delete(record.revision, bytes_of(deleted.flow_run_id), deleted.key)
+
     def _state(self, record: Record, status: v1.RunStatus) -> None:
         # A status can change while its state stays.
         if status.state.revision == record.revision:
@@ -315,6 +367,8 @@ FOLDINGS: dict[str, Callable[[Fold, Record, v1.Event], None]] = {
     "run_updated": Fold._run_updated,
     "concurrency_limit_set": Fold._concurrency_limit_set,
     "slots_granted": Fold._slots_granted,
+    "input_sent": Fold._input_sent,
+    "input_deleted": Fold._input_deleted,
 }
 
 

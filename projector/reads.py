@@ -123,6 +123,20 @@ class Reads:
         with self._database.reading() as connection:
             return list(connection.execute(query))
 
+    def inputs(self, run_id: bytes, at: int, clauses: list[Clause], *, after: int = 0, size: int = 1) -> Sequence[Row]:
+        """The events by which a run's inputs were sent that were there, in the order in which they were sent."""
+        view = self.tables.inputs
+        query = (
+            sa.select(events)
+            .select_from(events.join(view, view.c.valid_from == events.c.revision))
+            .where(view.c.run_id == run_id, view.c.valid_from <= at, view.c.valid_to > at, view.c.valid_from > after)
+            .where(*clauses)
+            .order_by(view.c.valid_from)
+            .limit(size)
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
+
     def slot_users(self, at: int, key: str, holds: bool, after: int | None, size: int) -> Sequence[Row]:
         """Who held slots of a limit, or waited for them, those who came first before the others, with each one's status
         and when it came.

@@ -91,6 +91,20 @@ def task_run_of(row: Any) -> v1.TaskRun:
     )
 
 
+def input_of(record: Record) -> v1.RunInput:
+    """An input of the event by which it was sent."""
+    sent = event_of(record).input_sent.command
+    return v1.RunInput(
+        flow_run_id=sent.flow_run_id,
+        key=sent.key,
+        value=sent.value,
+        sender=sent.sender,
+        sent=timestamp(record.recorded_at),
+        sent_revision=record.revision,
+        sent_by=record.actor,
+    )
+
+
 def limit_of(row: Any) -> v1.ConcurrencyLimitUse:
     """A concurrency limit and what of it is used, from its row."""
     return v1.ConcurrencyLimitUse(

@@ -53,6 +53,7 @@ class ViewTables:
     cache: sa.Table
     limits: sa.Table
     slot_users: sa.Table
+    inputs: sa.Table
 
     @property
     def all(self) -> list[sa.Table]:
@@ -157,6 +158,26 @@ def made_of(prefix: str = "") -> ViewTables:
             sa.Index(f"{prefix}slot_users_by_limit", "limit_key", "valid_to", "holds", "since"),
             sqlite_with_rowid=False,
         ),
+        # The input itself is in the event of its first revision.
+        sa.Table(
+            f"{prefix}run_inputs",
+            metadata,
+            sa.Column("valid_from", Revision, primary_key=True, autoincrement=False),
+            sa.Column("valid_to", sa.BigInteger, nullable=False),
+            sa.Column("run_id", Id, nullable=False),
+            sa.Column("input_key", sa.Text, nullable=False),
+            sa.Index(f"{prefix}run_inputs_by_run", "run_id", "valid_from"),
+            sa.Index(f"{prefix}run_inputs_by_key", "run_id", "input_key", "valid_from"),
+            # Those that are there: no two of a run have the same key.
+            sa.Index(
+                f"{prefix}run_inputs_now",
+                "run_id",
+                "input_key",
+                unique=True,
+                sqlite_where=sa.text(f"valid_to = {OPEN}"),
+                postgresql_where=sa.text(f"valid_to = {OPEN}"),
+            ),
+        ),
     )
 
 
@@ -228,6 +249,8 @@ class ViewStatements:
     insert_limit: str
     close_slot_users: str
     insert_slot_user: str
+    close_input: str
+    insert_input: str
 
 
 @lru_cache(maxsize=4)
@@ -245,6 +268,8 @@ def statements(prefix: str = "") -> ViewStatements:
         _insert(tables.limits),
         f"UPDATE {tables.slot_users.name} SET valid_to = ? WHERE run_id = ? AND valid_to = {OPEN}",
         _insert(tables.slot_users),
+        f"UPDATE {tables.inputs.name} SET valid_to = ? WHERE run_id = ? AND input_key = ? AND valid_to = {OPEN}",
+        _insert(tables.inputs),
     )
 
 
@@ -278,3 +303,5 @@ SELECT_LIMITS = f"SELECT limit_key, slots, on_full FROM concurrency_limits WHERE
 SELECT_SLOT_USERS = f"""
     SELECT run_id, limit_key, is_task, count, holds, since FROM slot_users WHERE valid_to = {OPEN} ORDER BY since
 """
+SELECT_INPUT = f"SELECT 1 FROM run_inputs WHERE run_id = ? AND input_key = ? AND valid_to = {OPEN}"
+COUNT_INPUTS = f"SELECT count(*) FROM run_inputs WHERE run_id = ? AND valid_to = {OPEN}"

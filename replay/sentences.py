@@ -8,6 +8,8 @@
 | run_updated           | ada named the run "weekly" and gave it the tags a, b.                                   |
 | slots_granted         | GrantSlots granted the run 1 slot of tag:etl, which it had waited for.                  |
 | concurrency_limit_set | ada set the limit tag:etl to 2 slots.                                                   |
+| input_sent            | ada sent the flow run the input "approval-1", as ada@example.org.                       |
+| input_deleted         | ada deleted the input "approval-1" of the flow run.                                     |
 """
 
 from __future__ import annotations
@@ -139,6 +141,16 @@ def _limit_set(actor: str, event: v1.Event) -> str:
     return f"{actor} set the limit {limit_set.limit.limit} to {counted(limit_set.limit.slots, 'slot')}."
 
 
+def _input_sent(actor: str, event: v1.Event) -> str:
+    sent = event.input_sent.command
+    sender = f", as {sent.sender}" if sent.sender else ""
+    return f'{actor} sent the flow run the input "{sent.key}"{sender}.'
+
+
+def _input_deleted(actor: str, event: v1.Event) -> str:
+    return f'{actor} deleted the input "{event.input_deleted.command.key}" of the flow run.'
+
+
 _TOLD: dict[str, Callable[[str, v1.Event], str]] = {
     "flow_run_created": _flow_run_created,
     "task_run_created": _task_run_created,
@@ -146,6 +158,8 @@ _TOLD: dict[str, Callable[[str, v1.Event], str]] = {
     "run_updated": _run_updated,
     "slots_granted": _slots_granted,
     "concurrency_limit_set": _limit_set,
+    "input_sent": _input_sent,
+    "input_deleted": _input_deleted,
 }
 
 

@@ -39,6 +39,7 @@ FLOWS = {"etl": an_id(1), "ml": an_id(2)}
 NAMES = ("nightly", "Über Nacht", "50%_off/", "")
 TAGS = ("a", "b", "A", "a b")
 TASK_KEYS = ("load", "clean")
+INPUT_KEYS = ("approval-1", "approval-2", "ünïcode")
 LIMITS = ("tag:a", "name:db", f"deployment:{an_id(31)}")
 
 FLOW_RUNS = (
@@ -103,7 +104,9 @@ class Step:
 
 steps = st.builds(
     Step,
-    what=st.sampled_from(["propose"] * 12 + ["create", "update", "pause", "resume", "cancel", "again", "limit"]),
+    what=st.sampled_from(
+        ["propose"] * 12 + ["create", "update", "pause", "resume", "cancel", "again", "limit"] + ["input"] * 2
+    ),
     run=st.sampled_from([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 6]),
     type=st.sampled_from(
         [value for value in v1.StateType.values() if value] + [v1.RUNNING] * 10 + [v1.COMPLETED, v1.FAILED] * 4
@@ -232,6 +235,11 @@ def command_of(step: Step) -> tuple[str, Any]:
     if step.what == "limit":
         slots = step.expected_version if step.leased else step.run
         return "set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit=LIMITS[step.back % 3], slots=slots)
+    if step.what == "input":
+        key = INPUT_KEYS[step.back % 3]
+        if step.leased:
+            return "delete_input", v1.DeleteInputRequest(flow_run_id=flow_run_id, key=key)
+        return "send_input", v1.SendInputRequest(flow_run_id=flow_run_id, key=key, value=b"7", sender=step.name)
     return "propose_state", _proposal(step)
 
 

@@ -16,12 +16,14 @@ from playhead.engine.orchestration.commands import (
     SetLimit,
     UpdateRun,
 )
+from playhead.engine.orchestration.inputs import ChangeInput
 from playhead.engine.orchestration.known import Run
 from playhead.engine.orchestration.policy import Subject
 from playhead.exceptions import RequestIdReused
 from playhead.journal.encoding import micros_of, stamp, text_of, timestamp
 from playhead.journal.payload import event_of
 from playhead.journal.record import Record
+from playhead.projector.showing import input_of
 
 
 def meta(journal_id: str, revision: int) -> v1.ResponseMeta:
@@ -100,6 +102,14 @@ def limit_set(journal_id: str, record: Record, event: v1.Event) -> v1.SetConcurr
     changed = event.concurrency_limit_set
     limit = changed.limit if changed.HasField("limit") else None
     return v1.SetConcurrencyLimitResponse(meta=meta(journal_id, record.revision), limit=limit)
+
+
+def input_changed(journal_id: str, record: Record, event: v1.Event) -> v1.SendInputResponse | v1.DeleteInputResponse:
+    """The answer to an input that was sent or deleted."""
+    about = meta(journal_id, record.revision)
+    if event.HasField("input_sent"):
+        return v1.SendInputResponse(meta=about, input=input_of(record))
+    return v1.DeleteInputResponse(meta=about)
 
 
 def normalize(command: Propose, run_id: bytes, into: v1.ProposeStateRequest) -> None:
@@ -218,6 +228,14 @@ def _recorded_limit(journal_id: str, command: AnyCommand, record: Record, event:
     return limit_set(journal_id, record, event) if same == event.concurrency_limit_set.command else None
 
 
+def _recorded_input(journal_id: str, command: AnyCommand, record: Record, event: v1.Event) -> object | None:
+    if not isinstance(command, ChangeInput):
+        return None
+    asked = command.event()
+    same = asked.WhichOneof("what") == record.kind and getattr(asked, record.kind) == getattr(event, record.kind)
+    return input_changed(journal_id, record, event) if same else None
+
+
 _RECORDED: dict[str, Callable[[str, AnyCommand, Record, v1.Event], object | None]] = {
     "state_proposed": _recorded_proposal,
     "flow_run_created": _recorded_creation,
@@ -225,6 +243,8 @@ _RECORDED: dict[str, Callable[[str, AnyCommand, Record, v1.Event], object | None
     "flow_registered": _recorded_flow,
     "run_updated": _recorded_update,
     "concurrency_limit_set": _recorded_limit,
+    "input_sent": _recorded_input,
+    "input_deleted": _recorded_input,
 }
 
 

@@ -14,17 +14,17 @@ from playhead.engine.orchestration.contents import (
     NAME_BYTES_MAX,
     SLOTS_MAX,
     check_flow_run,
-    check_line,
     check_state,
     check_tags,
     check_task_details,
     check_task_run,
 )
+from playhead.engine.orchestration.inputs import ChangeInput
 from playhead.engine.orchestration.rules.rule import Subject
 from playhead.engine.orchestration.run_input import check_input, check_schema
 from playhead.exceptions import BadRequest, MissingField
 from playhead.journal import checks
-from playhead.journal.checks import LOCK, id_bytes, known_enum, limit_key, optional_id
+from playhead.journal.checks import LOCK, bounded_line, id_bytes, known_enum, limit_key, optional_id
 from playhead.journal.encoding import SECOND_US, id_from
 from playhead.journal.record import Caller
 
@@ -113,7 +113,7 @@ class SetLimit:
     stream: bytes
 
 
-AnyCommand = Propose | CreateRun | RegisterFlow | UpdateRun | Resume | RenewLease | SetLimit
+AnyCommand = Propose | CreateRun | RegisterFlow | UpdateRun | Resume | RenewLease | SetLimit | ChangeInput
 
 
 def propose(request: v1.ProposeStateRequest, caller: Caller) -> Propose:
@@ -155,7 +155,7 @@ def register_flow(request: v1.RegisterFlowRequest, caller: Caller) -> RegisterFl
     flow_id = id_bytes(request.flow_id, "flow_id")
     if not request.name:
         raise MissingField("a name is required", field="name")
-    check_line(request.name, "name", NAME_BYTES_MAX)
+    bounded_line(request.name, "name", NAME_BYTES_MAX)
     return RegisterFlow(request_id, caller, flow_id, request.name)
 
 
@@ -169,7 +169,7 @@ def update_run(request: v1.UpdateRunRequest, caller: Caller) -> UpdateRun:
     if request.HasField("name"):
         if not request.name:
             raise BadRequest("must not be empty", field="name")
-        check_line(request.name, "name", NAME_BYTES_MAX)
+        bounded_line(request.name, "name", NAME_BYTES_MAX)
     if request.HasField("tags"):
         check_tags(request.tags.tags, "tags.tags")
     if not (request.HasField("name") or request.HasField("tags")):
@@ -186,7 +186,7 @@ def pause(request: v1.PauseFlowRunRequest, caller: Caller, now: int) -> Propose:
     state.details.pause_key = request.pause_key
     state.details.run_input_schema = request.run_input_schema
     command = _for_flow_run(request.request_id, request.flow_run_id, state, caller)
-    check_line(request.pause_key, "pause_key", NAME_BYTES_MAX)
+    bounded_line(request.pause_key, "pause_key", NAME_BYTES_MAX)
     if request.run_input_schema:
         check_schema(request.run_input_schema, "run_input_schema")
     if request.HasField("timeout"):

@@ -10,7 +10,15 @@ from playhead import v1
 from playhead.engine.orchestration.run_input import check_input, check_schema
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
-from playhead.journal.checks import bounded_bytes, bounded_list, bounded_text, id_bytes, limit_key, optional_id
+from playhead.journal.checks import (
+    bounded_bytes,
+    bounded_line,
+    bounded_list,
+    bounded_text,
+    id_bytes,
+    limit_key,
+    optional_id,
+)
 from playhead.journal.encoding import task_run_id, text_of
 
 NAME_BYTES_MAX = 500
@@ -41,7 +49,7 @@ def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:
     id_bytes(spec.flow_id, f"{field}.flow_id")
     for name in ("parent_task_run_id", "deployment_id", "backfill_id", "forked_from_run_id"):
         optional_id(getattr(spec, name), f"{field}.{name}")
-    check_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
+    bounded_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
     bounded_bytes(spec.parameters, f"{field}.parameters", PARAMETERS_BYTES_MAX)
     _check_key(spec.idempotency_key, f"{field}.idempotency_key", KEY_BYTES_MAX)
     bounded_text(spec.entrypoint, f"{field}.entrypoint", URL_BYTES_MAX)
@@ -56,7 +64,7 @@ def check_task_run(spec: v1.TaskRunSpec, field: str) -> bytes:
         raise MissingField("is required", field=f"{field}.task_key")
     _check_key(spec.task_key, f"{field}.task_key")
     _check_key(spec.dynamic_key, f"{field}.dynamic_key")
-    check_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
+    bounded_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
     bounded_text(spec.task_version, f"{field}.task_version", NAME_BYTES_MAX)
     _check_run(spec, field)
     if spec.inputs:
@@ -78,7 +86,7 @@ def check_state(state: v1.State, field: str) -> None:
         what = f"{state.type} is not a known state type" if state.type else "a state type is required"
         raise UnknownEnumValue(what, field=f"{field}.type")
     if state.name:
-        check_line(state.name, f"{field}.name", STATE_NAME_BYTES_MAX)
+        bounded_line(state.name, f"{field}.name", STATE_NAME_BYTES_MAX)
     if state.message:
         bounded_text(state.message, f"{field}.message", MESSAGE_BYTES_MAX)
     if state.HasField("details"):
@@ -102,8 +110,8 @@ def _check_details(state: v1.State, field: str) -> None:
     if details.HasField("cache_expiration") and not details.cache_key:
         raise BadRequest("needs a cache_key", field=f"{field}.cache_expiration")
     _check_key(details.cache_key, f"{field}.cache_key", CACHE_KEY_BYTES_MAX)
-    check_line(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
-    check_line(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
+    bounded_line(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
+    bounded_line(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
     optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
     if details.damaged_result and len(details.damaged_result) != DIGEST_BYTES:
         raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=f"{field}.damaged_result")
@@ -184,7 +192,7 @@ def check_tags(tags: object, field: str) -> None:
     for index, tag in enumerate(tags):  # type: ignore[arg-type, var-annotated] # as above
         if not tag:
             raise BadRequest("must not be empty", field=f"{field}[{index}]")
-        check_line(tag, f"{field}[{index}]", TAG_BYTES_MAX)
+        bounded_line(tag, f"{field}[{index}]", TAG_BYTES_MAX)
 
 
 def _check_inputs(spec: v1.TaskRunSpec, field: str) -> None:
@@ -195,12 +203,6 @@ def _check_inputs(spec: v1.TaskRunSpec, field: str) -> None:
             which = source.WhichOneof("source")
             if which in ("task_run_id", "flow_run_id"):
                 id_bytes(getattr(source, which), f"{field}.inputs[{parameter!r}].inputs[{index}].{which}")
-
-
-def check_line(text: str, field: str, limit: int) -> None:
-    bounded_text(text, field, limit)
-    if text and not text.isprintable():
-        raise BadRequest("must be one line of printable characters", field=field)
 
 
 def _check_key(text: str, field: str, limit: int = NAME_BYTES_MAX) -> None:

@@ -23,6 +23,7 @@ from playhead.engine.orchestration.commands import (
 from playhead.engine.orchestration.creation import flow_name, imagine
 from playhead.engine.orchestration.decide import decide
 from playhead.engine.orchestration.facts import gather
+from playhead.engine.orchestration.inputs import ChangeInput, Inputs
 from playhead.engine.orchestration.known import Known, Run
 from playhead.engine.orchestration.policy import Policy, Subject
 from playhead.engine.orchestration.rules.slots import GRANT_SLOTS, granted
@@ -45,6 +46,7 @@ class Orchestrating:
         self._policy = policy
         self._known = Known()
         self._slots = Slots()
+        self._inputs = Inputs()
         self._fold = Fold()
         self._leases: dict[bytes, tuple[int, int] | None] = {}
 
@@ -72,6 +74,8 @@ class Orchestrating:
             return self._resume(append, command)
         if isinstance(command, SetLimit):
             return self._set_limit(append, command)
+        if isinstance(command, ChangeInput):
+            return self._change_input(append, command)
         return self._renew(append, command)
 
     def answer(self, append: Append, command: AnyCommand, records: list[Record]) -> object:
@@ -84,6 +88,7 @@ class Orchestrating:
         append.write(sql.END_LEASE, [(run_id,) for run_id, lease in self._leases.items() if lease is None])
         self._leases.clear()
         self._known.written()
+        self._inputs.written()
 
     def catch_up(self, records: list[Record]) -> None:
         self._known.catch_up(records)
@@ -92,6 +97,7 @@ class Orchestrating:
     def reset(self) -> None:
         self._known.reset()
         self._slots.reset()
+        self._inputs.written()
         self._fold = Fold()
         self._leases.clear()
 
@@ -308,6 +314,12 @@ class Orchestrating:
         response = self._append_proposed(append, command, run, event, 0)
         self._mirror(append, command, run, head, 1)
         return response
+
+    def _change_input(self, append: Append, command: ChangeInput) -> object:
+        run = self._known.existing(append, Subject.FLOW_RUN, command.run_id, "flow_run_id")
+        event = self._inputs.event(append, command, run)
+        record = self._append(append, command.stream, str(event.WhichOneof("what")), event, command, 0)
+        return answers.input_changed(self._journal_id, record, event)
 
     def _renew(self, append: Append, command: RenewLease) -> v1.RenewLeaseResponse:
         kind = "flow run" if command.subject is Subject.FLOW_RUN else "task run"

@@ -27,6 +27,7 @@ from playhead.journal.writer import Writer
 from playhead.logs.service import LogsService
 from playhead.projector.audit import AuditService
 from playhead.projector.building import open_views
+from playhead.projector.inputs import InputsService
 from playhead.projector.service import RunsService
 
 Answer = TypeVar("Answer")
@@ -35,9 +36,9 @@ Answer = TypeVar("Answer")
 class Orchestrator:
     """A journal, its views and the decisions about it, in this process.
 
-    `orchestration`, `runs`, `events`, `audit` and `logs` are services of the contract; `calls` is `orchestration` for
-    threads that wait, answering rather than promising. Any number of processes may have the same database open. Close
-    it, or use it as a context manager.
+    `orchestration`, `runs`, `events`, `inputs`, `audit` and `logs` are services of the contract; `calls` is
+    `orchestration` for threads that wait, answering rather than promising. Any number of processes may have the same
+    database open. Close it, or use it as a context manager.
     """
 
     def __init__(self, journal: Journal, policy: Policy, status_of: StatusOf, timers: bool) -> None:
@@ -50,6 +51,7 @@ class Orchestrator:
         self.calls = OrchestrationService(self._writer.call, journal.clock, status_of)
         self.runs = RunsService(journal)
         self.events = JournalService(journal)
+        self.inputs = InputsService(journal)
         self.audit = AuditService(journal, frozenset(rule.name for rules in policy.lists().values() for rule in rules))
         self.logs = LogsService(journal)
         self.timers = Timers(journal, self.orchestration)
@@ -99,6 +101,12 @@ class Orchestrator:
     async def watch_events(self, request: v1.WatchEventsRequest) -> AsyncIterator[v1.WatchEventsResponse]:
         """Events as they are recorded, from an event loop."""
         stream = await self._in_thread(lambda: self.events.watching(request))
+        async for response in unblocking(stream, self.journal.hub, self._in_thread):
+            yield response
+
+    async def receive_inputs(self, request: v1.ReceiveInputsRequest) -> AsyncIterator[v1.ReceiveInputsResponse]:
+        """Inputs of a flow run as they are sent, from an event loop."""
+        stream = await self._in_thread(lambda: self.inputs.receiving(request))
         async for response in unblocking(stream, self.journal.hub, self._in_thread):
             yield response
 

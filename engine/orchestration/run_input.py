@@ -37,9 +37,14 @@ def check_schema(data: bytes, field: str) -> None:
         raise BadRequest(f"no schema that input can be checked against: {error}", field=field) from None
 
 
-def check_input(data: bytes, field: str) -> None:
+def check_json(data: bytes, field: str) -> None:
     """Refuse what is no JSON. Raises BadRequest, TooLarge."""
     _parsed(data, field)
+
+
+def check_input(data: bytes, field: str) -> None:
+    """Refuse what is no JSON, and be ready to compare it with a schema. Raises BadRequest, TooLarge."""
+    check_json(data, field)
     # The rule that will look at it must not wait for a library to be read from disk.
     json_schema.load()
 

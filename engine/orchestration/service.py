@@ -1,4 +1,5 @@
-"""The `Orchestration` service of the contract, without the wire: messages in, futures of messages out.
+"""The `Orchestration` service of the contract, and the commands of `Inputs`, without the wire: messages in, futures of
+messages out.
 
 Every method checks its request, then queues a command for the write thread. With `loop`, called from that event loop's
 thread, the future is an asyncio one; without, a concurrent one.
@@ -13,7 +14,7 @@ from typing import Any
 from google.rpc.status_pb2 import Status
 
 from playhead import v1
-from playhead.engine.orchestration import commands
+from playhead.engine.orchestration import commands, inputs
 from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, AnyCommand
 from playhead.exceptions import PlayheadError, TooLarge
 from playhead.journal.journal import Clock
@@ -101,6 +102,14 @@ class OrchestrationService:
     def set_concurrency_limit(self, request: v1.SetConcurrencyLimitRequest, caller: Caller, loop: Loop = None) -> Any:
         """Set or remove a concurrency limit."""
         return self._perform((commands.set_limit(request, caller),), loop)
+
+    def send_input(self, request: v1.SendInputRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Send an input to a flow run."""
+        return self._perform((inputs.change_of(request, caller),), loop)
+
+    def delete_input(self, request: v1.DeleteInputRequest, caller: Caller, loop: Loop = None) -> Any:
+        """Delete an input of a flow run."""
+        return self._perform((inputs.change_of(request, caller),), loop)
 
     def renew_lease(self, request: v1.RenewLeaseRequest, caller: Caller, loop: Loop = None) -> Any:
         """Say that the holder of a lease is alive."""

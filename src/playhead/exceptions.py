@@ -5,6 +5,7 @@ PlayheadError
 ├── NotFound             no run, flow or lease of this id at the moment that was asked for
 ├── AlreadyExists        the id is taken, or the request id was used for another command
 ├── VersionMismatch      the run has moved on: read it, decide again
+├── RunEnded             the flow run has ended and receives no more input
 ├── RevisionNotReached   the journal has not got to the revision that was asked for
 ├── QueueFull            too many commands wait: back off, send the same request again
 ├── ShuttingDown         this process is draining: send the same request elsewhere or later
@@ -99,6 +100,12 @@ class VersionMismatch(PlayheadError):
     """expected_version is not the run's version. Nothing was recorded: read the run, decide again."""
 
     reason = v1.VERSION_MISMATCH
+
+
+class RunEnded(PlayheadError):
+    """The flow run has ended and receives no more input. Nothing was recorded: send it to a run that works."""
+
+    reason = v1.RUN_ENDED
 
 
 class RevisionNotReached(PlayheadError):

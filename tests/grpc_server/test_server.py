@@ -22,7 +22,9 @@ from playhead.v1.runs_pb2_grpc import RunsStub
 from tests.grpc_server.conftest import ThreadedServer
 from tests.grpc_server.requests import create_flow_run, new_id, propose, register_flow
 
-ALL_SERVICES = {f"playhead.v1.{name}" for name in ("Orchestration", "Runs", "Journal", "Audit", "Replay", "Logs")}
+ALL_SERVICES = {
+    f"playhead.v1.{name}" for name in ("Orchestration", "Runs", "Journal", "Audit", "Replay", "Logs", "Inputs")
+}
 
 
 @pytest.fixture

@@ -15,10 +15,23 @@ REPEATED_MAX = 3
 # A read may wait for a revision as long as it was told to: that is no hang.
 LEFT_OUT = {"min_revision"}
 
-NEEDED = {"id", "request_id", "flow_id", "flow_run_id", "task_key", "dynamic_key", "type", "state", "spec", "name"}
+NEEDED = {
+    "id",
+    "request_id",
+    "flow_id",
+    "flow_run_id",
+    "task_key",
+    "dynamic_key",
+    "type",
+    "state",
+    "spec",
+    "name",
+    "key",
+    "value",
+}
 
 # What is JSON or a JSON Schema, where it is looked for.
-JSON_FIELDS = {"run_input", "run_input_schema"}
+JSON_FIELDS = {"run_input", "run_input_schema", "value"}
 JSONS = [
     b"{}",
     b"7",

@@ -419,4 +419,58 @@ AUDIT = [
         flow_run_id=world.flow_run_id, steps_max=1_001), LARGE, "steps_max"),
 ]  # fmt: skip
 
-CASES = [*PROPOSALS, *DETAILS, *RUNS, *READS, *AUDIT]
+SEND, DELETE, READ_INPUT, LIST_INPUTS = (
+    methods.SEND_INPUT, methods.DELETE_INPUT, methods.READ_INPUT, methods.LIST_INPUTS
+)  # fmt: skip
+
+
+def _input(**fields: Any) -> Callable[[World], v1.SendInputRequest]:
+    """An input for the flow run."""
+
+    def request(world: World) -> v1.SendInputRequest:
+        sent = {"request_id": world.ids.new_id(), "flow_run_id": world.flow_run_id, "key": "k", "value": b"{}"}
+        return v1.SendInputRequest(**{**sent, **fields})
+
+    return request
+
+
+def _inputs(**fields: Any) -> Callable[[World], v1.ListInputsRequest]:
+    return lambda world: v1.ListInputsRequest(**{"flow_run_id": world.flow_run_id, **fields})
+
+
+INPUTS = [
+    Case("no request id", SEND, _input(request_id=""), MISSING, "request_id"),
+    Case("no run", SEND, _input(flow_run_id=""), MISSING, "flow_run_id"),
+    Case("unknown run", SEND, _input(flow_run_id=UNKNOWN_ID), GONE),
+    Case("a task run is no flow run", SEND, lambda world: _input(flow_run_id=world.task_run_id)(world), GONE),
+    Case("no key", SEND, _input(key=""), MISSING, "key"),
+    Case("key of two lines", SEND, _input(key="a\nb"), BAD, "key"),
+    Case("key with a zero", SEND, _input(key=NUL), BAD, "key"),
+    Case("long key", SEND, _input(key="k" * 501), LARGE, "key"),
+    Case("no value", SEND, _input(value=b""), MISSING, "value"),
+    Case("no JSON", SEND, _input(value=b"{"), BAD, "value"),
+    Case("NaN", SEND, _input(value=b"NaN"), BAD, "value"),
+    Case("deep nests", SEND, _input(value=b"[" * 33 + b"]" * 33), BAD, "value"),
+    Case("large value", SEND, _input(value=b"1" * 65_537), LARGE, "value"),
+    Case("sender of two lines", SEND, _input(sender="a\nb"), BAD, "sender"),
+    Case("long sender", SEND, _input(sender="s" * 501), LARGE, "sender"),
+    Case("no such input", DELETE, lambda world: v1.DeleteInputRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id, key="none"), GONE),
+    Case("no key", DELETE, lambda world: v1.DeleteInputRequest(
+        request_id=world.ids.new_id(), flow_run_id=world.flow_run_id), MISSING, "key"),
+    Case("no such input", READ_INPUT, lambda world: v1.ReadInputRequest(flow_run_id=world.flow_run_id, key="none"),
+         GONE),
+    Case("no key", READ_INPUT, lambda world: v1.ReadInputRequest(flow_run_id=world.flow_run_id), MISSING, "key"),
+    Case("unknown run", READ_INPUT, _plain(v1.ReadInputRequest(flow_run_id=UNKNOWN_ID, key="k")), GONE),
+    Case("unknown run", LIST_INPUTS, _inputs(flow_run_id=UNKNOWN_ID), GONE),
+    Case("run no UUID", LIST_INPUTS, _inputs(flow_run_id="x"), MALFORMED, "flow_run_id"),
+    Case("prefix of two lines", LIST_INPUTS, _inputs(key_prefix="a\nb"), BAD, "key_prefix"),
+    Case("long prefix", LIST_INPUTS, _inputs(key_prefix="k" * 501), LARGE, "key_prefix"),
+    Case("many keys excluded", LIST_INPUTS, _inputs(exclude_keys=["k"] * 1_001), LARGE, "exclude_keys"),
+    Case("excluded key with a zero", LIST_INPUTS, _inputs(exclude_keys=["k", NUL]), BAD, "exclude_keys[1]"),
+    Case("large page", LIST_INPUTS, _inputs(page_size=1_001), LARGE, "page_size"),
+    Case("token of letters", LIST_INPUTS, _inputs(page_token="abc"), TOKEN, "page_token"),
+    Case("beyond the head", LIST_INPUTS, _inputs(read_at=v1.ReadAt(revision=2**63)), BEYOND),
+]  # fmt: skip
+
+CASES = [*PROPOSALS, *DETAILS, *RUNS, *READS, *AUDIT, *INPUTS]

@@ -22,14 +22,14 @@ import psycopg
 
 from playhead import v1
 from playhead.client.embedded import EmbeddedClient
-from playhead.client.interface import PROPOSE_STATE, Unary
+from playhead.client.interface import PROPOSE_STATE, Command
 from playhead.journal.database import PostgresDatabase, SqliteDatabase
 from tests.processes.killing import first
 from tests.processes.load import Asked, Load
 
 ALONE, TOGETHER = 2, 3
 
-PROPOSE_TOGETHER = Unary(
+PROPOSE_TOGETHER = Command(
     "Orchestration", "ProposeStates", "propose_states", v1.ProposeStatesRequest, v1.ProposeStatesResponse
 )
 

@@ -113,6 +113,20 @@ def test_what_is_due_is_found_without_walking_a_table(sqlite_store: str) -> None
         assert [step for step in steps if step.startswith("SCAN") or "AUTOMATIC" in step] == []
 
 
+@pytest.mark.parametrize("at", [v1.ReadAt(), AT])
+def test_inputs_are_found_by_their_run_and_key_and_come_in_order(sqlite_store: str, at: v1.ReadAt) -> None:
+    with Life(sqlite_store) as life:
+        sent = v1.SendInputRequest(flow_run_id=RUN, key="k", value=b"7")
+        life.send("send_input", sent, CALLERS[0])
+        life.settle()
+        engine, inputs = life.orchestrator.journal.database.engine, life.orchestrator.inputs
+        with watched(engine) as statements:
+            inputs.read_input(v1.ReadInputRequest(flow_run_id=RUN, key="k", read_at=v1.ReadAt()))
+            inputs.list_inputs(v1.ListInputsRequest(flow_run_id=RUN, key_prefix="k", read_at=at))
+        steps = [step for statement, values in statements for step in plan(engine, statement, values)]
+        assert [step for step in steps if "SCAN" in step or "ORDER BY" in step or "AUTOMATIC" in step] == []
+
+
 @contextmanager
 def watched(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
     """The statements that run meanwhile."""

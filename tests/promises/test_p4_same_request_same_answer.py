@@ -47,6 +47,7 @@ def propose(**fields: Any) -> v1.ProposeStateRequest:
 UPDATE = v1.UpdateRunRequest(request_id=an_id(77), flow_run_id=FLOW_RUN_IDS[0], name="a")
 CREATE = v1.CreateFlowRunRequest(request_id=an_id(77), spec=FLOW_RUNS[1])
 CREATE_TASK = v1.CreateTaskRunRequest(request_id=an_id(77), spec=TASK_RUNS[0])
+SEND = v1.SendInputRequest(request_id=an_id(77), flow_run_id=FLOW_RUN_IDS[0], key="k", value=b"7")
 REGISTER = v1.RegisterFlowRequest(request_id=an_id(77), flow_id=an_id(3), name="new")
 
 
@@ -73,6 +74,14 @@ def changed(request: Any, **fields: Any) -> Any:
         ("create_flow_run", CREATE, "create_task_run", CREATE_TASK),
         ("create_task_run", CREATE_TASK, "create_task_run", changed(CREATE_TASK, spec=v1.TaskRunSpec(name="other"))),
         ("register_flow", REGISTER, "register_flow", changed(REGISTER, name="other")),
+        ("send_input", SEND, "send_input", changed(SEND, value=b"8")),
+        (
+            "send_input",
+            SEND,
+            "delete_input",
+            v1.DeleteInputRequest(request_id=an_id(77), flow_run_id=SEND.flow_run_id, key=SEND.key),
+        ),
+        ("send_input", SEND, "propose_state", propose()),
         (
             "resume_flow_run",
             v1.ResumeFlowRunRequest(request_id=an_id(77), flow_run_id=FLOW_RUN_IDS[0]),

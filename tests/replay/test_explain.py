@@ -331,6 +331,14 @@ def test_a_proposal_as_a_sentence(changes: dict[str, Any], said: str) -> None:
             "ada removed the limit tag:x.",
         ),
         (
+            v1.Event(input_sent=v1.InputSent(command=v1.SendInputRequest(key="approval-1", sender="ann"))),
+            'ada sent the flow run the input "approval-1", as ann.',
+        ),
+        (
+            v1.Event(input_deleted=v1.InputDeleted(command=v1.DeleteInputRequest(key="approval-1"))),
+            'ada deleted the input "approval-1" of the flow run.',
+        ),
+        (
             v1.Event(task_run_created=v1.TaskRunCreated(
                 spec=v1.TaskRunSpec(task_key="load"),
                 status=v1.RunStatus(name="load-0", state=v1.State(type=v1.PENDING, name="Pending")))),

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, cast
 
 from playhead.client.identity import this_process, this_software, this_trace
-from playhead.client.interface import Request, Response, Streaming, Unary
+from playhead.client.interface import Command, Request, Response, Streaming, Unary
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import DeadlinePassed
 from playhead.journal.record import Caller
@@ -37,9 +37,9 @@ class EmbeddedClient:
         self.orchestrator = self._open()
         self._caller = Caller(this_process(), this_software())
         self._services = {
-            "Orchestration": self.orchestrator.orchestration,
             "Runs": self.orchestrator.runs,
             "Journal": self.orchestrator.events,
+            "Inputs": self.orchestrator.inputs,
             "Logs": self.orchestrator.logs,
             "Audit": self.orchestrator.audit,
             "Replay": ReplayService(self.orchestrator.journal, self.orchestrator.runs),
@@ -48,7 +48,7 @@ class EmbeddedClient:
     def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
         """Call and wait for the answer. Raises DeadlinePassed after `timeout_s`; a command may still be recorded."""
         call = self._call(method)
-        if method.service != "Orchestration":
+        if not isinstance(method, Command):
             return cast(Response, call(request))
         if timeout_s is None:
             return cast(Response, getattr(self.orchestrator.calls, method.call)(request, self._asking()))
@@ -61,7 +61,7 @@ class EmbeddedClient:
         """Call without waiting. Reads are answered before this returns; errors are in the future."""
         future: Future[Response]
         try:
-            if method.service == "Orchestration":
+            if isinstance(method, Command):
                 return cast("Future[Response]", self._call(method)(request, self._asking()))
             answer = self.unary(method, request)
         except Exception as error:
@@ -95,4 +95,6 @@ class EmbeddedClient:
             # What was inherited belongs to the parent: it is kept, so that nothing of it is closed here.
             self._inherited = self.orchestrator
             self._connect()
-        return cast("Callable[..., Any]", getattr(self._services[method.service], method.call))
+        commands = isinstance(method, Command)
+        service = self.orchestrator.orchestration if commands else self._services[method.service]
+        return cast("Callable[..., Any]", getattr(service, method.call))

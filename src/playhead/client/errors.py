@@ -38,6 +38,7 @@ EXCEPTION_OF: dict[v1.Reason.ValueType, type[exceptions.PlayheadError]] = {
         exceptions.AlreadyExists,
         exceptions.RequestIdReused,
         exceptions.VersionMismatch,
+        exceptions.RunEnded,
         exceptions.RevisionNotReached,
         exceptions.QueueFull,
         exceptions.ShuttingDown,

@@ -25,6 +25,11 @@ class Unary(Generic[Request, Response]):
 
 
 @dataclass(frozen=True)
+class Command(Unary[Request, Response]):
+    """A method that changes something: recorded before it is answered, and repeatable with its request id."""
+
+
+@dataclass(frozen=True)
 class Streaming(Generic[Request, Response]):
     """A method that answers one request with a stream of responses."""
 
@@ -60,32 +65,36 @@ class Client(Protocol):
         """Release what the client holds. Safe to call twice."""
 
 
-REGISTER_FLOW = Unary("Orchestration", "RegisterFlow", "register_flow", v1.RegisterFlowRequest, v1.RegisterFlowResponse)
-CREATE_FLOW_RUN = Unary(
+REGISTER_FLOW = Command(
+    "Orchestration", "RegisterFlow", "register_flow", v1.RegisterFlowRequest, v1.RegisterFlowResponse
+)
+CREATE_FLOW_RUN = Command(
     "Orchestration", "CreateFlowRun", "create_flow_run", v1.CreateFlowRunRequest, v1.CreateFlowRunResponse
 )
-CREATE_TASK_RUN = Unary(
+CREATE_TASK_RUN = Command(
     "Orchestration", "CreateTaskRun", "create_task_run", v1.CreateTaskRunRequest, v1.CreateTaskRunResponse
 )
-PROPOSE_STATE = Unary("Orchestration", "ProposeState", "propose_state", v1.ProposeStateRequest, v1.ProposeStateResponse)
-UPDATE_RUN = Unary("Orchestration", "UpdateRun", "update_run", v1.UpdateRunRequest, v1.UpdateRunResponse)
-PAUSE_FLOW_RUN = Unary(
+PROPOSE_STATE = Command(
+    "Orchestration", "ProposeState", "propose_state", v1.ProposeStateRequest, v1.ProposeStateResponse
+)
+UPDATE_RUN = Command("Orchestration", "UpdateRun", "update_run", v1.UpdateRunRequest, v1.UpdateRunResponse)
+PAUSE_FLOW_RUN = Command(
     "Orchestration", "PauseFlowRun", "pause_flow_run", v1.PauseFlowRunRequest, v1.ProposeStateResponse
 )
-RESUME_FLOW_RUN = Unary(
+RESUME_FLOW_RUN = Command(
     "Orchestration", "ResumeFlowRun", "resume_flow_run", v1.ResumeFlowRunRequest, v1.ProposeStateResponse
 )
-CANCEL_FLOW_RUN = Unary(
+CANCEL_FLOW_RUN = Command(
     "Orchestration", "CancelFlowRun", "cancel_flow_run", v1.CancelFlowRunRequest, v1.ProposeStateResponse
 )
-SET_CONCURRENCY_LIMIT = Unary(
+SET_CONCURRENCY_LIMIT = Command(
     "Orchestration",
     "SetConcurrencyLimit",
     "set_concurrency_limit",
     v1.SetConcurrencyLimitRequest,
     v1.SetConcurrencyLimitResponse,
 )
-RENEW_LEASE = Unary("Orchestration", "RenewLease", "renew_lease", v1.RenewLeaseRequest, v1.RenewLeaseResponse)
+RENEW_LEASE = Command("Orchestration", "RenewLease", "renew_lease", v1.RenewLeaseRequest, v1.RenewLeaseResponse)
 
 GET_FLOW = Unary("Runs", "GetFlow", "get_flow", v1.GetFlowRequest, v1.GetFlowResponse)
 LIST_FLOWS = Unary("Runs", "ListFlows", "list_flows", v1.ListFlowsRequest, v1.ListFlowsResponse)
@@ -113,6 +122,14 @@ GET_REVISION_AT = Unary(
 )
 READ_EVENTS = Streaming("Journal", "ReadEvents", "read_events", v1.ReadEventsRequest, v1.ReadEventsResponse)
 WATCH_EVENTS = Streaming("Journal", "WatchEvents", "watch_events", v1.WatchEventsRequest, v1.WatchEventsResponse)
+
+SEND_INPUT = Command("Inputs", "SendInput", "send_input", v1.SendInputRequest, v1.SendInputResponse)
+DELETE_INPUT = Command("Inputs", "DeleteInput", "delete_input", v1.DeleteInputRequest, v1.DeleteInputResponse)
+READ_INPUT = Unary("Inputs", "ReadInput", "read_input", v1.ReadInputRequest, v1.ReadInputResponse)
+LIST_INPUTS = Unary("Inputs", "ListInputs", "list_inputs", v1.ListInputsRequest, v1.ListInputsResponse)
+RECEIVE_INPUTS = Streaming(
+    "Inputs", "ReceiveInputs", "receive_inputs", v1.ReceiveInputsRequest, v1.ReceiveInputsResponse
+)
 
 FIND_DECISIONS = Unary("Audit", "FindDecisions", "find_decisions", v1.FindDecisionsRequest, v1.FindDecisionsResponse)
 

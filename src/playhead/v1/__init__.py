@@ -8,6 +8,7 @@ from playhead.v1.audit_pb2 import *
 from playhead.v1.concurrency_pb2 import *
 from playhead.v1.decision_pb2 import *
 from playhead.v1.event_pb2 import *
+from playhead.v1.inputs_pb2 import *
 from playhead.v1.journal_pb2 import *
 from playhead.v1.logs_pb2 import *
 from playhead.v1.meta_pb2 import *

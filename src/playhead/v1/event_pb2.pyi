@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from playhead.v1 import concurrency_pb2 as _concurrency_pb2
 from playhead.v1 import decision_pb2 as _decision_pb2
+from playhead.v1 import inputs_pb2 as _inputs_pb2
 from playhead.v1 import orchestration_pb2 as _orchestration_pb2
 from playhead.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
@@ -41,6 +42,8 @@ class Event(_message.Message):
     RUN_UPDATED_FIELD_NUMBER: _builtins.int
     CONCURRENCY_LIMIT_SET_FIELD_NUMBER: _builtins.int
     SLOTS_GRANTED_FIELD_NUMBER: _builtins.int
+    INPUT_SENT_FIELD_NUMBER: _builtins.int
+    INPUT_DELETED_FIELD_NUMBER: _builtins.int
     client: _builtins.str
     """The caller's software: "playhead-python/0.1.0"."""
     traceparent: _builtins.str
@@ -61,6 +64,10 @@ class Event(_message.Message):
     def concurrency_limit_set(self) -> Global___ConcurrencyLimitSet: ...
     @_builtins.property
     def slots_granted(self) -> Global___SlotsGranted: ...
+    @_builtins.property
+    def input_sent(self) -> Global___InputSent: ...
+    @_builtins.property
+    def input_deleted(self) -> Global___InputDeleted: ...
     def __init__(
         self,
         *,
@@ -74,12 +81,14 @@ class Event(_message.Message):
         run_updated: Global___RunUpdated | None = ...,
         concurrency_limit_set: Global___ConcurrencyLimitSet | None = ...,
         slots_granted: Global___SlotsGranted | None = ...,
+        input_sent: Global___InputSent | None = ...,
+        input_deleted: Global___InputDeleted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "input_deleted", b"input_deleted", "input_sent", b"input_sent", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "traceparent", b"traceparent", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "input_deleted", b"input_deleted", "input_sent", b"input_sent", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "traceparent", b"traceparent", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["journal_created", "flow_registered", "flow_run_created", "task_run_created", "state_proposed", "run_updated", "concurrency_limit_set", "slots_granted"]  # noqa: Y015
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["journal_created", "flow_registered", "flow_run_created", "task_run_created", "state_proposed", "run_updated", "concurrency_limit_set", "slots_granted", "input_sent", "input_deleted"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
 
@@ -348,3 +357,49 @@ class SlotsGranted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SlotsGranted: _TypeAlias = SlotsGranted  # noqa: Y015
+
+@_typing.final
+class InputSent(_message.Message):
+    """Inputs of a flow run are in a stream of their own, so that the run's own is what happened to its state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _inputs_pb2.SendInputRequest:
+        """As received, but for request_id, which the event's row has."""
+
+    def __init__(
+        self,
+        *,
+        command: _inputs_pb2.SendInputRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputSent: _TypeAlias = InputSent  # noqa: Y015
+
+@_typing.final
+class InputDeleted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _inputs_pb2.DeleteInputRequest:
+        """As received, but for request_id, which the event's row has."""
+
+    def __init__(
+        self,
+        *,
+        command: _inputs_pb2.DeleteInputRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputDeleted: _TypeAlias = InputDeleted  # noqa: Y015

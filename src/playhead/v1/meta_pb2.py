@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16playhead/v1/meta.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"4\n\x0cResponseMeta\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"d\n\x06ReadAt\x12\x12\n\x08revision\x18\x01 \x01(\x04H\x00\x12*\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\x0cmin_revision\x18\x03 \x01(\x04\x42\x04\n\x02\x61t*\xf1\x03\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x10\n\x0cMALFORMED_ID\x10\x01\x12\x11\n\rMISSING_FIELD\x10\x02\x12\x16\n\x12UNKNOWN_ENUM_VALUE\x10\x03\x12\x11\n\rINVALID_VALUE\x10\x04\x12\r\n\tTOO_LARGE\x10\x05\x12\x12\n\x0e\x42\x41\x44_PAGE_TOKEN\x10\x06\x12\r\n\tNOT_FOUND\x10\x07\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x08\x12\x15\n\x11REQUEST_ID_REUSED\x10\t\x12\x14\n\x10VERSION_MISMATCH\x10\n\x12\x18\n\x14REVISION_NOT_REACHED\x10\x0b\x12\x0e\n\nQUEUE_FULL\x10\x0c\x12\x10\n\x0cJOURNAL_FULL\x10\r\x12\x15\n\x11JOURNAL_READ_ONLY\x10\x0e\x12\x17\n\x13JOURNAL_UNAVAILABLE\x10\x0f\x12\x12\n\x0e\x43ORRUPT_RECORD\x10\x10\x12\x12\n\x0eNEWER_DATABASE\x10\x11\x12\x11\n\rNOT_A_JOURNAL\x10\x12\x12\x11\n\rSHUTTING_DOWN\x10\x13\x12\x0f\n\x0bNOT_OFFERED\x10\x14\x12\x13\n\x0f\x44\x45\x41\x44LINE_PASSED\x10\x15\x12\x13\n\x0fINTERNAL_DEFECT\x10\x16\x12\x17\n\x13SUBSCRIBER_TOO_SLOW\x10\x17\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16playhead/v1/meta.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"4\n\x0cResponseMeta\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"d\n\x06ReadAt\x12\x12\n\x08revision\x18\x01 \x01(\x04H\x00\x12*\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x14\n\x0cmin_revision\x18\x03 \x01(\x04\x42\x04\n\x02\x61t*\x80\x04\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x10\n\x0cMALFORMED_ID\x10\x01\x12\x11\n\rMISSING_FIELD\x10\x02\x12\x16\n\x12UNKNOWN_ENUM_VALUE\x10\x03\x12\x11\n\rINVALID_VALUE\x10\x04\x12\r\n\tTOO_LARGE\x10\x05\x12\x12\n\x0e\x42\x41\x44_PAGE_TOKEN\x10\x06\x12\r\n\tNOT_FOUND\x10\x07\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x08\x12\x15\n\x11REQUEST_ID_REUSED\x10\t\x12\x14\n\x10VERSION_MISMATCH\x10\n\x12\x18\n\x14REVISION_NOT_REACHED\x10\x0b\x12\x0e\n\nQUEUE_FULL\x10\x0c\x12\x10\n\x0cJOURNAL_FULL\x10\r\x12\x15\n\x11JOURNAL_READ_ONLY\x10\x0e\x12\x17\n\x13JOURNAL_UNAVAILABLE\x10\x0f\x12\x12\n\x0e\x43ORRUPT_RECORD\x10\x10\x12\x12\n\x0eNEWER_DATABASE\x10\x11\x12\x11\n\rNOT_A_JOURNAL\x10\x12\x12\x11\n\rSHUTTING_DOWN\x10\x13\x12\x0f\n\x0bNOT_OFFERED\x10\x14\x12\x13\n\x0f\x44\x45\x41\x44LINE_PASSED\x10\x15\x12\x13\n\x0fINTERNAL_DEFECT\x10\x16\x12\x17\n\x13SUBSCRIBER_TOO_SLOW\x10\x17\x12\r\n\tRUN_ENDED\x10\x18\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.meta_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REASON']._serialized_start=229
-  _globals['_REASON']._serialized_end=726
+  _globals['_REASON']._serialized_end=741
   _globals['_RESPONSEMETA']._serialized_start=72
   _globals['_RESPONSEMETA']._serialized_end=124
   _globals['_READAT']._serialized_start=126

@@ -73,6 +73,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """INTERNAL. A defect of the server; nothing was recorded for this request."""
     SUBSCRIBER_TOO_SLOW: _Reason.ValueType  # 23
     """RESOURCE_EXHAUSTED. A stream fell behind further than the server holds for it: resume from the last revision seen."""
+    RUN_ENDED: _Reason.ValueType  # 24
+    """FAILED_PRECONDITION. The flow run has ended and receives no more input: send it to a run that works."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """ErrorInfo.reason of every error this service answers. The comment says what the caller does next."""
@@ -126,6 +128,8 @@ INTERNAL_DEFECT: Reason.ValueType  # 22
 """INTERNAL. A defect of the server; nothing was recorded for this request."""
 SUBSCRIBER_TOO_SLOW: Reason.ValueType  # 23
 """RESOURCE_EXHAUSTED. A stream fell behind further than the server holds for it: resume from the last revision seen."""
+RUN_ENDED: Reason.ValueType  # 24
+"""FAILED_PRECONDITION. The flow run has ended and receives no more input: send it to a run that works."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final
