@@ -21,7 +21,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from playhead import v1
@@ -53,6 +54,19 @@ LONG_AGO = -(2**63)
 logger = logging.getLogger("playhead.engine.orchestration")
 
 Row = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Due:
+    """What has fallen due about a run: why, in a few words, and what is proposed for it."""
+
+    why: str
+    request: v1.ProposeStateRequest
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.request.flow_run_id or self.request.task_run_id
 
 
 class Timers:
@@ -96,12 +110,20 @@ class Timers:
     def tick(self) -> int:
         """Propose what is due, in batches, until nothing is or TICK_PROPOSALS_MAX are made; how many were made."""
         proposed = 0
-        now = self._journal.clock()
-        for requests in chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now)):
-            proposed += self._propose(requests)
+        for dues in self._all():
+            proposed += self._propose(dues)
             if proposed >= TICK_PROPOSALS_MAX or self._stop.is_set():
                 break
         return proposed
+
+    def due(self) -> list[Due]:
+        """What the first look of a process would propose, TICK_PROPOSALS_MAX at most; nothing is proposed."""
+        # Another object: one that has looked takes up from there, and would pass over what was not proposed.
+        return list(islice(chain.from_iterable(Timers(self._journal, self._orchestration)._all()), TICK_PROPOSALS_MAX))
+
+    def _all(self) -> Iterator[list[Due]]:
+        now = self._journal.clock()
+        return chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now))
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -111,8 +133,8 @@ class Timers:
                 if not self._stop.is_set():
                     logger.warning("What is due could not be proposed, trying again: %s", error)
 
-    def _propose(self, requests: list[v1.ProposeStateRequest]) -> int:
-        futures = [self._orchestration.propose_state(request, TIMERS) for request in requests]
+    def _propose(self, dues: list[Due]) -> int:
+        futures = [self._orchestration.propose_state(due.request, TIMERS) for due in dues]
         for future in futures:
             try:
                 future.result()
@@ -121,20 +143,20 @@ class Timers:
                 continue
         return len(futures)
 
-    def _lapsed(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+    def _lapsed(self, now: int) -> Iterator[list[Due]]:
         for rows in self._pages(sql.SELECT_LAPSED, (now,), (LONG_AGO, b"")):
             yield [_lapsed(bytes(run_id), token, expires_at, *types) for expires_at, run_id, token, *types in rows]
 
-    def _due_flow_runs(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+    def _due_flow_runs(self, now: int) -> Iterator[list[Due]]:
         key, late = (LONG_AGO, 0), (now - self._late_us, now - self._cancelling_us)
         for rows in self._pages(sql.SELECT_DUE_FLOW_RUNS, (now,), key, late):
             yield [_due(Subject.FLOW_RUN, bytes(run_id), _status(status), now) for _, _, run_id, status in rows]
 
-    def _due_task_runs(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+    def _due_task_runs(self, now: int) -> Iterator[list[Due]]:
         for rows in self._pages(sql.SELECT_DUE_TASK_RUNS, (now,), (LONG_AGO, 0)):
             yield [_due(Subject.TASK_RUN, bytes(run_id), _status(status), now) for _, _, run_id, status in rows]
 
-    def _left(self, now: int) -> Iterator[list[v1.ProposeStateRequest]]:
+    def _left(self, now: int) -> Iterator[list[Due]]:
         """What flow runs that were stopped have left unfinished.
 
         How far they were followed is kept in memory only: a process that begins anew looks through all that is
@@ -152,12 +174,12 @@ class Timers:
             self._followed = rows[-1][0]
         self._followed = max(self._followed, head)
 
-    def _left_by(self, since: int, flow_run_id: Any, state_type: int) -> Iterator[list[v1.ProposeStateRequest]]:
+    def _left_by(self, since: int, flow_run_id: Any, state_type: int) -> Iterator[list[Due]]:
         """What one flow run, stopped at revision `since`, has left unfinished."""
         flow_run_id = bytes(flow_run_id)
         for rows in self._pages(sql.SELECT_SUBFLOW_RUNS, (flow_run_id,), (0,)):
             found = (_left_subflow_run(bytes(run_id), _status(status), since, state_type) for _, run_id, status in rows)
-            yield [request for request in found if request is not None]
+            yield [due for due in found if due is not None]
         if state_type != v1.CANCELLING:
             for rows in self._pages(sql.SELECT_TASK_RUNS, (flow_run_id,), (0,)):
                 yield [_left_task_run(bytes(run_id), _status(status), since, state_type) for _, run_id, status in rows]
@@ -175,29 +197,27 @@ class Timers:
             key = rows[-1][: len(key)]
 
 
-def _lapsed(
-    run_id: bytes, token: int, expires_at: int, flow_run_type: int | None, task_run_type: int | None
-) -> v1.ProposeStateRequest:
+def _lapsed(run_id: bytes, token: int, expires_at: int, flow_run_type: int | None, task_run_type: int | None) -> Due:
     """Give up a run whose lease has lapsed. Nothing but CANCELLED may follow CANCELLING."""
     subject = Subject.TASK_RUN if flow_run_type is None else Subject.FLOW_RUN
     to_type = v1.CANCELLED if v1.CANCELLING in (flow_run_type, task_run_type) else v1.CRASHED
     message = "The process that ran it stopped renewing its lease: it died, or was cut off for too long."
-    request = _request(subject, run_id, v1.State(type=to_type, message=message), b"lease lapsed", token, expires_at)
-    request.lease_token = token
-    request.if_lease_expired = True
-    return request
+    due = _found(subject, run_id, v1.State(type=to_type, message=message), b"lease lapsed", token, expires_at)
+    due.request.lease_token = token
+    due.request.if_lease_expired = True
+    return due
 
 
-def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> v1.ProposeStateRequest:
+def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> Due:
     """What is due about a run, as `projector.fold.due_at` says."""
     if any(held.HasField("claim_by") and micros_of(held.claim_by) <= now for held in status.slots):
         again = v1.State(type=v1.PENDING)
         if status.HasField("state"):
             again.CopyFrom(status.state)
-        request = _seen(subject, run_id, status, again, b"slots not claimed")
+        due = _seen(subject, run_id, status, again, b"slots not claimed")
         # It is in this state already, and no rule should keep it from giving the slots up.
-        request.force = True
-        return request
+        due.request.force = True
+        return due
     if status.state.type == v1.SCHEDULED:
         return _seen(subject, run_id, status, v1.State(type=v1.SCHEDULED, name="Late"), b"late")
     if status.state.type == v1.PAUSED:
@@ -207,43 +227,41 @@ def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> v1.
     return _seen(subject, run_id, status, v1.State(type=v1.CANCELLED, message=message), b"never cancelled")
 
 
-def _left_task_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> v1.ProposeStateRequest:
+def _left_task_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> Due:
     """End a task run whose flow run has ended."""
     state = v1.State(type=v1.CRASHED, message="The flow run that it belongs to has crashed.")
     if parent == v1.CANCELLED:
         state = v1.State(type=v1.CANCELLED, message="The flow run that it belongs to was cancelled.")
-    return _seen(Subject.TASK_RUN, run_id, status, state, b"left", since)
+    return _seen(Subject.TASK_RUN, run_id, status, state, b"left over", since)
 
 
-def _left_subflow_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> v1.ProposeStateRequest | None:
+def _left_subflow_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> Due | None:
     """Cancel, or give up, a subflow run whose parent is cancelled or has crashed; None: it will end without us."""
     if status.state.type == v1.CANCELLING:
         return None
     if parent == v1.CRASHED:
         state = v1.State(type=v1.CRASHED, message="The flow run that called it has crashed.")
-        return None if status.HasField("lease") else _seen(Subject.FLOW_RUN, run_id, status, state, b"left", since)
+        return None if status.HasField("lease") else _seen(Subject.FLOW_RUN, run_id, status, state, b"left over", since)
     state = v1.State(type=v1.CANCELLING, message="The flow run that called it is cancelled.")
-    return _seen(Subject.FLOW_RUN, run_id, status, state, b"left", since)
+    return _seen(Subject.FLOW_RUN, run_id, status, state, b"left over", since)
 
 
-def _seen(
-    subject: Subject, run_id: bytes, status: v1.RunStatus, state: v1.State, why: bytes, *numbers: int
-) -> v1.ProposeStateRequest:
+def _seen(subject: Subject, run_id: bytes, status: v1.RunStatus, state: v1.State, why: bytes, *numbers: int) -> Due:
     """A proposal for a run as it was seen: of no effect if it has changed."""
-    request = _request(subject, run_id, state, why, status.version, *numbers)
-    request.expected_version = status.version
-    return request
+    due = _found(subject, run_id, state, why, status.version, *numbers)
+    due.request.expected_version = status.version
+    return due
 
 
-def _request(subject: Subject, run_id: bytes, state: v1.State, why: bytes, *numbers: int) -> v1.ProposeStateRequest:
-    """A proposal whose request id follows from what it is about, and why."""
+def _found(subject: Subject, run_id: bytes, state: v1.State, why: bytes, *numbers: int) -> Due:
+    """What is due, with a proposal whose request id follows from what it is about, and why."""
     cause = (number.to_bytes(8, "big", signed=True) for number in (*numbers, state.type))
     request = v1.ProposeStateRequest(request_id=text_of(id_from(why, run_id, *cause)), state=state)
     if subject is Subject.FLOW_RUN:
         request.flow_run_id = text_of(run_id)
     else:
         request.task_run_id = text_of(run_id)
-    return request
+    return Due(why.decode(), request)
 
 
 def _status(payload: Any) -> v1.RunStatus:

@@ -44,6 +44,7 @@ def show_tail(session: Session, lines: int, follow: bool, kinds: list[str], stre
     if not last and lines and (kinds or stream):
         print(f"No such event up to revision {revision}.", file=sys.stderr)
     if follow:
+        session.keeps_open()
         try:
             _print(session, _further(session, filter, revision))
         except KeyboardInterrupt:

@@ -55,6 +55,7 @@ def ls(
     from playhead import v1
     from playhead.cli.documents import document_of
     from playhead.cli.output import print_json, print_table
+    from playhead.cli.overdue import due_documents, due_note
     from playhead.cli.runs import FLOW_RUN_COLUMNS, flow_run_row
     from playhead.client.interface import COUNT_FLOW_RUNS, LIST_FLOW_RUNS
 
@@ -72,11 +73,13 @@ def ls(
     )
     request = v1.ListFlowRunsRequest(filter=filter, read_at=session.read_at)
     response = all_pages(lambda page: session.call(LIST_FLOW_RUNS, page), request, "flow_runs", None if all else limit)
+    runs, due = response.flow_runs, session.due()
+    overdue = [due[run.spec.id] for run in runs if run.spec.id in due]
     if session.as_json:
-        print_json(document_of(response))
+        print_json({**document_of(response), "due": due_documents(overdue)})
     else:
-        runs = response.flow_runs
-        print_table(FLOW_RUN_COLUMNS, map(flow_run_row, runs), note(response, len(runs), "flow runs"))
+        rows = (flow_run_row(run, due.get(run.spec.id)) for run in runs)
+        print_table(FLOW_RUN_COLUMNS, rows, note(response, len(runs), "flow runs") + due_note(overdue))
     if not response.flow_runs:
         note_unknown("--tag", tag, lambda text: count(tags=v1.TagFilter(all=[text])).total > 0)
 
@@ -91,15 +94,17 @@ def inspect(session: Session, run: Run) -> None:
     from playhead import v1
     from playhead.cli.documents import document_of
     from playhead.cli.output import print_fields, print_json
+    from playhead.cli.overdue import due_documents
     from playhead.cli.runs import flow_run_fields
     from playhead.client.interface import GET_FLOW_RUN
 
     request = v1.GetFlowRunRequest(flow_run_id=session.find_run("flow_run", run), read_at=session.read_at)
     response = session.call(GET_FLOW_RUN, request)
+    due = session.due().get(response.flow_run.spec.id)
     if session.as_json:
-        print_json(document_of(response))
+        print_json({**document_of(response), "due": due_documents([due] if due else [])})
     else:
-        print_fields(flow_run_fields(response))
+        print_fields(flow_run_fields(response, due))
 
 
 @app.command("history")

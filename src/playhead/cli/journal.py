@@ -55,6 +55,26 @@ def tail(
     show_tail(session, lines, follow, kinds_of(kind), stream)
 
 
+@app.command("due")
+@connected
+def due(
+    session: Session,
+    decide: Annotated[
+        bool, typer.Option("--decide", help="Decide it now, as a server or a running flow would.")
+    ] = False,
+) -> None:
+    """Show what has fallen due and nobody has decided yet: lapsed leases, pauses that timed out, runs that are late.
+
+    Every process that keeps a database open, a server or a running flow, decides what falls due within a second. While
+    there is none, runs stay on record as they were. No command decides it unless asked to with --decide.
+
+    Example: playhead journal due --decide --database journal.db
+    """
+    from playhead.cli.overdue import show_due
+
+    show_due(session, decide)
+
+
 @app.command("verify")
 @connected
 def verify(

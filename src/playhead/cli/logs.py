@@ -37,6 +37,7 @@ def show_logs(session: Session, kind: Kind, run: str, level: str, lines: int, fo
     records, position = _last(session, filter, lines) if lines else _all(session, filter)
     _print(session, records)
     if follow:
+        session.keeps_open()
         watch = v1.WatchRunRequest(until_terminal=True)
         setattr(watch, f"{kind}_id", run_id)
         try:

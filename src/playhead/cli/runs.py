@@ -11,8 +11,10 @@ from playhead.cli.documents import document_of
 from playhead.cli.formats import age, clock, decision_text, seconds, state_text, type_name
 from playhead.cli.listing import all_pages, decisions_of, note
 from playhead.cli.output import Cell, print_json, print_table, shortened
+from playhead.cli.overdue import HINT
 from playhead.cli.session import Session
 from playhead.client.interface import LIST_DECISIONS, LIST_STATES
+from playhead.engine.orchestration.timers import Due
 from playhead.replay.diff import Kind
 
 FLOW_RUN_COLUMNS = ("id", "name", "flow", "state", "revision", "runs", "created", "run time")
@@ -24,22 +26,22 @@ DECISION_COLUMNS = ("revision", "time", "proposed", "decision", "rule", "state a
 Fields = Iterator[tuple[str, Cell | None]]
 
 
-def flow_run_row(run: v1.FlowRun) -> list[Cell]:
+def flow_run_row(run: v1.FlowRun, due: Due | None = None) -> list[Cell]:
     """A flow run in a list."""
-    return [run.spec.id, run.status.name, run.flow_name, *_status_cells(run)]
+    return [run.spec.id, run.status.name, run.flow_name, *_status_cells(run, due)]
 
 
-def task_run_row(run: v1.TaskRun) -> list[Cell]:
+def task_run_row(run: v1.TaskRun, due: Due | None = None) -> list[Cell]:
     """A task run in a list."""
-    return [run.spec.id, run.status.name, run.spec.task_key, *_status_cells(run)]
+    return [run.spec.id, run.status.name, run.spec.task_key, *_status_cells(run, due)]
 
 
-def flow_run_fields(response: v1.GetFlowRunResponse) -> Fields:
+def flow_run_fields(response: v1.GetFlowRunResponse, due: Due | None = None) -> Fields:
     """A flow run in full."""
     run, spec = response.flow_run, response.flow_run.spec
     yield "flow run", spec.id
     yield "flow", f"{run.flow_name}  {spec.flow_id}"
-    yield from _status_fields(run)
+    yield from _status_fields(run, due)
     yield "parameters", spec.parameters.decode("utf-8", "replace")
     yield "subflow of task run", spec.parent_task_run_id
     yield "forked from", spec.forked_from_run_id
@@ -53,14 +55,14 @@ def flow_run_fields(response: v1.GetFlowRunResponse) -> Fields:
     yield "as of revision", str(response.meta.revision)
 
 
-def task_run_fields(response: v1.GetTaskRunResponse) -> Fields:
+def task_run_fields(response: v1.GetTaskRunResponse, due: Due | None = None) -> Fields:
     """A task run in full."""
     run, spec = response.task_run, response.task_run.spec
     yield "task run", spec.id
     yield "task", " ".join(filter(None, (spec.task_key, spec.task_version)))
     yield "call", spec.dynamic_key
     yield "in flow run", spec.flow_run_id
-    yield from _status_fields(run)
+    yield from _status_fields(run, due)
     for name, inputs in sorted(spec.inputs.items()):
         sources = [getattr(source, source.WhichOneof("source") or "task_run_id") for source in inputs.inputs]
         yield f"input {name}", ", ".join(sources)
@@ -119,10 +121,13 @@ def found_decision_row(record: v1.DecisionRecord) -> list[Cell]:
     return [revision, time, record.run_id, *rest]
 
 
-def _status_cells(run: v1.FlowRun | v1.TaskRun) -> list[Cell]:
+def _status_cells(run: v1.FlowRun | v1.TaskRun, due: Due | None) -> list[Cell]:
     status = run.status
+    state = state_text(status.state)
+    if due is not None:
+        state.append(f" ({due.why})", "bold red")
     return [
-        state_text(status.state),
+        state,
         str(status.state.revision or run.created_revision),
         str(status.run_count),
         age(run.created),
@@ -130,10 +135,11 @@ def _status_cells(run: v1.FlowRun | v1.TaskRun) -> list[Cell]:
     ]
 
 
-def _status_fields(run: v1.FlowRun | v1.TaskRun) -> Fields:
+def _status_fields(run: v1.FlowRun | v1.TaskRun, due: Due | None) -> Fields:
     status, retry = run.status, run.spec.retry
     yield "name", status.name
     yield "state", state_text(status.state)
+    yield "overdue", f"{due.why}; {HINT}" if due is not None else ""
     yield "message", shortened(status.state.message, 2_000)
     yield "asks for input", shortened(status.state.details.run_input_schema.decode("utf-8", "replace"), 2_000)
     yield "run input", shortened(status.state.details.run_input.decode("utf-8", "replace"), 2_000)

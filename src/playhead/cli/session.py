@@ -10,6 +10,7 @@ from playhead import settings
 if TYPE_CHECKING:
     from playhead import v1
     from playhead.client.interface import Client, Request, Response, Unary
+    from playhead.engine.orchestration.timers import Due, Timers
     from playhead.replay.diff import Kind
 
 CALL_TIMEOUT_S = 10.0
@@ -35,15 +36,46 @@ class Session:
 
     @cached_property
     def client(self) -> Client:
-        """The server, or the database as if it were one. Raises NotAJournal when there is no such file."""
+        """The server, or the database as if it were one. Raises NotAJournal when there is no such file.
+
+        On a database nothing is decided because a command looks: see `keeps_open` and `due`.
+        """
         from playhead.client.connect import connect
         from playhead.exceptions import BadRequest
 
         if all(self._given):
             raise BadRequest("names a server, which has its own database: give one of the two", field="--api-url")
-        if self.database is not None:
-            check_exists(self.database)
-        return connect(self.api_url, self.database)
+        if self.database is None:
+            return connect(self.api_url)
+        from playhead.client.embedded import EmbeddedClient
+
+        check_exists(self.database)
+        return EmbeddedClient(self.database, timers=False)
+
+    def keeps_open(self) -> None:
+        """From now on this process sees to what falls due, as others do that have a journal open for a while."""
+        if (timers := self._timers()) is not None:
+            timers.start()
+
+    def due(self) -> dict[str, Due]:
+        """What has fallen due about runs that nobody has decided yet, by their ids. A server is not asked: it decides
+        within a second. Of the past there is nothing to be told.
+        """
+        timers = None if self.read_at.WhichOneof("at") else self._timers()
+        return {} if timers is None else {due.run_id: due for due in timers.due()}
+
+    def decide_due(self) -> int:
+        """Decide what has fallen due, and what falls due by that; how many proposals it took."""
+        timers, proposed = self._timers(), 0
+        while timers is not None and (more := timers.tick()):
+            proposed += more
+        return proposed
+
+    def _timers(self) -> Timers | None:
+        """Those of the database, if it is one."""
+        client: Any = self.client
+        timers: Timers | None = client.orchestrator.timers if self.database is not None else None
+        return timers
 
     @cached_property
     def read_at(self) -> v1.ReadAt:

@@ -50,6 +50,7 @@ def ls(
     from playhead import v1
     from playhead.cli.documents import document_of
     from playhead.cli.output import print_json, print_table
+    from playhead.cli.overdue import due_documents, due_note
     from playhead.cli.runs import TASK_RUN_COLUMNS, task_run_row
     from playhead.client.interface import COUNT_TASK_RUNS, LIST_TASK_RUNS
 
@@ -67,11 +68,13 @@ def ls(
     )
     request = v1.ListTaskRunsRequest(filter=filter, read_at=session.read_at)
     response = all_pages(lambda page: session.call(LIST_TASK_RUNS, page), request, "task_runs", None if all else limit)
+    runs, due = response.task_runs, session.due()
+    overdue = [due[run.spec.id] for run in runs if run.spec.id in due]
     if session.as_json:
-        print_json(document_of(response))
+        print_json({**document_of(response), "due": due_documents(overdue)})
     else:
-        runs = response.task_runs
-        print_table(TASK_RUN_COLUMNS, map(task_run_row, runs), note(response, len(runs), "task runs"))
+        rows = (task_run_row(run, due.get(run.spec.id)) for run in runs)
+        print_table(TASK_RUN_COLUMNS, rows, note(response, len(runs), "task runs") + due_note(overdue))
     if not response.task_runs:
         note_unknown("--task", task, lambda key: count(task_keys=[key]).total > 0)
         note_unknown("--tag", tag, lambda text: count(tags=v1.TagFilter(all=[text])).total > 0)
@@ -87,15 +90,17 @@ def inspect(session: Session, run: Run) -> None:
     from playhead import v1
     from playhead.cli.documents import document_of
     from playhead.cli.output import print_fields, print_json
+    from playhead.cli.overdue import due_documents
     from playhead.cli.runs import task_run_fields
     from playhead.client.interface import GET_TASK_RUN
 
     request = v1.GetTaskRunRequest(task_run_id=session.find_run("task_run", run), read_at=session.read_at)
     response = session.call(GET_TASK_RUN, request)
+    due = session.due().get(response.task_run.spec.id)
     if session.as_json:
-        print_json(document_of(response))
+        print_json({**document_of(response), "due": due_documents([due] if due else [])})
     else:
-        print_fields(task_run_fields(response))
+        print_fields(task_run_fields(response, due))
 
 
 @app.command("history")
