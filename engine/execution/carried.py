@@ -28,7 +28,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from playhead import settings, v1
+from playhead import futures, settings, v1
 from playhead.client.interface import GET_FLOW_RUN, Client
 from playhead.context import (
     FlowRunContext,
@@ -40,7 +40,6 @@ from playhead.context import (
     get_settings_context,
 )
 from playhead.engine.execution.connection import get_client
-from playhead.engine.execution.drivers import drive_sync
 from playhead.engine.execution.parameters import exact_json, opened, parameters_from_json
 from playhead.engine.execution.progress import FlowProgress
 from playhead.exceptions import SerializationError
@@ -114,13 +113,24 @@ def hydrated_context(
     if not serialized_context:
         yield
         return
+    told = _Told(serialized_context, "")
+    in_run = told.has("flow_run_context") or told.has("task_run_context")
+    with _settings_and_tags(told), _runs(told, client or (get_client() if in_run else None)):
+        yield
+
+
+@contextmanager
+def unconnected_context(carried: Mapping[str, Any]) -> Iterator[None]:
+    """The same for runners, which connect to the service only once something is asked of it."""
+    told = _Told(carried, "")
+    with _settings_and_tags(told), _runs(told, None):
+        yield
+
+
+@contextmanager
+def _runs(told: _Told, client: Client | None) -> Iterator[None]:
     with ExitStack() as stack:
-        told = _Told(serialized_context, "")
-        _enter_settings(told.part("settings_context"), stack)
-        _enter_tags(told.part("tags_context"), stack)
         branch = told.text("branch")
-        in_run = told.has("flow_run_context") or told.has("task_run_context")
-        client = client or (get_client() if in_run else None)
         flow = _flow_run_context(told.part("flow_run_context"), client) if told.has("flow_run_context") else None
         task = _task_run_context(told.part("task_run_context"), client) if told.has("task_run_context") else None
         for kind, context in ((FlowRunContext, flow), (TaskRunContext, task)):
@@ -129,8 +139,8 @@ def hydrated_context(
             else:
                 context.branch = branch
                 stack.enter_context(context)
-        if flow is not None and client is not None:
-            stack.callback(_finish, flow, client)
+        if flow is not None:
+            stack.callback(_finish, flow)
         yield
 
 
@@ -176,9 +186,10 @@ def _number(run: RunContext) -> int:
     return next(run.calls.get(_BRANCHES) or run.calls.setdefault(_BRANCHES, itertools.count()))
 
 
-def _finish(flow: FlowRunContext, client: Client) -> None:
+def _finish(flow: FlowRunContext) -> None:
     """Wait for what was submitted in the block."""
-    drive_sync(flow.progress.drain(), client)
+    for effect in flow.progress.drain():
+        futures.wait(effect.futures)
     flow.task_runner.close()
 
 
@@ -313,16 +324,14 @@ def _absolute(name: str, value: str) -> str:
     return os.path.abspath(value) if name in _PATHS and "://" not in value else value
 
 
-def _enter_settings(told: _Told, stack: ExitStack) -> None:
-    profile = told.part("profile")
-    found = told.part("settings").fields
+@contextmanager
+def _settings_and_tags(told: _Told) -> Iterator[None]:
+    around = told.part("settings_context")
+    profile, found = around.part("profile"), around.part("settings").fields
     complete = settings.Settings({name: found.get(name) for name in settings.KNOWN})
-    context = SettingsContext(Profile(profile.text("name"), dict(profile.part("settings").fields)), complete)
-    stack.enter_context(context)
-
-
-def _enter_tags(told: _Told, stack: ExitStack) -> None:
-    stack.enter_context(TagsContext(set(told.texts("current_tags"))))
+    own = SettingsContext(Profile(profile.text("name"), dict(profile.part("settings").fields)), complete)
+    with own, TagsContext(set(told.part("tags_context").texts("current_tags"))):
+        yield
 
 
 class _Told:

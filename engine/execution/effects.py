@@ -1,7 +1,7 @@
 """Effects: what the orchestration loops ask of their driver, and get the outcome of, or its exception, back.
 
 Ask         a request of the service         its response
-CallUser    a call of the user's function    what it returned; RunTimedOut when it took too long
+CallUser    a call of the user's function    what it returned; RunTimedOut when it took too long, WorkerLost
 Sleep       seconds to pass                  None
 WaitFor     futures to be done               None
 AwaitTurn   a run's turn to get slots        None
@@ -31,12 +31,16 @@ class Ask:
 
 @dataclass(slots=True)
 class CallUser:
-    """Call a function of the user's, awaiting it when it is a coroutine function."""
+    """Call a function of the user's, awaiting it when it is a coroutine function.
+
+    `of_run`: it is what the run is a run of, with the run's parameters as arguments; others are hooks and the like.
+    """
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     timeout_s: float | None = None
+    of_run: bool = False
 
 
 @dataclass(slots=True)
@@ -73,6 +77,14 @@ class AwaitState:
 
 Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn | AwaitState
 Loop = Generator[Effect, Any, Result]
+
+
+class WorkerLost(BaseException):
+    """What called the user's function, in another process, has ended before it answered; the message says how."""
+
+
+class CalledOff(BaseException):
+    """A call of the user's function in another process was called off: its flow run is over, or is to stop."""
 
 
 class RunTimedOut(BaseException):

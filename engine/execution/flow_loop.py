@@ -237,6 +237,7 @@ def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
     context.progress = FlowProgress()
     if call.parent is not None:
         context.ancestors = [call.parent.flow_run.run_id, *call.parent.ancestors]
+    context.progress.call_off = runner.call_off
     return context
 
 

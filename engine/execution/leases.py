@@ -69,7 +69,7 @@ class LeaseKeeper:
 
     def _stop(self, reason: str) -> None:
         if self._progress is not None:
-            self._progress.stop = Abort(reason)
+            self._progress.halt(Abort(reason))
 
 
 def lease_ttl() -> Duration:

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from playhead.engine.execution.references import FunctionReference
 from playhead.exceptions import ParameterBindError, ParameterTypeError, ReservedArgumentError, SerializationError
 from playhead.serialization import is_json_exact
 
@@ -48,6 +49,9 @@ class Signature:
         self._by_name = kinds <= {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
         self._names = tuple(parameters)
         self._model: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_model": None, "function": FunctionReference(self.function)}
 
     @property
     def variadic_keyword(self) -> str | None:

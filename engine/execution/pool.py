@@ -6,9 +6,10 @@ on their way at the same time, so that the journal commits many of them together
 
     backlog -> (a slot is free) -> ready -> a thread advances it -> proposal, delay, inputs -> ready -> … -> its future
 
-A slot is held from a run's start until its function has returned, so that what is recorded as running, runs. A thread
-whose function waits for other runs gives its slot and its place away meanwhile: tasks that wait for tasks can not block
-the pool.
+A slot is held from a run's start until its function has returned, so that what is recorded as running, runs; a run that
+waits for something gives it back, and takes one again to go on. There is a thread more than there are slots, so that
+functions that take long do not keep back what has to be done about other runs. A thread whose function waits for other
+runs gives its slot and its place away meanwhile: tasks that wait for tasks can not block the pool.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -35,9 +36,12 @@ from playhead.states import State, exception_to_crashed_state, exception_to_fail
 
 
 class PooledRun:
-    """A task run in the pool: its loop, the context variables it was submitted with, and its future."""
+    """A task run in the pool: its loop, the context variables it was submitted with, and its future.
 
-    __slots__ = ("client", "context", "future", "holds_slot", "loop")
+    `next_call` is what it waits for a slot for, once it has started.
+    """
+
+    __slots__ = ("client", "context", "future", "holds_slot", "loop", "next_call")
 
     def __init__(self, loop: Loop[State[Any]], client: Client, future: PlayheadFuture[Any]) -> None:
         self.loop = loop
@@ -45,33 +49,41 @@ class PooledRun:
         self.future = future
         self.context = contextvars.copy_context()
         self.holds_slot = False
+        self.next_call: CallUser | None = None
 
 
 Step = tuple[PooledRun, Any, BaseException | None]
 
 
 class Pool:
-    """Runs loops on at most `threads_max` threads, which start as they are needed and end with `close()`."""
+    """Runs loops, at most `slots` functions of runs at once, on threads that start as they are needed.
 
-    def __init__(self, threads_max: int) -> None:
-        self._slots = threads_max
-        self._threads_max = threads_max
+    `call` calls functions; `close()` ends the threads.
+    """
+
+    def __init__(self, slots: int, call: Callable[[CallUser], Any] = call_user) -> None:
+        self._call_user = call
+        self._slots = slots
+        self._threads_max = slots + 1
         self._threads = 0
         self._idle = 0
         self._ready: SimpleQueue[Step | None] = SimpleQueue()
-        self._backlog: deque[PooledRun] = deque()
+        self._backlog: deque[Step] = deque()
+        self._waiting: deque[Step] = deque()
         self._lock = threading.Lock()
         self._closed = False
 
     def submit(self, run: PooledRun) -> None:
         """Start a run when a slot is free; those submitted first start first."""
+        self._enqueue_with_slot((run, None, None), self._backlog)
+
+    def resize(self, slots: int) -> None:
+        """There are so many slots more from now on; fewer, if negative."""
         with self._lock:
-            if self._slots <= 0:
-                self._backlog.append(run)
-                return
-            self._slots -= 1
-            run.holds_slot = True
-        self._enqueue(run, None, None)
+            self._threads_max += slots
+            self._slots += min(slots, 0)
+        for _ in range(slots):
+            self._free_slot()
 
     def close(self) -> None:
         """End the threads when they have nothing left to do."""
@@ -84,11 +96,29 @@ class Pool:
     def abandon(self) -> None:
         """Start no more runs; those that have not started are given up."""
         with self._lock:
-            given_up, self._backlog = self._backlog, deque()
-        for run in given_up:
+            given_up = [*self._waiting, *self._backlog]
+            self._waiting.clear()
+            self._backlog.clear()
+        for run, _, _ in given_up:
             run.loop.close()
             run.future.fail(Abort("The flow run ended before the task run was started."))
         self.close()
+
+    def _enqueue_with_slot(self, step: Step, line: deque[Step]) -> None:
+        """Queue a step once its run has a slot; until one is free, it stands in line."""
+        run = step[0]
+        with self._lock:
+            if not run.holds_slot:
+                if self._slots <= 0:
+                    line.append(step)
+                    return
+                self._slots -= 1
+                run.holds_slot = True
+        self._enqueue(*step)
+
+    def _resume(self, run: PooledRun, outcome: Any = None, error: BaseException | None = None) -> None:
+        """Go on with a run that had given its slot back to wait for something."""
+        self._enqueue_with_slot((run, outcome, error), self._waiting)
 
     def _enqueue(self, run: PooledRun, outcome: Any, error: BaseException | None) -> None:
         self._ready.put((run, outcome, error))
@@ -120,6 +150,9 @@ class Pool:
 
     def _advance(self, run: PooledRun, outcome: Any, error: BaseException | None) -> None:
         """Take a run as far as it goes without waiting."""
+        if run.next_call is not None:
+            call, run.next_call = run.next_call, None
+            outcome, error = self._call(run, call)
         while True:
             try:
                 if error is None:
@@ -132,13 +165,16 @@ class Pool:
                 return self._finish(run, None, raised)
             if type(effect) is not CallUser:
                 return self._perform(run, effect)
+            if effect.of_run and not run.holds_slot:
+                run.next_call = effect
+                return self._resume(run)
             outcome, error = self._call(run, effect)
 
     def _call(self, run: PooledRun, effect: CallUser) -> tuple[Any, BaseException | None]:
         if not self._idle and not self._ready.empty():
             self._grow()
         try:
-            return run.context.run(call_user, effect), None
+            return run.context.run(self._call_user, effect), None
         except BaseException as error:  # the loop decides what it means
             return None, error
         finally:
@@ -150,24 +186,20 @@ class Pool:
                 answer = run.client.submit(effect.method, effect.request)
             except BaseException as error:  # the loop decides what it means
                 return self._enqueue(run, None, error)
-            return answer.add_done_callback(lambda future: self._answered(run, future))
+            return answer.add_done_callback(lambda future: self._enqueue(run, *_outcome_of(future)))
         self._give_slot_back(run)
         if type(effect) is Sleep:
-            call_later(effect.seconds, lambda: self._enqueue(run, None, None))
+            call_later(effect.seconds, lambda: self._resume(run))
             return None
         if type(effect) is AwaitTurn:
             turn = turn_of(run.client, effect.run_id, effect.after, effect.seconds)
-            turn.add_done_callback(lambda _: self._enqueue(run, None, None))
+            turn.add_done_callback(lambda _: self._resume(run))
             return None
         if type(effect) is AwaitState:
             seen = state_wanted(run.client, effect.flow_run_id, effect.wanted, effect.seconds)
-            return seen.add_done_callback(lambda future: self._answered(run, future))
+            return seen.add_done_callback(lambda future: self._resume(run, *_outcome_of(future)))
         assert isinstance(effect, WaitFor)
         return self._await(run, list(effect.futures))
-
-    def _answered(self, run: PooledRun, future: Future[Any]) -> None:
-        error = future.exception()
-        self._enqueue(run, None if error else future.result(), error)
 
     def _await(self, run: PooledRun, futures: list[PlayheadFuture[Any]]) -> None:
         left = len(futures)
@@ -179,7 +211,7 @@ class Pool:
                 left -= 1
                 last = left == 0
             if last:
-                self._enqueue(run, None, None)
+                self._resume(run)
 
         for future in futures:
             future.add_done_callback(one_is_done)
@@ -205,12 +237,13 @@ class Pool:
 
     def _free_slot(self) -> None:
         with self._lock:
-            if self._slots < 0 or not self._backlog:
+            line = self._waiting or self._backlog
+            if self._slots < 0 or not line:
                 self._slots += 1
                 return
-            following = self._backlog.popleft()
-            following.holds_slot = True
-        self._enqueue(following, None, None)
+            following = line.popleft()
+            following[0].holds_slot = True
+        self._enqueue(*following)
 
     @contextmanager
     def _away(self) -> Iterator[None]:
@@ -226,3 +259,8 @@ class Pool:
             with self._lock:
                 self._threads_max -= 1
                 self._slots -= 1
+
+
+def _outcome_of(future: Future[Any]) -> tuple[Any, BaseException | None]:
+    error = future.exception()
+    return (None, error) if error else (future.result(), None)

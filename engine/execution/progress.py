@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from playhead.engine.execution.effects import Loop
@@ -21,17 +22,24 @@ class FlowProgress:
     """Calls under way, how those that ended did, and which run made which object.
 
     A failure counts as seen when it was raised in the flow, or its state was asked for: then the flow had its chance to
-    deal with it. `stop` is the signal that ends the flow run at its next call.
+    deal with it. `stop` is the signal that ends the flow run at its next call; `call_off` ends the calls under way.
     """
 
     def __init__(self) -> None:
         self.stop: BaseException | None = None
+        self.call_off: Callable[[], None] | None = None
         self._failures: dict[int, PlayheadFuture[Any]] = {}
         # One entry for each call. What is done to these is atomic: a lock here would be fought over by all workers.
         self._calls: list[None] = []
         self._outstanding: dict[int, PlayheadFuture[Any]] = {}
         self._lock = threading.Lock()
         self._makers: OrderedDict[int, tuple[Any, str | State[Any]]] = OrderedDict()
+
+    def halt(self, signal: BaseException) -> None:
+        """The flow run is to stop: at its next call, and what it waits for is called off where that can be."""
+        self.stop = self.stop or signal
+        if self.call_off is not None:
+            self.call_off()
 
     def check(self) -> None:
         """Raise the signal that ends the flow run, if there is one."""

@@ -5,6 +5,7 @@ inputs ready            -> propose RUNNING, creating the run in the same commit
   ACCEPT                -> call the function -> propose what came of it, with the result
     REJECT, SCHEDULED      to be retried: propose RUNNING again, WAIT says until when
 an input did not complete -> PENDING "NotReady"
+the function's process dies -> propose CRASHED, which asks to be retried
 anything else goes wrong  -> CRASHED, and the error goes on
 """
 
@@ -19,7 +20,7 @@ from playhead import settings, v1
 from playhead.context import TaskRunContext
 from playhead.engine.execution.calls import Lineage, TaskCall, spec_of
 from playhead.engine.execution.crashes import report_crash
-from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut
+from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut, WorkerLost
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
 from playhead.engine.execution.leases import keeper_of, request_under_lease
@@ -38,11 +39,12 @@ from playhead.engine.execution.translation import (
     timestamp_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import FlowPauseTimeout, RunRefused, UpstreamTaskError
+from playhead.exceptions import CrashedRun, FlowPauseTimeout, NotSendable, RunRefused, UpstreamTaskError
 from playhead.futures import PlayheadFuture
 from playhead.logging.loggers import RunLogger, task_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.states import (
+    Crashed,
     Pending,
     Running,
     State,
@@ -149,7 +151,7 @@ def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop
     task = call.task
     context.calls.clear()
     args, kwargs = task.signature.arguments(context.parameters)
-    effect = CallUser(task.fn, args, kwargs, task.timeout_seconds)
+    effect = CallUser(task.fn, args, kwargs, task.timeout_seconds, of_run=True)
     try:
         value = yield effect
         kept = not isinstance(value, Unstored)
@@ -161,9 +163,15 @@ def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop
             raise
         state = timed_out(task.timeout_seconds, "Task", limit)
         logger.exception("Encountered exception during execution:", exc_info=state.data)
+    except WorkerLost as lost:
+        logger.error("Crash detected! %s", lost)
+        state = Crashed(message=str(lost), data=CrashedRun(str(lost)), state_details=StateDetails(retriable=True))
     except Exception as error:
         logger.exception("Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error)))
         state = exception_to_failed_state(error, "Task run encountered an exception")
+        if isinstance(error, NotSendable):
+            state.state_details.retriable = False
+            return state
     else:
         state = return_value_to_state(value)
         if state.is_completed() and not kept:

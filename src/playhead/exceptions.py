@@ -159,6 +159,7 @@ class ExecutionError(Exception):
     ├── MissingResult                         the run completed, but its result was not stored
     ├── CorruptResult                         a stored result is missing, cut short or altered: run the task again
     ├── SerializationError                    a value can not be serialized, and that was asked for
+    │   └── NotSendable                           a call, or its result, can not be sent to another process
     ├── UpstreamTaskError                     an input comes from a task run that did not complete
     ├── ParameterBindError                    the arguments do not fit the function's signature
     ├── ParameterTypeError                    the arguments do not fit the function's annotations
@@ -214,6 +215,12 @@ class CorruptResult(ExecutionError):
 class SerializationError(ExecutionError):
     """A value has no bytes: the message says what in it can not be serialized. Return something else, or choose another
     `result_serializer`; without `persist_result=True` the run keeps it in memory.
+    """
+
+
+class NotSendable(SerializationError):
+    """A call of a task can not be sent to another process, or its result back: the message says what of it, and what
+    to do. Such a run is not retried.
     """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable
 from copy import copy
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, Client
@@ -26,6 +26,7 @@ from playhead.engine.execution.options import (
     retry_policy,
 )
 from playhead.engine.execution.parameters import Signature, jsonable, parameters_from_json
+from playhead.engine.execution.references import copied, reduced
 from playhead.engine.execution.subflows import TrackingTask, call_loop, make_flow_call
 from playhead.engine.execution.translation import flow_run_of
 from playhead.exceptions import MissingFlowError
@@ -194,6 +195,12 @@ class Flow(Generic[P, R]):
         bound.fn = bind(self.fn, receiver)
         bound.signature = Signature(bound.fn, "flow")
         return bound
+
+    def __copy__(self) -> Self:
+        return copied(self)  # type: ignore[no-any-return]  # of the same class
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __repr__(self) -> str:
         return f"Flow(name={self.name!r})"

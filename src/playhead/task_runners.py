@@ -3,25 +3,35 @@
 ThreadPoolTaskRunner      many at once, on threads of this process; the default
 ConcurrentTaskRunner      the same, under its older name
 SequentialTaskRunner      one after the other, in the thread that submits
+ProcessPoolTaskRunner     functions in worker processes of this machine
+playhead.dask             DaskTaskRunner: functions on a Dask cluster
+playhead.ray              RayTaskRunner: functions on a Ray cluster
 """
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from asyncio import CancelledError
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Self
 
 from playhead import settings, v1
+from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import TaskCall, make_call
 from playhead.engine.execution.definitions import TaskDefinition
-from playhead.engine.execution.drivers import drive_sync
+from playhead.engine.execution.drivers import call_user, drive_sync
+from playhead.engine.execution.effects import CalledOff, CallUser
 from playhead.engine.execution.inputs import allows_own_failure
 from playhead.engine.execution.pool import Pool, PooledRun
 from playhead.engine.execution.task_loop import task_loop
 from playhead.engine.signals import Abort, Pause
-from playhead.futures import PlayheadFuture, PlayheadFutureList
+from playhead.futures import PlayheadFuture, PlayheadFutureList, wait
 from playhead.states import State, exception_to_crashed_state
+
+ABANDON_S = 10.0
+"""How long a flow run that is over waits for calls that it has called off."""
 
 
 class TaskConcurrencyType(Enum):
@@ -77,6 +87,9 @@ class TaskRunner(ABC):
         waited = list(wait_for) if wait_for is not None else None
         return PlayheadFutureList(self.submit(task, parameters, waited, dependencies) for parameters in calls)
 
+    def call_off(self) -> None:  # noqa: B027  # a function in a thread can not be called off
+        """The flow run is to stop: end the calls under way, where that can be."""
+
     def close(self) -> None:  # noqa: B027  # not every runner has something to release
         """Nothing more will be submitted, and all that was has ended."""
 
@@ -116,8 +129,11 @@ class ThreadPoolTaskRunner(TaskRunner):
     def run(self, call: TaskCall, future: PlayheadFuture[Any]) -> None:
         """Queue a call; it starts when a worker is free."""
         if self._pool is None:
-            self._pool = Pool(self.max_workers or settings.task_runner_threads())
+            self._pool = self._start()
         self._pool.submit(PooledRun(task_loop(call), call.client, future))
+
+    def _start(self) -> Pool:
+        return Pool(self.max_workers or settings.task_runner_threads())
 
     def close(self) -> None:
         """Let the threads end."""
@@ -140,6 +156,83 @@ class ThreadPoolTaskRunner(TaskRunner):
 
 class ConcurrentTaskRunner(ThreadPoolTaskRunner):
     """`ThreadPoolTaskRunner` under the name that flows of the second generation use."""
+
+
+class RemoteTaskRunner(ThreadPoolTaskRunner):
+    """Base of the runners that call functions in other processes; a thread waits for each call under way.
+
+    The runs stay with the process of their flow: it proposes their states, stores their results, calls their hooks and
+    tries them again, also after a worker was lost. Functions, arguments and results are sent as pickles.
+    """
+
+    concurrency_type = TaskConcurrencyType.PARALLEL
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        super().__init__(max_workers)
+        self._under_way: set[PlayheadFuture[Any]] = set()
+
+    def run(self, call: TaskCall, future: PlayheadFuture[Any]) -> None:
+        """Queue a call; it is sent when there is room."""
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        super().run(call, future)
+
+    @abstractmethod
+    def send(self, call: bytes) -> bytes:
+        """What `answer` of playhead.engine.execution.remote_calls makes of a call, elsewhere.
+
+        Raises `WorkerLost` when nobody answers any more, `CalledOff` when that is because of `call_off`.
+        """
+
+    def abandon(self) -> None:
+        """Start nothing more, and end the calls under way. Returns when that is on record, within `ABANDON_S`."""
+        super().abandon()
+        self.call_off()
+        wait(self._under_way.copy(), ABANDON_S)
+
+    def _start(self) -> Pool:
+        return Pool(self.max_workers or os.cpu_count() or 1, self._call)
+
+    def _call(self, effect: CallUser) -> Any:
+        from playhead.engine.execution.remote_calls import pack, unpack  # which clients are part of
+
+        if not effect.of_run:
+            return call_user(effect)
+        call = pack(effect)
+        try:
+            return unpack(self.send(call), effect)
+        except CalledOff:
+            flow = FlowRunContext.get()
+            stop = flow.progress.stop if flow is not None else None
+            raise stop or CancelledError from None
+
+
+class ProcessPoolTaskRunner(RemoteTaskRunner):
+    """Runs tasks in worker processes of this machine, at most `max_workers`; by default as many as it has cores.
+
+    Workers start when they are needed, as fresh interpreters, and end with the flow run. What they run is sent to them,
+    from modules by name and else by value, so a script needs no `if __name__ == "__main__":`. A worker that dies makes
+    its task run CRASHED, which is tried again by its retries; the others go on, and another one takes its place.
+    """
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        from playhead.engine.execution.processes import Processes  # loads with the first runner that needs it
+
+        super().__init__(max_workers)
+        self._processes = Processes()
+
+    def send(self, call: bytes) -> bytes:
+        """Have a worker answer."""
+        return self._processes.call(call)
+
+    def call_off(self) -> None:
+        """End all workers at once."""
+        self._processes.call_off()
+
+    def close(self) -> None:
+        """Let the threads and the workers end."""
+        super().close()
+        self._processes.close()
 
 
 class SequentialTaskRunner(TaskRunner):

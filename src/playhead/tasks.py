@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable
 from copy import copy
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import TaskCall, make_call
@@ -29,6 +29,7 @@ from playhead.engine.execution.options import (
     task_key_of,
 )
 from playhead.engine.execution.parameters import Signature
+from playhead.engine.execution.references import copied, reduced
 from playhead.engine.execution.task_loop import task_loop
 from playhead.futures import PlayheadFuture, PlayheadFutureList
 from playhead.serialization import is_json_exact, pickle_dumps
@@ -224,6 +225,12 @@ class Task(Generic[P, R]):
         bound.fn = bind(self.fn, receiver)
         bound.signature = Signature(bound.fn, "task")
         return bound
+
+    def __copy__(self) -> Self:
+        return copied(self)  # type: ignore[no-any-return]  # of the same class
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def __repr__(self) -> str:
         return f"Task(name={self.name!r})"
