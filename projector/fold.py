@@ -14,6 +14,7 @@ order of their revisions, gives the same rows, whether one at a time or a millio
 | slots_granted         | version, states if it has a new one, slot users                                     |
 | input_sent            | run inputs                                                                          |
 | input_deleted         | run inputs                                                                          |
+| slots_refused         | as slots_granted                                                                    |
 """
 
 from __future__ import annotations
@@ -332,11 +333,16 @@ class Fold:
         self._slots.set_limit(record.revision, changed.command.limit, limit)
 
     def _slots_granted(self, record: Record, event: v1.Event) -> None:
-        granted = event.slots_granted
-        runs = self._task_runs if granted.task_run else self._flow_runs
-        runs.change(record.stream, record.revision, granted.status)
-        self._slots.change(record.stream, record.revision, granted.facts.status, granted.status, granted.task_run)
-        self._state(record, granted.status)
+        self._served(record, event.slots_granted)
+
+    def _slots_refused(self, record: Record, event: v1.Event) -> None:
+        self._served(record, event.slots_refused)
+
+    def _served(self, record: Record, served: v1.SlotsGranted | v1.SlotsRefused) -> None:
+        runs = self._task_runs if served.task_run else self._flow_runs
+        runs.change(record.stream, record.revision, served.status)
+        self._slots.change(record.stream, record.revision, served.facts.status, served.status, served.task_run)
+        self._state(record, served.status)
 
     def _input_sent(self, record: Record, event: v1.Event) -> None:
         sent = event.input_sent.command
@@ -369,6 +375,7 @@ FOLDINGS: dict[str, Callable[[Fold, Record, v1.Event], None]] = {
     "slots_granted": Fold._slots_granted,
     "input_sent": Fold._input_sent,
     "input_deleted": Fold._input_deleted,
+    "slots_refused": Fold._slots_refused,
 }
 
 

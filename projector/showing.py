@@ -9,7 +9,9 @@ from playhead.journal.encoding import text_of, timestamp
 from playhead.journal.payload import event_of
 from playhead.journal.record import Record
 
-_STATUS_KINDS = frozenset({"flow_run_created", "task_run_created", "state_proposed", "run_updated", "slots_granted"})
+_STATUS_KINDS = frozenset(
+    {"flow_run_created", "task_run_created", "state_proposed", "run_updated", "slots_granted", "slots_refused"}
+)
 
 
 def changes_run(record: Record) -> bool:

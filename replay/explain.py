@@ -88,7 +88,7 @@ def step_of(journal: Journal, record: Record, previous: Record | None) -> v1.Exp
 def _cause(journal: Journal, record: Record, event: v1.Event) -> v1.Cause | None:
     """What an event followed from, when that is another event on record."""
     proposed = event.state_proposed
-    revision = proposed.mirrors or event.slots_granted.freed_by
+    revision = proposed.mirrors or event.slots_granted.freed_by or event.slots_refused.set_by
     if revision:
         return _cause_at(journal, revision)
     facts, lease = proposed.facts, proposed.facts.status.lease
@@ -124,8 +124,8 @@ def _of(record: Record, event: v1.Event) -> dict[str, str]:
         return {what.replace("created", "id"): text_of(record.stream)}
     if what in ("state_proposed", "run_updated"):
         return {getattr(event, what).command.WhichOneof("run"): text_of(record.stream)}
-    if what == "slots_granted":
-        return {"task_run_id" if event.slots_granted.task_run else "flow_run_id": text_of(record.stream)}
+    if what in ("slots_granted", "slots_refused"):
+        return {"task_run_id" if getattr(event, what).task_run else "flow_run_id": text_of(record.stream)}
     return {}
 
 

@@ -7,6 +7,7 @@
 | state_proposed        | ada proposed RUNNING; WaitForScheduledTime answered WAIT, 60 s: The run is not due yet. |
 | run_updated           | ada named the run "weekly" and gave it the tags a, b.                                   |
 | slots_granted         | GrantSlots granted the run 1 slot of tag:etl, which it had waited for.                  |
+| slots_refused         | RefuseSlots let the run wait no more: tag:etl has 0 slots, the run needs 1: …           |
 | concurrency_limit_set | ada set the limit tag:etl to 2 slots.                                                   |
 | input_sent            | ada sent the flow run the input "approval-1", as ada@example.org.                       |
 | input_deleted         | ada deleted the input "approval-1" of the flow run.                                     |
@@ -21,6 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead import v1
 from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES
+from playhead.engine.orchestration.rules.slots import too_small
 from playhead.journal.record import Record
 from playhead.projector.fold import UnknownEvent
 
@@ -134,6 +136,11 @@ def _slots_granted(actor: str, event: v1.Event) -> str:
     return f"{sentence}; it has to go on by {moment_text(until)}." if until is not None else f"{sentence}."
 
 
+def _slots_refused(actor: str, event: v1.Event) -> str:
+    refused = event.slots_refused
+    return _ended(f"{refused.rule} let the run wait no more: {too_small(refused.facts.limits)}")
+
+
 def _limit_set(actor: str, event: v1.Event) -> str:
     limit_set = event.concurrency_limit_set
     if not limit_set.HasField("limit"):
@@ -157,6 +164,7 @@ _TOLD: dict[str, Callable[[str, v1.Event], str]] = {
     "state_proposed": _state_proposed,
     "run_updated": _run_updated,
     "slots_granted": _slots_granted,
+    "slots_refused": _slots_refused,
     "concurrency_limit_set": _limit_set,
     "input_sent": _input_sent,
     "input_deleted": _input_deleted,

@@ -61,8 +61,8 @@ class PlainRuns:
             self.decisions.setdefault(run_id, []).append(record.revision)
             if event.state_proposed.HasField("status"):
                 self._change(run_id, event.state_proposed.status, True)
-        elif record.kind == "slots_granted":
-            self._change(run_id, event.slots_granted.status, True)
+        elif record.kind in ("slots_granted", "slots_refused"):
+            self._change(run_id, getattr(event, record.kind).status, True)
         elif record.kind == "run_updated":
             self._change(run_id, event.run_updated.status, False)
 

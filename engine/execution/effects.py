@@ -59,7 +59,7 @@ class WaitFor:
 
 @dataclass(slots=True)
 class AwaitTurn:
-    """Wait until slots of concurrency limits are granted to a run after a revision; at most so many seconds."""
+    """Wait until a run in line is given slots, or refused, after a revision; at most so many seconds."""
 
     run_id: str
     after: int

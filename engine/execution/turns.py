@@ -13,13 +13,14 @@ from playhead.engine.execution.timer import call_later
 from playhead.engine.execution.watching import messages
 from playhead.exceptions import PlayheadError
 
-GRANTED = "slots_granted"
+SERVED = ["slots_granted", "slots_refused"]
+"""The events that end a run's time in line: it has its slots, or never will and is to hear why."""
 
 logger = logging.getLogger("playhead.engine")
 
 
 def turn_of(client: Client, run_id: str, after: int, seconds: float) -> Future[None]:
-    """A future that is done once slots were granted to a run after a revision, at the latest after so many seconds."""
+    """A future that is done once a run that waits was served after a revision, at the latest after so many seconds."""
     with _lock:
         turns = _turns.get(client)
         if turns is None:
@@ -44,23 +45,23 @@ class Turns:
             begin, self._following = not self._following, True
         if begin:
             threading.Thread(target=self._follow, args=(after,), name="playhead-turns", daemon=True).start()
-        if self._was_granted(run_id, after):
+        if self._was_served(run_id, after):
             self._end(run_id)
         else:
             alarm = call_later(seconds, lambda: self._end(run_id))
             turn.add_done_callback(lambda _: alarm.cancel())
         return turn
 
-    def _was_granted(self, run_id: str, after: int) -> bool:
-        """Whether the grant came before anybody listened."""
+    def _was_served(self, run_id: str, after: int) -> bool:
+        """Whether that was before anybody listened."""
         request = v1.ReadEventsRequest(
-            filter=v1.EventFilter(stream=run_id, kinds=[GRANTED]), from_revision=after + 1, limit=1
+            filter=v1.EventFilter(stream=run_id, kinds=SERVED), from_revision=after + 1, limit=1
         )
         return any(response.events for response in self._client.stream(READ_EVENTS, request))
 
     def _follow(self, after: int) -> None:
         """Tell the runs of their grants until nobody waits. An error leaves them to their alarms."""
-        request = v1.WatchEventsRequest(filter=v1.EventFilter(kinds=[GRANTED]), after_revision=after)
+        request = v1.WatchEventsRequest(filter=v1.EventFilter(kinds=SERVED), after_revision=after)
         try:
             for response in messages(self._client, WATCH_EVENTS, request, self._is_wanted):
                 for event in response.page.events:

@@ -7,6 +7,7 @@ the views. What a decision used is recorded with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from playhead import v1
 from playhead.engine.orchestration import answers, sql
@@ -26,7 +27,7 @@ from playhead.engine.orchestration.facts import gather
 from playhead.engine.orchestration.inputs import ChangeInput, Inputs
 from playhead.engine.orchestration.known import Known, Run
 from playhead.engine.orchestration.policy import Policy, Subject
-from playhead.engine.orchestration.rules.slots import GRANT_SLOTS, granted
+from playhead.engine.orchestration.rules.slots import GRANT_SLOTS, REFUSE_SLOTS, granted, refused
 from playhead.engine.orchestration.slots import Slots
 from playhead.exceptions import AlreadyExists, BadRequest, NotFound, VersionMismatch
 from playhead.journal.append import Append
@@ -122,7 +123,8 @@ class Orchestrating:
             return answers.validated(self._journal_id, append.revision, run.run_id, event.state_proposed)
         seq = 1 if created else 0
         response = self._append_proposed(append, command, run, event, seq)
-        self._mirror(append, command, run, before, seq + 1)
+        self._mirror(append, command.caller, command.request_id, run, before, seq + 1)
+        self._serve(append, command.caller, response.meta.revision)
         return response
 
     def _decide(self, append: Append, command: Propose, run: Run, into: v1.StateProposed) -> None:
@@ -158,10 +160,11 @@ class Orchestrating:
         uses_slots = self._slots.any_set or run.spec.slots
         if uses_slots and proposed.HasField("status"):
             self._slots.apply(run.run_id, run.subject, run.status)
-            self._grant(append, command.caller)
         return answers.proposed(self._journal_id, record, proposed)
 
-    def _mirror(self, append: Append, command: Propose | Resume | CreateRun, run: Run, before: int, seq: int) -> None:
+    def _mirror(
+        self, append: Append, caller: Caller, request_id: bytes | None, run: Run, before: int, seq: int
+    ) -> None:
         """Give the state that a subflow run has come to since revision `before` to the task run that tracks it."""
         spec, state = run.spec, run.status.state
         if not isinstance(spec, v1.FlowRunSpec) or not spec.parent_task_run_id or state.revision <= before:
@@ -170,36 +173,43 @@ class Orchestrating:
         if tracking is None:
             return
         request = v1.ProposeStateRequest(task_run_id=spec.parent_task_run_id, state=answers.mirrored(run), force=True)
-        mirror = Propose(command.request_id, command.caller, request, Subject.TASK_RUN, tracking.run_id, None)
+        mirror = Propose(request_id, caller, request, Subject.TASK_RUN, tracking.run_id, None)
         event = v1.Event()
         self._decide(append, mirror, tracking, event.state_proposed)
         event.state_proposed.mirrors = state.revision
         self._append_proposed(append, mirror, tracking, event, seq)
 
-    def _grant(self, append: Append, caller: Caller) -> None:
-        """Give slots that have become free to those who wait for them, in the order in which they came."""
-        freed_by = append.revision
+    def _serve(self, append: Append, caller: Caller, cause: int) -> None:
+        """Give slots that the event of revision `cause` has freed to those who wait for them, in the order of arrival;
+        refuse those who wait for more than there is.
+        """
+        if not self._slots.any_to_serve:
+            return
         for waiter in self._slots.next_served():
             run = self._known.existing(append, waiter.subject, waiter.run_id, "run_id")
-            event = v1.Event()
-            facts = event.slots_granted.facts
-            facts.status.CopyFrom(run.status)
+            facts = v1.Facts(status=run.status)
             stamp(facts.now, append.now)
             self._slots.describe(run.run_id, waiter.needs, facts)
-            after = granted(facts)
-            if after is None:
-                continue
-            if after.HasField("state") and not after.state.revision:
-                after.state.revision = append.revision + 1
-            after.version = append.version(run.run_id) + 1
-            event.slots_granted.rule, event.slots_granted.policy_id = GRANT_SLOTS, self._policy.id
-            event.slots_granted.task_run = waiter.subject is Subject.TASK_RUN
-            event.slots_granted.freed_by = freed_by
-            event.slots_granted.status.CopyFrom(after)
-            record = append.append(run.run_id, "slots_granted", event, caller)
-            self._fold.apply(record, event)
-            run.status = event.slots_granted.status
-            self._slots.apply(run.run_id, run.subject, run.status)
+            is_task = waiter.subject is Subject.TASK_RUN
+            told: dict[str, Any] = {"policy_id": self._policy.id, "task_run": is_task, "facts": facts}
+            if (after := refused(facts)) is not None:
+                told |= {"rule": REFUSE_SLOTS, "set_by": cause, "status": after}
+                self._append_served(append, caller, run, v1.Event(slots_refused=v1.SlotsRefused(**told)))
+            elif (after := granted(facts)) is not None:
+                told |= {"rule": GRANT_SLOTS, "freed_by": cause, "status": after}
+                self._append_served(append, caller, run, v1.Event(slots_granted=v1.SlotsGranted(**told)))
+
+    def _append_served(self, append: Append, caller: Caller, run: Run, event: v1.Event) -> None:
+        kind = str(event.WhichOneof("what"))
+        status: v1.RunStatus = getattr(event, kind).status
+        before = append.revision
+        if status.HasField("state") and not status.state.revision:
+            status.state.revision = before + 1
+        status.version = append.version(run.run_id) + 1
+        self._fold.apply(append.append(run.run_id, kind, event, caller), event)
+        run.status = status
+        self._slots.apply(run.run_id, run.subject, status)
+        self._mirror(append, caller, None, run, before, 0)
 
     def _set_limit(self, append: Append, command: SetLimit) -> v1.SetConcurrencyLimitResponse:
         request = command.request
@@ -214,7 +224,7 @@ class Orchestrating:
             changed.limit.on_full = request.on_full or v1.ENQUEUE
         record = self._append(append, command.stream, "concurrency_limit_set", event, command, 0)
         self._slots.set(request.limit, changed.limit if changed.HasField("limit") else None)
-        self._grant(append, command.caller)
+        self._serve(append, command.caller, record.revision)
         return answers.limit_set(self._journal_id, record, event)
 
     def _create(self, append: Append, command: CreateRun) -> object:
@@ -228,7 +238,8 @@ class Orchestrating:
         run = imagine(append, command, self._known, self._policy)
         before = append.revision
         record, event = self._append_created(append, command, run)
-        self._mirror(append, command, run, before, 1)
+        self._mirror(append, command.caller, command.request_id, run, before, 1)
+        self._serve(append, command.caller, record.revision)
         return answers.created(self._journal_id, record, event)
 
     def _found(self, append: Append, command: Propose | CreateRun) -> Run | None:
@@ -312,7 +323,8 @@ class Orchestrating:
             refused.rules.add(rule=RESUME_NEEDS_PAUSE, effect=v1.RULE_ABORTED, reason=reason)
             refused.policy_id = self._policy.id
         response = self._append_proposed(append, command, run, event, 0)
-        self._mirror(append, command, run, head, 1)
+        self._mirror(append, command.caller, command.request_id, run, head, 1)
+        self._serve(append, command.caller, response.meta.revision)
         return response
 
     def _change_input(self, append: Append, command: ChangeInput) -> object:

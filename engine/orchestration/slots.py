@@ -29,14 +29,13 @@ UNLIMITED = 2**32 - 1
 @dataclass(slots=True)
 class _Limit:
     """One limit; `limit` is None when it was removed while runs used it, and `is_lock` when it goes with its users.
-    `waiting` is in order of arrival; the `stuck` among them need more than some limit has, and hold nobody up.
+    `waiting` is in order of arrival.
     """
 
     limit: v1.ConcurrencyLimit | None = None
     held: dict[bytes, int] = field(default_factory=dict)
     held_count: int = 0
     waiting: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    stuck: set[bytes] = field(default_factory=set)
     is_lock: bool = False
 
     @classmethod
@@ -52,18 +51,13 @@ class _Limit:
 
     def first(self) -> bytes | None:
         """Who is served next."""
-        return next((run_id for run_id in self.waiting if run_id not in self.stuck), None)
+        return next(iter(self.waiting), None)
 
     def ahead_of(self, run_id: bytes) -> int:
         """How many are served before a run, which may not wait yet."""
         if run_id not in self.waiting:
-            return len(self.waiting) - len(self.stuck)
-        ahead = 0
-        for other in self.waiting:
-            if other == run_id:
-                break
-            ahead += other not in self.stuck
-        return ahead
+            return len(self.waiting)
+        return next(ahead for ahead, other in enumerate(self.waiting) if other == run_id)
 
 
 @dataclass(slots=True)
@@ -84,8 +78,9 @@ class Slots:
         self._limits: dict[str, _Limit] = {}
         self._waiters: dict[bytes, Waiter] = {}
         self._holders: dict[bytes, tuple[str, ...]] = {}
-        # Limits that may have something to give since `next_served` last looked.
+        # Limits that may have something to give since `next_served` last looked, and who waits for more than one has.
         self._freed: dict[str, None] = {}
+        self._hopeless: dict[bytes, Waiter] = {}
 
     def load(self, append: Append) -> None:
         """Read limits and users, unless they are known."""
@@ -99,8 +94,6 @@ class Slots:
                 self._hold(bytes(run_id), {key: count})
             else:
                 self._wait(bytes(run_id), Subject.TASK_RUN if is_task else Subject.FLOW_RUN, since, {key: count})
-        for waiter in self._waiters.values():
-            self._mark_stuck(waiter)
 
     def limit(self, key: str) -> v1.ConcurrencyLimit | None:
         """A limit as it is set."""
@@ -111,7 +104,9 @@ class Slots:
         known = self._of(key)
         known.limit = limit
         for run_id in known.waiting:
-            self._mark_stuck(self._waiters[run_id])
+            waiter = self._waiters[run_id]
+            if waiter.needs[key] > known.slots:
+                self._hopeless[run_id] = waiter
         self._free(key)
 
     def needed(self, run: Run) -> dict[str, int]:
@@ -149,7 +144,6 @@ class Slots:
             for key in waiter.needs:
                 known = self._limits[key]
                 del known.waiting[run_id]
-                known.stuck.discard(run_id)
                 self._free(key)
             waiter = None
         holds = {held.limit: held.count for held in status.slots}
@@ -162,12 +156,13 @@ class Slots:
             self._hold(run_id, holds)
         if waits and waiter is None:
             self._wait(run_id, subject, status.slot_wait.since, waits)
-            self._mark_stuck(self._waiters[run_id])
 
     def next_served(self) -> Iterator[Waiter]:
-        """The waiters that are first in all their lines, of limits that may have become free. The caller tells by
-        `apply` who was given slots, and goes on.
+        """The waiters that wait for more than a limit has, then those that are first in all their lines, of limits that
+        may have become free. The caller tells by `apply` who was refused or given slots, and goes on.
         """
+        while self._hopeless:
+            yield self._hopeless.pop(next(iter(self._hopeless)))
         while self._freed:
             key = next(iter(self._freed))
             first = self._limits[key].first()
@@ -186,13 +181,14 @@ class Slots:
             if record.kind == "concurrency_limit_set":
                 self.reset()
                 return
-            if record.kind not in ("state_proposed", "slots_granted"):
+            if record.kind not in ("state_proposed", "slots_granted", "slots_refused"):
                 continue
             if not self._limits and _LOCK_BYTES not in (record.payload or b""):
                 continue
             event = event_of(record)
-            if record.kind == "slots_granted":
-                is_task, status = event.slots_granted.task_run, event.slots_granted.status
+            if record.kind != "state_proposed":
+                served = event.slots_granted if record.kind == "slots_granted" else event.slots_refused
+                is_task, status = served.task_run, served.status
             else:
                 is_task = event.state_proposed.command.WhichOneof("run") == "task_run_id"
                 status = event.state_proposed.status
@@ -209,6 +205,12 @@ class Slots:
         self._waiters.clear()
         self._holders.clear()
         self._freed.clear()
+        self._hopeless.clear()
+
+    @property
+    def any_to_serve(self) -> bool:
+        """Whether `next_served` may have somebody."""
+        return bool(self._freed or self._hopeless)
 
     @property
     def any_set(self) -> bool:
@@ -241,14 +243,6 @@ class Slots:
                 # It waited before, for other slots, and keeps its place: those who came later come after it.
                 for other in [other for other in waiting if self._waiters[other].since > since]:
                     waiting.move_to_end(other)
-
-    def _mark_stuck(self, waiter: Waiter) -> None:
-        stuck = any(count > self._limits[key].slots for key, count in waiter.needs.items())
-        for key in waiter.needs:
-            known = self._limits[key]
-            (known.stuck.add if stuck else known.stuck.discard)(waiter.run_id)
-            if stuck:
-                self._free(key)
 
     def _free(self, key: str) -> None:
         """There may be something to give to those who wait for a limit. One that nobody uses and that is not set, or is

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from playhead import v1
 from playhead.exceptions import BadRequest, NotFound
-from playhead.journal.encoding import micros_of
+from playhead.journal.encoding import bytes_of, micros_of
+from playhead.journal.payload import event_of
 from tests.orchestration.commanding import ALICE, Commanding, commanding, new_id
 
 
@@ -51,6 +53,12 @@ class Limited:
         request = v1.ListSlotUsersRequest(limit=limit, waiting=waiting)
         users = self.command.orchestrator.runs.list_slot_users(request).users
         return [user.task_run_id or user.flow_run_id for user in users]
+
+
+def last_event(limited: Limited, task_run_id: str) -> v1.Event:
+    """The last event about a task run."""
+    journal = limited.command.orchestrator.journal
+    return event_of(journal.read(1, limited.command.head(), stream=bytes_of(task_run_id), backwards=True, limit=1)[0])
 
 
 @pytest.fixture
@@ -143,19 +151,119 @@ def test_a_limit_can_change_while_it_is_held(limited: Limited) -> None:
     assert limited.run(tasks[5]).decision == v1.ACCEPT
 
 
-def test_who_waits_for_more_than_there_is_holds_nobody_up(limited: Limited) -> None:
+def test_who_waits_for_more_than_there_is_now_is_told_at_once_and_holds_nobody_up(limited: Limited) -> None:
     limited.set("name:db", 3)
     large, small, holder = limited.task(db=3), limited.task(db=1), limited.task(db=1)
     limited.run(holder)
     assert [limited.run(large).decision, limited.run(small).decision] == [v1.WAIT, v1.WAIT]
     limited.set("name:db", 2)
+    set_by = limited.command.head() - 2
     assert limited.users("name:db") == [holder, small]
+    told = last_event(limited, large)
+    assert (told.slots_refused.rule, told.slots_refused.set_by, told.slots_refused.task_run) == (
+        "RefuseSlots",
+        set_by,
+        True,
+    )
+    assert not limited.status(large).HasField("slot_wait")
     assert limited.run(large).decision == v1.ABORT
-    limited.end(holder)
-    limited.run(small)
-    limited.end(small)
     limited.set("name:db", 3)
-    assert limited.users("name:db") == [large]
+    assert limited.run(large).decision == v1.WAIT
+
+
+@pytest.mark.parametrize("slots", [0, 1, None])
+def test_a_limit_that_changes_reaches_all_who_wait_with_it(limited: Limited, slots: int | None) -> None:
+    """Lowered to nothing, below what some need, or removed: those who have no hope are told, those who need not wait
+    go on, and the others wait.
+    """
+    limited.set("name:db", 2)
+    holder, two, one = limited.task(db=2), limited.task(db=2), limited.task(db=1)
+    for task in (holder, two, one):
+        limited.run(task)
+    limited.set("name:db", slots)
+    kinds = [last_event(limited, task).WhichOneof("what") for task in (two, one)]
+    assert (
+        kinds
+        == {
+            0: ["slots_refused", "slots_refused"],
+            1: ["slots_refused", "state_proposed"],
+            None: ["slots_granted", "slots_granted"],
+        }[slots]
+    )
+    outcomes = [limited.run(task).decision for task in (two, one)]
+    assert outcomes == {0: [v1.ABORT, v1.ABORT], 1: [v1.ABORT, v1.WAIT], None: [v1.ACCEPT, v1.ACCEPT]}[slots]
+    assert limited.end(holder).decision == v1.ACCEPT
+
+
+def test_a_flow_run_that_can_never_have_its_slot_is_due_to_hear_so(limited: Limited) -> None:
+    deployment = new_id()
+    limited.set(f"deployment:{deployment}", 1)
+    command = limited.command
+    first, second = (command.flow_run(deployment_id=deployment) for _ in range(2))
+    command.propose(v1.PENDING, flow_run_id=first)
+    command.propose(v1.PENDING, flow_run_id=second)
+    limited.set(f"deployment:{deployment}", 0)
+    waiting = command.status(second)
+    assert waiting.state.name == "AwaitingConcurrencySlot"
+    assert "it would never run" in waiting.state.message
+    assert waiting.next_scheduled_start_time == waiting.state.timestamp
+    assert waiting.state.revision == command.head()
+    assert command.propose(v1.PENDING, flow_run_id=second).decision == v1.ABORT
+    limited.set(f"deployment:{deployment}", 2)
+    assert command.propose(v1.PENDING, flow_run_id=second).decision == v1.ACCEPT
+
+
+def test_who_stands_in_line_already_is_not_new_to_a_limit_that_cancels_what_is_new(limited: Limited) -> None:
+    limited.set("tag:etl", 1)
+    first, second, third = (limited.task("etl") for _ in range(3))
+    limited.run(first)
+    limited.run(second)
+    limited.set("tag:etl", 1, v1.CANCEL_NEW)
+    assert limited.run(second).decision == v1.WAIT
+    assert limited.run(third).state.type == v1.CANCELLED
+    limited.end(first)
+    assert limited.users("tag:etl") == [second]
+
+
+def test_a_subflow_run_that_is_served_is_mirrored_to_the_task_run_that_tracks_it(limited: Limited) -> None:
+    limited.set("name:db", 1)
+    command = limited.command
+    holder = limited.task(db=1)
+    limited.run(holder)
+    tracking = [command.task_run(flow_run_id=limited.flow_run, task_key="sub", dynamic_key=str(n)) for n in range(2)]
+    specs = [
+        v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, parent_task_run_id=tracked, slots={"db": 1})
+        for tracked in tracking
+    ]
+    for spec in specs:
+        assert command.propose(v1.RUNNING, create_flow_run=spec).state.name == "AwaitingConcurrencySlot"
+    freed = limited.end(holder).meta.revision
+    status, mirrored = command.status(specs[0].id), limited.status(tracking[0])
+    assert "Got slots" in status.state.message
+    assert (mirrored.state.message, mirrored.state.details.child_flow_run_id) == (status.state.message, specs[0].id)
+    granted, mirror = command.orchestrator.journal.read(freed + 1, command.head(), limit=9)
+    assert event_of(granted).slots_granted.freed_by == freed
+    assert event_of(mirror).state_proposed.mirrors == granted.revision
+    limited.set("name:db", 0)
+    assert "it would never run" in limited.status(tracking[1]).state.message
+
+
+def test_more_subflow_runs_than_python_can_nest_calls_are_let_through_at_once(limited: Limited) -> None:
+    limited.set("name:db", 1)
+    command = limited.command
+    holder = limited.task(db=1)
+    limited.run(holder)
+    count = sys.getrecursionlimit() // 3
+    batch = v1.ProposeStatesRequest()
+    for number in range(count):
+        tracked = command.task_run(flow_run_id=limited.flow_run, task_key="sub", dynamic_key=str(number))
+        spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, parent_task_run_id=tracked, slots={"db": 1})
+        request = v1.ProposeStateRequest(request_id=new_id(), create_flow_run=spec, state=v1.State(type=v1.RUNNING))
+        batch.items.add(request=request)
+    command.orchestration.propose_states(batch, ALICE).result()
+    assert limited.use() == {"name:db": (1, 1, count)}
+    limited.set("name:db", count + 1)
+    assert limited.use() == {"name:db": (count + 1, count + 1, 0)}
 
 
 def test_a_holder_that_proposes_running_again_does_not_wait_for_itself(limited: Limited) -> None:

@@ -258,6 +258,13 @@ SLOTS = table(
         "R>Cancelled",
         {"slots": [], "slot_wait": None},
     ),
+    row(
+        limited(facts(state(v1.SCHEDULED), slot_wait=v1.SlotWait(since=3)), 1, held=1, on_full=v1.CANCEL_NEW),
+        state(v1.PENDING),
+        REPLACES,
+        "R>AwaitingConcurrencySlot",
+        {"slot_wait.slots": TAKEN},
+    ),
     row(limited(facts(state(v1.SCHEDULED)), 0), state(v1.PENDING), ABORTS, "X"),
     passes(facts(state(v1.SCHEDULED)), state(v1.PENDING)),
     passes(limited(facts(state(v1.RUNNING)), 1, held=1), state(v1.RUNNING)),

@@ -222,6 +222,12 @@ SLOTS = table(
         "R>Cancelled",
         {"slots": [], "slot_wait": None},
     ),
+    row(
+        limited(facts(state(v1.PENDING), slot_wait=v1.SlotWait(since=3)), 1, held=1, on_full=v1.CANCEL_NEW),
+        state(v1.RUNNING),
+        WAITS,
+        "W30",
+    ),
     row(limited(facts(state(v1.PENDING)), 0), state(v1.RUNNING), ABORTS, "X"),
     passes(facts(state(v1.PENDING)), state(v1.RUNNING)),
     passes(limited(facts(state(v1.RUNNING), run_count=1), 1, held=1), state(v1.RUNNING), "A=Rerunning"),

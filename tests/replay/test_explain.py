@@ -192,6 +192,23 @@ def test_slots_that_were_granted_name_what_freed_them(store: str) -> None:
         )
 
 
+def test_who_waits_in_vain_is_told_by_which_limit(store: str) -> None:
+    with Life(store) as life:
+        specs = [v1.TaskRunSpec(id=an_id(700 + n), task_key="load", tags=["slow"], name=f"load-{n}") for n in range(2)]
+        life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=1), CALLERS[1])
+        for spec in specs:
+            propose(life, {"create_task_run": spec}, v1.RUNNING)
+        life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=0), CALLERS[1])
+        life.settle()
+        told = explained(life, task_run_id=specs[1].id).steps[-1]
+        assert told.kind == "slots_refused"
+        assert told.sentence == (
+            "RefuseSlots let the run wait no more: tag:slow has 0 slots, the run needs 1: it would never run."
+        )
+        assert told.cause.revision == life.head() - 1
+        assert told.cause.sentence.endswith("set the limit tag:slow to 0 slots.")
+
+
 def test_slots_of_a_larger_limit_name_the_limit(store: str) -> None:
     with Life(store) as life:
         spec = v1.FlowRunSpec(id=an_id(600), flow_id=FLOWS["etl"], name="queued")

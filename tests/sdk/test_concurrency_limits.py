@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Iterator
 
@@ -52,7 +53,7 @@ class Heard(logging.Handler):
 
     def of_slots(self) -> list[tuple[str, str]]:
         """The records that speak of slots."""
-        return [record for record in self.records if "slot" in record[1]]
+        return [record for record in self.records if re.search(r"\bslots?\b", record[1])]
 
 
 @pytest.fixture
@@ -138,6 +139,42 @@ def test_a_task_under_a_limit_of_zero_fails_and_so_does_its_flow(service: Servic
     assert task_run.status.state.type == v1.FAILED
     with pytest.raises(RunRefused, match="has 0 slots"):
         load()
+
+
+@pytest.mark.parametrize("slots", [0, None])
+def test_a_limit_that_changes_reaches_those_who_wait_without_their_asking(
+    service: Service, heard: Heard, monkeypatch: pytest.MonkeyPatch, slots: int | None
+) -> None:
+    monkeypatch.setattr("playhead.engine.execution.proposals.ASK_AGAIN_S", 1e6)
+    tag, holds, told = a_tag(service, 1), threading.Event(), threading.Event()
+
+    @task(tags={tag})
+    def first() -> None:
+        holds.set()
+        assert told.wait(60)
+
+    @task(tags={tag})
+    def second() -> str:
+        return "went on"
+
+    @flow
+    def etl() -> str:
+        running = first.submit()
+        assert holds.wait(60)
+        waiting = second.submit()
+        assert heard.waiting.wait(60)
+        request = v1.SetConcurrencyLimitRequest(request_id=new_id(), limit=f"tag:{tag}", slots=slots)
+        service.client.unary(SET_CONCURRENCY_LIMIT, request)
+        waiting.wait(60)
+        told.set()
+        running.result()
+        return waiting.result()
+
+    if slots is None:
+        assert etl() == "went on"
+    else:
+        with pytest.raises(RunRefused, match=r"SecureTaskConcurrencySlots: tag:.* has 0 slots"):
+            etl()
 
 
 def test_a_stretch_of_code_holds_slots_of_a_named_limit(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from playhead.engine.orchestration.decide import decide
 from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy, Subject
-from playhead.engine.orchestration.rules.slots import granted
+from playhead.engine.orchestration.rules.slots import granted, refused
 from playhead.exceptions import PlayheadError
 from playhead.journal.encoding import bytes_of, text_of
 from playhead.journal.payload import event_of
@@ -106,10 +107,11 @@ class Checks:
         if refusal is not None:
             return
         caused: list[Record] = []
-        while new and (new[0].kind == "slots_granted" or (request_id and new[0].request_id == bytes_of(request_id))):
+        while new and (not new[0].request_id or (request_id and new[0].request_id == bytes_of(request_id))):
             caused.append(new.popleft())
             self._take(caused[-1])
-        caused = [record for record in caused if record.kind != "slots_granted"]
+        self._served([record for record in caused if not record.request_id])
+        caused = [record for record in caused if record.request_id]
         self._of_one_request(sent, caused)
         mine = [record for record in caused if record.stream == caused[0].stream]
         self._mirrored(mine, caused[len(mine) :])
@@ -142,6 +144,13 @@ class Checks:
         for record in mine:
             same(record.actor, sent.caller.actor, "P1: the actor is on record")
             same(event_of(record).client, sent.caller.client, "P1: the client is on record")
+
+    def _served(self, served: list[Record]) -> None:
+        """Nobody asked for these: runs that waited were given slots, or refused, and each new state was mirrored."""
+        while served:
+            one = served.pop(0)
+            hold(one.kind in ("slots_granted", "slots_refused"), "nothing is recorded but what was asked for", one)
+            self._mirrored([one], [served.pop(0)] if served and served[0].kind == "state_proposed" else [])
 
     def _mirrored(self, mine: list[Record], others: list[Record]) -> None:
         """What a subflow run has come to is told to the task run that tracks it, and nothing else to anybody."""
@@ -265,7 +274,9 @@ class Checks:
         if record.kind == "state_proposed":
             self._decision(record, event.state_proposed)
         elif record.kind == "slots_granted":
-            self._grant(record, event.slots_granted)
+            self._serve(record, event.slots_granted, event.slots_granted.freed_by, granted)
+        elif record.kind == "slots_refused":
+            self._serve(record, event.slots_refused, event.slots_refused.set_by, refused)
         elif record.kind == "run_updated":
             self._update(record, event.run_updated)
         elif record.kind in ("flow_run_created", "task_run_created"):
@@ -300,22 +311,28 @@ class Checks:
         again = decide(subject, proposed.facts, proposed.command, self._policy)
         same(stamped(again, record, proposed), proposed, "P7: decided again, the decision is the same")
 
-    def _grant(self, record: Record, grant: v1.SlotsGranted) -> None:
+    def _serve(
+        self,
+        record: Record,
+        served: v1.SlotsGranted | v1.SlotsRefused,
+        cause: int,
+        serve: Callable[[v1.Facts], v1.RunStatus | None],
+    ) -> None:
         run = self.model.runs[text_of(record.stream)]
-        same(
-            (grant.policy_id, grant.facts.status), (self._policy.id, run.status), "P7: what a grant was told of the run"
-        )
-        told = slots.described(self.model, run, slots.waits_for(run))
-        same(list(grant.facts.limits), told, "P7: the limits, as a grant was told")
-        freed_by = next(one for one in reversed(self.records) if one.kind != "slots_granted")
-        same(grant.freed_by, freed_by.revision, "P1: what freed the slots is on record")
-        slots.check_taking(self.model, run, grant.status)
-        again = granted(grant.facts)
+        told = (served.policy_id, served.facts.status)
+        same(told, (self._policy.id, run.status), "P7: what a grant was told of the run")
+        limits = slots.described(self.model, run, slots.waits_for(run))
+        same(list(served.facts.limits), limits, "P7: the limits, as a grant was told")
+        asked = (one for one in reversed(self.records) if one.request_id)
+        freed = next(one for one in asked if not event_of(one).state_proposed.mirrors)
+        same(cause, freed.revision, "P1: what freed the slots, or set the limit, is on record")
+        slots.check_taking(self.model, run, served.status)
+        again = serve(served.facts)
         assert again is not None
         again.version = record.stream_version
         if again.HasField("state") and not again.state.revision:
             again.state.revision = record.revision
-        same(grant.status, again, "P7: granted again, the grant is the same")
+        same(served.status, again, "P7: served again, the outcome is the same")
 
     def _update(self, record: Record, updated: v1.RunUpdated) -> None:
         command, status = updated.command, v1.RunStatus()

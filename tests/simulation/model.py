@@ -194,8 +194,8 @@ class Model:
             self.runs[run_id] = Run(run_id, event.task_run_created.spec, [first])
         elif record.kind == "concurrency_limit_set":
             self._set_limit(event.concurrency_limit_set)
-        elif record.kind == "slots_granted":
-            self.runs[run_id].history.append((record.revision, event.slots_granted.status))
+        elif record.kind in ("slots_granted", "slots_refused"):
+            self.runs[run_id].history.append((record.revision, getattr(event, record.kind).status))
         elif record.kind == "run_updated":
             self.runs[run_id].history.append((record.revision, event.run_updated.status))
         elif record.kind == "state_proposed" and event.state_proposed.HasField("status"):

@@ -74,15 +74,10 @@ def held_by_others(model: Model, run: Run, key: str) -> int:
 
 
 def ahead_of(model: Model, run: Run, key: str) -> list[Run]:
-    """Who waits for a limit and came before a run; those left out who need more than there will ever be."""
+    """Who waits for a limit and came before a run."""
     since = run.status.slot_wait.since if key in waits_for(run) else UNLIMITED
-    line = [other for other in model.runs.values() if key in waits_for(other) and not is_stuck(model, other)]
+    line = [other for other in model.runs.values() if key in waits_for(other)]
     return [other for other in line if other.status.slot_wait.since < since]
-
-
-def is_stuck(model: Model, run: Run) -> bool:
-    """Whether a run waits for more than a limit has."""
-    return any(key in model.limits and count > model.limits[key].slots for key, count in waits_for(run).items())
 
 
 def check_taking(model: Model, run: Run, after: v1.RunStatus) -> None:
@@ -108,7 +103,10 @@ def check_running(model: Model, run: Run, proposed: v1.StateProposed) -> None:
 
 
 def check_nobody_waits_in_vain(model: Model) -> None:
-    """Of those who are first in all their lines, none could have all that it needs."""
+    """Nobody waits for more than there is; of those who are first in all their lines, none could have all it needs."""
+    for run in model.runs.values():
+        for key, count in waits_for(run).items():
+            hold(key not in model.limits or count <= model.limits[key].slots, f"run {run.id} will never have {key}")
     for run in first_in_line(model):
         free = all(
             held_by_others(model, run, key) + count <= model.limits[key].slots
@@ -122,5 +120,5 @@ def first_in_line(model: Model) -> Iterator[Run]:
     """The waiting runs that nobody is before."""
     for run in model.runs.values():
         needs = waits_for(run)
-        if needs and not is_stuck(model, run) and not any(ahead_of(model, run, key) for key in needs):
+        if needs and not any(ahead_of(model, run, key) for key in needs):
             yield run

@@ -20,6 +20,9 @@ AWAITING_SLOT = "AwaitingConcurrencySlot"
 GRANT_SLOTS = "GrantSlots"
 """The rule on record for slots that were given to a run that had waited."""
 
+REFUSE_SLOTS = "RefuseSlots"
+"""The rule on record for a run that waited for more slots than a limit has now."""
+
 CLAIM_S = 30
 """Seconds in which a run must go on with slots that it was given while it waited."""
 
@@ -36,16 +39,13 @@ class SecureConcurrencySlots(Rule):
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         if not facts.limits:
             return None
-        for limit in facts.limits:
-            if limit.needed > limit.slots:
-                return abort(
-                    f"{limit.limit} has {limit.slots} slots, the run needs {limit.needed}: it would never run."
-                )
+        if small := too_small(facts.limits):
+            return abort(small)
         full = [limit for limit in facts.limits if not is_free(limit)]
         if not full:
             return record(f"Took slots: {_listed(facts.limits)}.")
         reason = f"No free slot: {_described(full)}."
-        if any(limit.on_full == v1.CANCEL_NEW for limit in full):
+        if not facts.status.HasField("slot_wait") and any(limit.on_full == v1.CANCEL_NEW for limit in full):
             return replace(v1.State(type=v1.CANCELLED, message=reason), reason)
         return self.enqueue(facts, proposed, reason)
 
@@ -71,7 +71,7 @@ class SecureConcurrencySlots(Rule):
 class SecureFlowConcurrencySlots(SecureConcurrencySlots):
     """any but RUNNING, CANCELLING -> PENDING, RUNNING of a flow run that needs slots and does not hold them: takes
     them; ABORT if the limits could never give them; else REJECT > SCHEDULED "AwaitingConcurrencySlot", in line and with
-    the input of a resume, or > CANCELLED when a full limit says CANCEL_NEW.
+    the input of a resume, or > CANCELLED when a full limit says CANCEL_NEW and the run is new to the line.
 
     Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one. A
     full limit with CANCEL_NEW cancels a run when it asks for its slot, not for being late.
@@ -79,6 +79,7 @@ class SecureFlowConcurrencySlots(SecureConcurrencySlots):
 
     from_states = ANY - {v1.RUNNING, v1.CANCELLING}
     to_states = frozenset({v1.PENDING, v1.RUNNING})
+    version = 2
 
     def enqueue(self, facts: v1.Facts, proposed: v1.State, reason: str) -> Effect:
         state = v1.State(type=v1.SCHEDULED, name=AWAITING_SLOT, message=reason)
@@ -89,13 +90,15 @@ class SecureFlowConcurrencySlots(SecureConcurrencySlots):
 
 class SecureTaskConcurrencySlots(SecureConcurrencySlots):
     """any but RUNNING, CANCELLING -> RUNNING of a task run that needs slots and does not hold them: takes them; ABORT
-    if the limits could never give them; else WAIT, in line, or REJECT > CANCELLED when a full limit says CANCEL_NEW.
+    if the limits could never give them; else WAIT, in line, or REJECT > CANCELLED when a full limit says CANCEL_NEW and
+    the run is new to the line.
 
     Differs: a run that is due later, or that another rule refuses, takes no slot and no place in line.
     """
 
     from_states = ANY - {v1.RUNNING, v1.CANCELLING}
     to_states = frozenset({v1.RUNNING})
+    version = 2
 
     def enqueue(self, facts: v1.Facts, proposed: v1.State, reason: str) -> Effect:
         already = facts.status.HasField("slot_wait")
@@ -161,14 +164,41 @@ def granted(facts: v1.Facts) -> v1.RunStatus | None:
     after.ClearField("slot_wait")
     until = later(facts.now, CLAIM_S)
     after.slots.extend(v1.HeldSlots(limit=limit.limit, count=limit.needed, claim_by=until) for limit in facts.limits)
+    _make_due(after, facts, f"Got slots: {_listed(facts.limits)}.")
+    return after
+
+
+def refused(facts: v1.Facts) -> v1.RunStatus | None:
+    """Take the place in line from a run that waits for more than a limit has: the run after, or None if none is too
+    small. As with `granted`, a flow run becomes due, to ask again and hear what the limit says.
+    """
+    small = too_small(facts.limits)
+    if not small:
+        return None
+    after = v1.RunStatus()
+    after.CopyFrom(facts.status)
+    after.ClearField("slot_wait")
+    _make_due(after, facts, small)
+    return after
+
+
+def too_small(limits: Iterable[v1.LimitFacts]) -> str:
+    """Why a run can never have what it needs; "" when it can."""
+    for limit in limits:
+        if limit.needed > limit.slots:
+            return f"{limit.limit} has {limit.slots} slots, the run needs {limit.needed}: it would never run."
+    return ""
+
+
+def _make_due(after: v1.RunStatus, facts: v1.Facts, message: str) -> None:
+    """A flow run that waited for slots is due now, in a new state. Task runs keep theirs."""
     state = after.state
     if state.type == v1.SCHEDULED and state.name == AWAITING_SLOT:
-        state.message = f"Got slots: {_listed(facts.limits)}."
+        state.message = message
         state.details.scheduled_time.CopyFrom(facts.now)
         state.timestamp.CopyFrom(facts.now)
         state.revision = 0
         after.next_scheduled_start_time.CopyFrom(facts.now)
-    return after
 
 
 def _listed(limits: Iterable[v1.LimitFacts]) -> str:

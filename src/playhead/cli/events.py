@@ -107,8 +107,8 @@ def summary(event: v1.Event) -> Text:
         limit = event.concurrency_limit_set
         slots = f"{limit.limit.slots} slots" if limit.HasField("limit") else "removed"
         return Text(f"{limit.command.limit} {slots}")
-    if what == "slots_granted":
-        return Text(", ".join(f"{limit.needed} of {limit.limit}" for limit in event.slots_granted.facts.limits))
+    if what in ("slots_granted", "slots_refused"):
+        return Text(", ".join(f"{limit.needed} of {limit.limit}" for limit in getattr(event, what).facts.limits))
     return Text(event.journal_created.created_with)
 
 

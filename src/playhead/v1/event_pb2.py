@@ -30,7 +30,7 @@ from playhead.v1 import orchestration_pb2 as playhead_dot_v1_dot_orchestration__
 from playhead.v1 import run_pb2 as playhead_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17playhead/v1/event.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dplayhead/v1/concurrency.proto\x1a\x1aplayhead/v1/decision.proto\x1a\x18playhead/v1/inputs.proto\x1a\x1fplayhead/v1/orchestration.proto\x1a\x15playhead/v1/run.proto\"\xd5\x04\n\x05\x45vent\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x13\n\x0btraceparent\x18\x02 \x01(\t\x12\x36\n\x0fjournal_created\x18\n \x01(\x0b\x32\x1b.playhead.v1.JournalCreatedH\x00\x12\x36\n\x0f\x66low_registered\x18\x0b \x01(\x0b\x32\x1b.playhead.v1.FlowRegisteredH\x00\x12\x37\n\x10\x66low_run_created\x18\x0c \x01(\x0b\x32\x1b.playhead.v1.FlowRunCreatedH\x00\x12\x37\n\x10task_run_created\x18\r \x01(\x0b\x32\x1b.playhead.v1.TaskRunCreatedH\x00\x12\x34\n\x0estate_proposed\x18\x0e \x01(\x0b\x32\x1a.playhead.v1.StateProposedH\x00\x12.\n\x0brun_updated\x18\x0f \x01(\x0b\x32\x17.playhead.v1.RunUpdatedH\x00\x12\x41\n\x15\x63oncurrency_limit_set\x18\x10 \x01(\x0b\x32 .playhead.v1.ConcurrencyLimitSetH\x00\x12\x32\n\rslots_granted\x18\x11 \x01(\x0b\x32\x19.playhead.v1.SlotsGrantedH\x00\x12,\n\ninput_sent\x18\x12 \x01(\x0b\x32\x16.playhead.v1.InputSentH\x00\x12\x32\n\rinput_deleted\x18\x13 \x01(\x0b\x32\x19.playhead.v1.InputDeletedH\x00\x42\x06\n\x04what\":\n\x0eJournalCreated\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63reated_with\x18\x02 \x01(\t\"/\n\x0e\x46lowRegistered\x12\x0f\n\x07\x66low_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"s\n\x0e\x46lowRunCreated\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpec\x12\x11\n\tflow_name\x18\x02 \x01(\t\x12&\n\x06status\x18\x03 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"`\n\x0eTaskRunCreated\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpec\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"\xcb\x02\n\rStateProposed\x12\x31\n\x07\x63ommand\x18\x01 \x01(\x0b\x32 .playhead.v1.ProposeStateRequest\x12\'\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x15.playhead.v1.Decision\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\'\n\x05rules\x18\x04 \x03(\x0b\x32\x18.playhead.v1.RuleOutcome\x12\x11\n\tpolicy_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12(\n\x05\x64\x65lay\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x05\x66\x61\x63ts\x18\x08 \x01(\x0b\x32\x12.playhead.v1.Facts\x12&\n\x06status\x18\t \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\x0f\n\x07mirrors\x18\n \x01(\x04\"d\n\nRunUpdated\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.playhead.v1.UpdateRunRequest\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"}\n\x13\x43oncurrencyLimitSet\x12\x38\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\'.playhead.v1.SetConcurrencyLimitRequest\x12,\n\x05limit\x18\x02 \x01(\x0b\x32\x1d.playhead.v1.ConcurrencyLimit\"\x9e\x01\n\x0cSlotsGranted\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x11\n\tpolicy_id\x18\x02 \x01(\t\x12!\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\x12.playhead.v1.Facts\x12&\n\x06status\x18\x04 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\x10\n\x08task_run\x18\x05 \x01(\x08\x12\x10\n\x08\x66reed_by\x18\x06 \x01(\x04\";\n\tInputSent\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.playhead.v1.SendInputRequest\"@\n\x0cInputDeleted\x12\x30\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1f.playhead.v1.DeleteInputRequestb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17playhead/v1/event.proto\x12\x0bplayhead.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dplayhead/v1/concurrency.proto\x1a\x1aplayhead/v1/decision.proto\x1a\x18playhead/v1/inputs.proto\x1a\x1fplayhead/v1/orchestration.proto\x1a\x15playhead/v1/run.proto\"\x89\x05\n\x05\x45vent\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x13\n\x0btraceparent\x18\x02 \x01(\t\x12\x36\n\x0fjournal_created\x18\n \x01(\x0b\x32\x1b.playhead.v1.JournalCreatedH\x00\x12\x36\n\x0f\x66low_registered\x18\x0b \x01(\x0b\x32\x1b.playhead.v1.FlowRegisteredH\x00\x12\x37\n\x10\x66low_run_created\x18\x0c \x01(\x0b\x32\x1b.playhead.v1.FlowRunCreatedH\x00\x12\x37\n\x10task_run_created\x18\r \x01(\x0b\x32\x1b.playhead.v1.TaskRunCreatedH\x00\x12\x34\n\x0estate_proposed\x18\x0e \x01(\x0b\x32\x1a.playhead.v1.StateProposedH\x00\x12.\n\x0brun_updated\x18\x0f \x01(\x0b\x32\x17.playhead.v1.RunUpdatedH\x00\x12\x41\n\x15\x63oncurrency_limit_set\x18\x10 \x01(\x0b\x32 .playhead.v1.ConcurrencyLimitSetH\x00\x12\x32\n\rslots_granted\x18\x11 \x01(\x0b\x32\x19.playhead.v1.SlotsGrantedH\x00\x12,\n\ninput_sent\x18\x12 \x01(\x0b\x32\x16.playhead.v1.InputSentH\x00\x12\x32\n\rinput_deleted\x18\x13 \x01(\x0b\x32\x19.playhead.v1.InputDeletedH\x00\x12\x32\n\rslots_refused\x18\x14 \x01(\x0b\x32\x19.playhead.v1.SlotsRefusedH\x00\x42\x06\n\x04what\":\n\x0eJournalCreated\x12\x12\n\njournal_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63reated_with\x18\x02 \x01(\t\"/\n\x0e\x46lowRegistered\x12\x0f\n\x07\x66low_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"s\n\x0e\x46lowRunCreated\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.FlowRunSpec\x12\x11\n\tflow_name\x18\x02 \x01(\t\x12&\n\x06status\x18\x03 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"`\n\x0eTaskRunCreated\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.playhead.v1.TaskRunSpec\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"\xcb\x02\n\rStateProposed\x12\x31\n\x07\x63ommand\x18\x01 \x01(\x0b\x32 .playhead.v1.ProposeStateRequest\x12\'\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x15.playhead.v1.Decision\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\'\n\x05rules\x18\x04 \x03(\x0b\x32\x18.playhead.v1.RuleOutcome\x12\x11\n\tpolicy_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12(\n\x05\x64\x65lay\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x05\x66\x61\x63ts\x18\x08 \x01(\x0b\x32\x12.playhead.v1.Facts\x12&\n\x06status\x18\t \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\x0f\n\x07mirrors\x18\n \x01(\x04\"d\n\nRunUpdated\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.playhead.v1.UpdateRunRequest\x12&\n\x06status\x18\x02 \x01(\x0b\x32\x16.playhead.v1.RunStatus\"}\n\x13\x43oncurrencyLimitSet\x12\x38\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\'.playhead.v1.SetConcurrencyLimitRequest\x12,\n\x05limit\x18\x02 \x01(\x0b\x32\x1d.playhead.v1.ConcurrencyLimit\"\x9e\x01\n\x0cSlotsGranted\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x11\n\tpolicy_id\x18\x02 \x01(\t\x12!\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\x12.playhead.v1.Facts\x12&\n\x06status\x18\x04 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\x10\n\x08task_run\x18\x05 \x01(\x08\x12\x10\n\x08\x66reed_by\x18\x06 \x01(\x04\";\n\tInputSent\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.playhead.v1.SendInputRequest\"@\n\x0cInputDeleted\x12\x30\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1f.playhead.v1.DeleteInputRequest\"\x9c\x01\n\x0cSlotsRefused\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x11\n\tpolicy_id\x18\x02 \x01(\t\x12!\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\x12.playhead.v1.Facts\x12&\n\x06status\x18\x04 \x01(\x0b\x32\x16.playhead.v1.RunStatus\x12\x10\n\x08task_run\x18\x05 \x01(\x08\x12\x0e\n\x06set_by\x18\x06 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,25 +38,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.event_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENT']._serialized_start=214
-  _globals['_EVENT']._serialized_end=811
-  _globals['_JOURNALCREATED']._serialized_start=813
-  _globals['_JOURNALCREATED']._serialized_end=871
-  _globals['_FLOWREGISTERED']._serialized_start=873
-  _globals['_FLOWREGISTERED']._serialized_end=920
-  _globals['_FLOWRUNCREATED']._serialized_start=922
-  _globals['_FLOWRUNCREATED']._serialized_end=1037
-  _globals['_TASKRUNCREATED']._serialized_start=1039
-  _globals['_TASKRUNCREATED']._serialized_end=1135
-  _globals['_STATEPROPOSED']._serialized_start=1138
-  _globals['_STATEPROPOSED']._serialized_end=1469
-  _globals['_RUNUPDATED']._serialized_start=1471
-  _globals['_RUNUPDATED']._serialized_end=1571
-  _globals['_CONCURRENCYLIMITSET']._serialized_start=1573
-  _globals['_CONCURRENCYLIMITSET']._serialized_end=1698
-  _globals['_SLOTSGRANTED']._serialized_start=1701
-  _globals['_SLOTSGRANTED']._serialized_end=1859
-  _globals['_INPUTSENT']._serialized_start=1861
-  _globals['_INPUTSENT']._serialized_end=1920
-  _globals['_INPUTDELETED']._serialized_start=1922
-  _globals['_INPUTDELETED']._serialized_end=1986
+  _globals['_EVENT']._serialized_end=863
+  _globals['_JOURNALCREATED']._serialized_start=865
+  _globals['_JOURNALCREATED']._serialized_end=923
+  _globals['_FLOWREGISTERED']._serialized_start=925
+  _globals['_FLOWREGISTERED']._serialized_end=972
+  _globals['_FLOWRUNCREATED']._serialized_start=974
+  _globals['_FLOWRUNCREATED']._serialized_end=1089
+  _globals['_TASKRUNCREATED']._serialized_start=1091
+  _globals['_TASKRUNCREATED']._serialized_end=1187
+  _globals['_STATEPROPOSED']._serialized_start=1190
+  _globals['_STATEPROPOSED']._serialized_end=1521
+  _globals['_RUNUPDATED']._serialized_start=1523
+  _globals['_RUNUPDATED']._serialized_end=1623
+  _globals['_CONCURRENCYLIMITSET']._serialized_start=1625
+  _globals['_CONCURRENCYLIMITSET']._serialized_end=1750
+  _globals['_SLOTSGRANTED']._serialized_start=1753
+  _globals['_SLOTSGRANTED']._serialized_end=1911
+  _globals['_INPUTSENT']._serialized_start=1913
+  _globals['_INPUTSENT']._serialized_end=1972
+  _globals['_INPUTDELETED']._serialized_start=1974
+  _globals['_INPUTDELETED']._serialized_end=2038
+  _globals['_SLOTSREFUSED']._serialized_start=2041
+  _globals['_SLOTSREFUSED']._serialized_end=2197
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,7 @@ class Event(_message.Message):
     SLOTS_GRANTED_FIELD_NUMBER: _builtins.int
     INPUT_SENT_FIELD_NUMBER: _builtins.int
     INPUT_DELETED_FIELD_NUMBER: _builtins.int
+    SLOTS_REFUSED_FIELD_NUMBER: _builtins.int
     client: _builtins.str
     """The caller's software: "playhead-python/0.1.0"."""
     traceparent: _builtins.str
@@ -68,6 +69,8 @@ class Event(_message.Message):
     def input_sent(self) -> Global___InputSent: ...
     @_builtins.property
     def input_deleted(self) -> Global___InputDeleted: ...
+    @_builtins.property
+    def slots_refused(self) -> Global___SlotsRefused: ...
     def __init__(
         self,
         *,
@@ -83,12 +86,13 @@ class Event(_message.Message):
         slots_granted: Global___SlotsGranted | None = ...,
         input_sent: Global___InputSent | None = ...,
         input_deleted: Global___InputDeleted | None = ...,
+        slots_refused: Global___SlotsRefused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "input_deleted", b"input_deleted", "input_sent", b"input_sent", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "what", b"what"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "input_deleted", b"input_deleted", "input_sent", b"input_sent", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "slots_refused", b"slots_refused", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "what", b"what"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "input_deleted", b"input_deleted", "input_sent", b"input_sent", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "traceparent", b"traceparent", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "concurrency_limit_set", b"concurrency_limit_set", "flow_registered", b"flow_registered", "flow_run_created", b"flow_run_created", "input_deleted", b"input_deleted", "input_sent", b"input_sent", "journal_created", b"journal_created", "run_updated", b"run_updated", "slots_granted", b"slots_granted", "slots_refused", b"slots_refused", "state_proposed", b"state_proposed", "task_run_created", b"task_run_created", "traceparent", b"traceparent", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["journal_created", "flow_registered", "flow_run_created", "task_run_created", "state_proposed", "run_updated", "concurrency_limit_set", "slots_granted", "input_sent", "input_deleted"]  # noqa: Y015
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["journal_created", "flow_registered", "flow_run_created", "task_run_created", "state_proposed", "run_updated", "concurrency_limit_set", "slots_granted", "input_sent", "input_deleted", "slots_refused"]  # noqa: Y015
     _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
 
@@ -403,3 +407,50 @@ class InputDeleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InputDeleted: _TypeAlias = InputDeleted  # noqa: Y015
+
+@_typing.final
+class SlotsRefused(_message.Message):
+    """A run that waited for more slots than a limit has now: it stands in line no more, and is to propose the same again, to
+    be answered as the limit says. Part of the command that set the limit.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    POLICY_ID_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    TASK_RUN_FIELD_NUMBER: _builtins.int
+    SET_BY_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """The rule that decided."""
+    policy_id: _builtins.str
+    task_run: _builtins.bool
+    """Whether it is a task run."""
+    set_by: _builtins.int
+    """The revision of the event that set the limit."""
+    @_builtins.property
+    def facts(self) -> _decision_pb2.Facts:
+        """What it was told: facts.status is the run before."""
+
+    @_builtins.property
+    def status(self) -> _run_pb2.RunStatus:
+        """The run after."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        policy_id: _builtins.str = ...,
+        facts: _decision_pb2.Facts | None = ...,
+        status: _run_pb2.RunStatus | None = ...,
+        task_run: _builtins.bool = ...,
+        set_by: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "policy_id", b"policy_id", "rule", b"rule", "set_by", b"set_by", "status", b"status", "task_run", b"task_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SlotsRefused: _TypeAlias = SlotsRefused  # noqa: Y015

@@ -293,7 +293,7 @@ class ProposeStateResponse(_message.Message):
     """The run's name now."""
     waits_for_slots: _builtins.bool
     """The run stands in line for slots of concurrency limits: an event "slots_granted" of its stream says that it is its
-    turn, then propose the same again.
+    turn, "slots_refused" that it never will be; then propose the same again.
     """
     @_builtins.property
     def meta(self) -> _meta_pb2.ResponseMeta: ...

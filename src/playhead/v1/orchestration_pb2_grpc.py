@@ -171,7 +171,7 @@ class OrchestrationServicer:
 
     def SetConcurrencyLimit(self, request, context):
         """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
-        those that wait get what has become free.
+        those that wait get what has become free, or are told that they wait for more than there is now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,7 +64,7 @@ class OrchestrationStub:
     """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once."""
     SetConcurrencyLimit: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.SetConcurrencyLimitRequest, _orchestration_pb2.SetConcurrencyLimitResponse]
     """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
-    those that wait get what has become free.
+    those that wait get what has become free, or are told that they wait for more than there is now.
     """
     RenewLease: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.RenewLeaseRequest, _orchestration_pb2.RenewLeaseResponse]
     """Says that the holder of a run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
@@ -107,7 +107,7 @@ class OrchestrationAsyncStub(OrchestrationStub):
     """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once."""
     SetConcurrencyLimit: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.SetConcurrencyLimitRequest, _orchestration_pb2.SetConcurrencyLimitResponse]  # type: ignore[assignment]
     """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
-    those that wait get what has become free.
+    those that wait get what has become free, or are told that they wait for more than there is now.
     """
     RenewLease: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.RenewLeaseRequest, _orchestration_pb2.RenewLeaseResponse]  # type: ignore[assignment]
     """Says that the holder of a run's lease is alive. Not an event; repeatable. NOT_FOUND when the lease is gone: stop
@@ -207,7 +207,7 @@ class OrchestrationServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestration_pb2.SetConcurrencyLimitResponse, _abc.Awaitable[_orchestration_pb2.SetConcurrencyLimitResponse]]:
         """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
-        those that wait get what has become free.
+        those that wait get what has become free, or are told that they wait for more than there is now.
         """
 
     @_abc_1.abstractmethod
