@@ -14,6 +14,7 @@ from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Recorded
 from playhead.engine.execution.depth import check_depth
 from playhead.engine.execution.ids import new_id, task_run_id
+from playhead.engine.execution.transactions import BaseTransaction, place_of
 from playhead.runs import TaskRun
 
 INPUTS_MAX = 1_000
@@ -28,7 +29,7 @@ class TaskCall:
     """One call of a task. Made in the thread that calls, so that calls are counted in the order they are written.
 
     `task` is a TaskDefinition, or, for a subflow, only Recorded. `lease_token`: the lease it is made under, its flow
-    run's or, outside of flow runs, its own.
+    run's or, outside of flow runs, its own. `place`: the transaction, else the task run, in which it is made.
     """
 
     task: Any
@@ -39,6 +40,7 @@ class TaskCall:
     wait_for: Iterable[Any] | None = None
     inputs: Lineage | None = None
     lease_token: int = 0
+    place: BaseTransaction | TaskRunContext | None = None
 
 
 def make_call(
@@ -53,17 +55,19 @@ def make_call(
     """
     check_depth(task.name)
     flow = FlowRunContext.get()
+    place = place_of(TaskRunContext.get(), flow)
     if flow is None:
         task_run = TaskRun(new_id(), f"{task.name}-{new_id()[-4:]}", tags_of(task), task.name, task.task_key, "", "")
-        return TaskCall(task, task_run, parameters, get_client(), None, wait_for, inputs)
+        return TaskCall(task, task_run, parameters, get_client(), None, wait_for, inputs, 0, place)
     if flow.progress is not None:
         flow.progress.check()
-    key = _dynamic_key(task, flow)
+    key = _dynamic_key(task, flow, place)
     flow_run_id = flow.flow_run.run_id
     run_id = task_run_id(flow_run_id, task.task_key, key)
-    task_run = TaskRun(run_id, f"{task.name}-{key}", tags_of(task), task.name, task.task_key, key, flow_run_id)
+    number = key.rpartition(".")[2] if isinstance(place, BaseTransaction) else key
+    task_run = TaskRun(run_id, f"{task.name}-{number}", tags_of(task), task.name, task.task_key, key, flow_run_id)
     client = flow.client or get_client()
-    return TaskCall(task, task_run, parameters, client, flow, wait_for, inputs, flow.flow_run.lease_token)
+    return TaskCall(task, task_run, parameters, client, flow, wait_for, inputs, flow.flow_run.lease_token, place)
 
 
 def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:
@@ -91,8 +95,13 @@ def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:
     return spec
 
 
-def _dynamic_key(task: Recorded, flow: FlowRunContext) -> str:
-    """The call's number among those of the same task from the same run; a task's own calls are counted by its run."""
+def _dynamic_key(task: Recorded, flow: FlowRunContext, place: BaseTransaction | TaskRunContext | None) -> str:
+    """The call's number among those of the same task from the same run; a task's own calls are counted by its run.
+
+    Those in a transaction are counted by the transaction's, so that numbers after it do not depend on how far it came.
+    """
+    if isinstance(place, BaseTransaction) and place.run_id:
+        return f"{place.run_id}.{place.counter.next_call(task.task_key)}"
     parent = TaskRunContext.get()
     if parent is None or parent.task_run.parent_run_id != flow.flow_run.run_id:
         return flow.next_call(task.task_key)

@@ -78,3 +78,5 @@ class TaskDefinition(Definition, Protocol):
     cache_expiration: timedelta | None
     refresh_cache: bool | None
     retry_condition_fn: Callable[..., Any] | None
+    on_commit_hooks: list[Hook]
+    on_rollback_hooks: list[Hook]

@@ -19,6 +19,9 @@ from playhead.results import StoredResult
 from playhead.runs import Run, TaskRun
 from playhead.states import State
 
+VERSION_WHEN_NEW = 2
+"""Of a run that the proposal itself created: its creation, and the decision."""
+
 
 def start(request: v1.ProposeStateRequest, run: Run, logger: RunLogger) -> Loop[v1.ProposeStateResponse]:
     """Propose RUNNING until the run runs, or has a result that can be read, or must not run.

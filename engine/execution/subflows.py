@@ -20,16 +20,13 @@ from playhead.engine.execution.flow_loop import FlowCall, flow_loop
 from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded
-from playhead.engine.execution.starting import start
+from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
 from playhead.engine.execution.translation import flow_run_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import UpstreamTaskError
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.runs import FlowRun
 from playhead.states import Pending, State, StateDetails, exception_to_crashed_state
-
-# A run that the proposal itself created has two events: its creation and the decision.
-_VERSION_WHEN_NEW = 2
 
 
 class TrackingTask:
@@ -83,7 +80,7 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
         return tracked.task_run.state
-    if response.version > _VERSION_WHEN_NEW:
+    if response.version > VERSION_WHEN_NEW:
         call.existing = yield from _earlier_run(call)
     return (yield from _tracked(call, logger))
 

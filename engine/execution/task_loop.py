@@ -27,8 +27,17 @@ from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.proposals import FLOW_STOPPED, log_refusal, propose
-from playhead.engine.execution.starting import start
+from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
+from playhead.engine.execution.task_transactions import (
+    doom_place,
+    finish_own,
+    roll_back_own,
+    settle_own,
+    stage_again,
+    stage_own,
+)
 from playhead.engine.execution.tracebacks import of_user_code
+from playhead.engine.execution.transactions import BaseTransaction
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
     TYPE_OF,
@@ -39,7 +48,14 @@ from playhead.engine.execution.translation import (
     timestamp_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import CrashedRun, FlowPauseTimeout, NotSendable, RunRefused, UpstreamTaskError
+from playhead.exceptions import (
+    CommitFailed,
+    CrashedRun,
+    FlowPauseTimeout,
+    NotSendable,
+    RunRefused,
+    UpstreamTaskError,
+)
 from playhead.futures import PlayheadFuture
 from playhead.logging.loggers import RunLogger, task_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
@@ -52,6 +68,7 @@ from playhead.states import (
     StateType,
     Unstored,
     exception_to_failed_state,
+    get_state_exception,
     return_value_to_state,
 )
 
@@ -76,6 +93,7 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
     if log_prints:
         patch_print()
     with TaskRunContext(call.task, call.task_run, parameters, call.client, log_prints) as context:
+        context.call = call
         try:
             state = yield from _orchestrate(call, context, sources, logger)
         except Abort as abort:
@@ -87,8 +105,14 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
         except (Pause, FlowPauseTimeout, GeneratorExit):
             raise
         except BaseException as error:
-            yield from report_crash(call.task, call.task_run, error, logger, request_under_lease(call, force=True))
+            doom_place(call)
+            try:
+                yield from roll_back_own(call, context, error, logger)
+            finally:
+                yield from report_crash(call.task, call.task_run, error, logger, request_under_lease(call, force=True))
             raise
+        if state.type in (StateType.FAILED, StateType.CRASHED):
+            doom_place(call)
         if state.type == StateType.COMPLETED:
             logger.info("Finished in state %s", state)
         else:
@@ -115,6 +139,11 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
     request = request_under_lease(call, running)
     request.create_task_run.CopyFrom(spec_of(call, sources))
     response = yield from start(request, run, logger)
+    if response.version > VERSION_WHEN_NEW and call.flow is not None:
+        if response.state.type == v1.RUNNING:
+            yield from finish_own(call, context, logger)
+        elif response.state.type == v1.COMPLETED:
+            return (yield from _settled(call, stage_again(call, context, response.state, logger), logger))
     while response.state.type == v1.RUNNING:
         run.run_count = response.run_count
         run.state = Running(name=response.state.name)
@@ -124,6 +153,7 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
                 yield from run_hooks(task, run, run.state, logger)
             state = yield from _attempt(call, context, logger)
             state, message = stored(state, task, logger)
+            own = yield from _staged(call, context, state, message, logger)
             if cache_key and state.type == StateType.COMPLETED:
                 _insert_into_cache(call, message, cache_key)
             response = yield from propose(request_under_lease(call, message))
@@ -132,6 +162,10 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
                 keeper.release()
         if response.decision == v1.ACCEPT:
             run.state = _recorded(state, response, call)
+            if own is not None:
+                state = yield from _settled(call, settle_own(own), logger)
+                if state.is_failed():
+                    return state
             if run.state.is_final():
                 yield from run_hooks(task, run, run.state, logger)
             return run.state
@@ -144,6 +178,30 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
         else:
             run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
+
+
+def _staged(
+    call: TaskCall, context: TaskRunContext, state: State[Any], message: v1.State, logger: RunLogger
+) -> Loop[BaseTransaction | None]:
+    """An attempt has ended: what waits in the run's own transaction is staged, or undone."""
+    if context.transaction is None and not call.task.on_commit_hooks and not call.task.on_rollback_hooks:
+        return None
+    if state.type != StateType.COMPLETED:
+        yield from roll_back_own(call, context, get_state_exception(state), logger)
+        return None
+    own = yield from stage_own(call, context, logger)
+    if own is not None:
+        message.details.transaction_run_id = own.run_id
+    return own
+
+
+def _settled(call: TaskCall, settling: Loop[None], logger: RunLogger) -> Loop[State[Any]]:
+    """The run's state once its own transaction was settled: a run that could not be committed has failed."""
+    try:
+        yield from settling
+    except CommitFailed as error:
+        return (yield from _failed(call, error, "Task run could not be committed", request_under_lease(call), logger))
+    return call.task_run.state
 
 
 def _attempt(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop[State[Any]]:

@@ -113,6 +113,7 @@ def _check_details(state: v1.State, field: str) -> None:
     bounded_line(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
     bounded_line(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
     optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
+    optional_id(details.transaction_run_id, f"{field}.transaction_run_id")
     if details.damaged_result and len(details.damaged_result) != DIGEST_BYTES:
         raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=f"{field}.damaged_result")
     if details.run_input_schema:
@@ -134,6 +135,8 @@ _DETAILS_OF: dict[str, frozenset[int]] = {
     "refresh_cache": frozenset({v1.RUNNING}),
     "damaged_result": frozenset({v1.RUNNING}),
     "cache_key": frozenset({v1.RUNNING, v1.COMPLETED}),
+    "rolled_back": frozenset({v1.COMPLETED}),
+    "transaction_run_id": frozenset({v1.COMPLETED}),
     "pause_timeout": frozenset({v1.PAUSED}),
     "pause_reschedule": frozenset({v1.PAUSED}),
     "pause_key": frozenset({v1.PAUSED}),

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from playhead.logging import get_run_logger
     from playhead.states import State
     from playhead.tasks import Task, task
+    from playhead.transactions import Transaction
     from playhead.utilities.annotations import allow_failure, opaque, quote, unmapped
 
 __all__ = [
     "Flow",
     "State",
     "Task",
+    "Transaction",
     "allow_failure",
     "apause_flow_run",
     "aresume_flow_run",
@@ -48,6 +50,7 @@ _HOMES = {
     "Flow": "flows",
     "State": "states",
     "Task": "tasks",
+    "Transaction": "transactions",
     "allow_failure": "utilities.annotations",
     "apause_flow_run": "flow_runs",
     "aresume_flow_run": "flow_runs",

@@ -165,7 +165,11 @@ EngineContext = FlowRunContext
 
 
 class TaskRunContext(RunContext):
-    """The task run that the code is in. `task` is the task, `task_run` its run."""
+    """The task run that the code is in. `task` is the task, `task_run` its run.
+
+    `call` is the call that is executed here, None in a context that was brought from another place; `transaction` the
+    run's own transaction, once there is one.
+    """
 
     _current: ClassVar[ContextVar[Any]] = ContextVar("task_run", default=None)
 
@@ -180,6 +184,8 @@ class TaskRunContext(RunContext):
         super().__init__(parameters, client, log_prints)
         self.task = task
         self.task_run = task_run
+        self.call: Any = None
+        self.transaction: Any = None
 
 
 class TagsContext(ContextModel):

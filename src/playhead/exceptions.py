@@ -173,6 +173,7 @@ class ExecutionError(Exception):
     ├── NotPausedError                        a flow run that is to be resumed is not paused
     ├── FlowPauseTimeout                      a pause was over before the flow run was resumed
     ├── FlowRunWaitTimeout                    a flow run that was waited for did not end in time
+    ├── CommitFailed                          a transaction could not be committed: it was rolled back
     ├── RunRefused                            a rule refused to let a run go on
     ├── ConcurrencySlotAcquisitionError       a concurrency limit can not give the slots that were asked for
     │   └── AcquireConcurrencySlotTimeoutError    … or did not in time
@@ -282,6 +283,10 @@ class ConcurrencySlotAcquisitionError(ExecutionError):
 
 class AcquireConcurrencySlotTimeoutError(ConcurrencySlotAcquisitionError, TimeoutError):
     """The slots that were asked for did not become free in time."""
+
+
+class CommitFailed(ExecutionError):
+    """A transaction could not be committed, and was rolled back instead; `__cause__` is why."""
 
 
 class RunRefused(ExecutionError):

@@ -26,6 +26,7 @@ from playhead.engine.execution.effects import CalledOff, CallUser
 from playhead.engine.execution.inputs import allows_own_failure
 from playhead.engine.execution.pool import Pool, PooledRun
 from playhead.engine.execution.task_loop import task_loop
+from playhead.engine.execution.transactions import BaseTransaction
 from playhead.engine.signals import Abort, Pause
 from playhead.futures import PlayheadFuture, PlayheadFutureList, wait
 from playhead.states import State, exception_to_crashed_state
@@ -73,6 +74,8 @@ class TaskRunner(ABC):
         future.failure_allowed = future.failure_seen = allows_own_failure(parameters)
         if call.flow is not None and call.flow.progress is not None:
             call.flow.progress.submitted(future)
+        if isinstance(call.place, BaseTransaction):
+            call.place.futures.append(future)
         self.run(call, future)
         return future
 

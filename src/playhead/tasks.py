@@ -80,6 +80,8 @@ class Task(Generic[P, R]):
         on_running: list[Hook] | None = None,
         on_completion: list[Hook] | None = None,
         on_failure: list[Hook] | None = None,
+        on_commit: list[Hook] | None = None,
+        on_rollback: list[Hook] | None = None,
         viz_return_value: Any = None,
         task_key: str | None = None,
     ) -> None:
@@ -104,6 +106,8 @@ class Task(Generic[P, R]):
         self.on_running_hooks = hooks_of(on_running, "on_running", "task")
         self.on_completion_hooks = hooks_of(on_completion, "on_completion", "task")
         self.on_failure_hooks = hooks_of(on_failure, "on_failure", "task")
+        self.on_commit_hooks = hooks_of(on_commit, "on_commit", "task")
+        self.on_rollback_hooks = hooks_of(on_rollback, "on_rollback", "task")
         self.viz_return_value = viz_return_value
         self.on_crashed_hooks: list[Hook] = []
         self.on_cancellation_hooks: list[Hook] = []
@@ -189,6 +193,8 @@ class Task(Generic[P, R]):
             "on_running": self.on_running_hooks,
             "on_completion": self.on_completion_hooks,
             "on_failure": self.on_failure_hooks,
+            "on_commit": self.on_commit_hooks,
+            "on_rollback": self.on_rollback_hooks,
             "viz_return_value": self.viz_return_value,
             "task_key": self.task_key,
         }
@@ -209,6 +215,19 @@ class Task(Generic[P, R]):
     def on_failure(self, fn: Hook) -> Hook:
         """Decorator: call `fn(task, task_run, state)` when a run has failed for good."""
         self.on_failure_hooks.append(fn)
+        return fn
+
+    def on_commit(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(transaction)` when the transaction that a run completed in is committed.
+
+        A run outside of transactions has one of its own, and one inside another task run's shares that one's.
+        """
+        self.on_commit_hooks.append(fn)
+        return fn
+
+    def on_rollback(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(transaction)` when the transaction that a run completed in is rolled back."""
+        self.on_rollback_hooks.append(fn)
         return fn
 
     @property
@@ -263,6 +282,8 @@ def task(
     on_running: list[Hook] | None = None,
     on_completion: list[Hook] | None = None,
     on_failure: list[Hook] | None = None,
+    on_commit: list[Hook] | None = None,
+    on_rollback: list[Hook] | None = None,
     viz_return_value: Any = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
@@ -287,6 +308,7 @@ def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Cal
     timeout_seconds       a run that takes longer fails as "TimedOut"
     log_prints            print() in the task becomes log records
     on_running, on_completion, on_failure   functions of (task, task_run, state)
+    on_commit, on_rollback   functions of (transaction): see `playhead.transactions`
     viz_return_value      kept with the task for programs that draw flows; it has no effect on runs
     """
     if __fn is not None:

@@ -52,6 +52,12 @@ def paused(**details: object) -> v1.Facts:
     return run
 
 
+def undone(given: v1.Facts) -> v1.Facts:
+    """The same, where what the entry is of was rolled back."""
+    given.cache_entry.state.details.rolled_back = True
+    return given
+
+
 def found_damaged(result: v1.Result) -> v1.State:
     """RUNNING with the key, of a process that could not read this result."""
     return state(v1.RUNNING, cache_key="k", damaged_result=digest_of(result))
@@ -105,6 +111,7 @@ CACHE = table(
     passes(facts(), WITH_KEY),
     passes(cached(facts(state(v1.RUNNING))), state(v1.COMPLETED, cache_key="k")),
     passes(cached(facts(state(v1.COMPLETED, result=STORED))), WITH_KEY, "R"),
+    passes(undone(cached(facts())), WITH_KEY),
     # A damaged result answers nobody, be it the run's own or an entry's.
     row(cached(facts(state(v1.COMPLETED, result=OTHER))), found_damaged(OTHER), REPLACES, "R>Cached"),
     row(cached(facts()), found_damaged(OTHER), REPLACES, "R>Cached"),

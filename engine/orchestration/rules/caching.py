@@ -37,19 +37,23 @@ class CacheRetrieval(Rule):
     state with its result and details.
 
     Comes before anything that waits or takes slots. Differs: a run that is COMPLETED with a stored result of its own
-    keeps it, and an entry whose result is damaged, as the proposal says, is none.
+    keeps it, and an entry whose result is damaged, as the proposal says, or whose run was rolled back, is none.
     """
 
     to_states = frozenset({v1.RUNNING})
+    version = 2
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         details = proposed.details
         if not details.cache_key or details.refresh_cache or not facts.HasField("cache_entry"):
             return None
         found, damaged = facts.cache_entry.state, details.damaged_result
+        if found.details.rolled_back:
+            return None
         if has_stored_result(facts.status.state, damaged) or (damaged and not has_stored_result(found, damaged)):
             return None
         cached = v1.State()
         cached.CopyFrom(found)
         cached.name = "Cached"
+        cached.details.ClearField("transaction_run_id")
         return replace(cached, f"Found in the cache: the result of task run {facts.cache_entry.task_run_id}.")
