@@ -26,7 +26,7 @@ from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.connection import register_flow
 from playhead.engine.execution.crashes import Termination, capture_sigterm, report_crash
 from playhead.engine.execution.definitions import FlowDefinition
-from playhead.engine.execution.effects import Ask, CallUser, Loop, RunTimedOut
+from playhead.engine.execution.effects import Ask, AwaitState, CallUser, Loop, RunTimedOut
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.inputs import resolve_to_states
@@ -35,7 +35,7 @@ from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.proposals import FLOW_STOPPED, propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, propose
 from playhead.engine.execution.starting import start
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
@@ -127,12 +127,14 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             keeper = LeaseKeeper(call.client, renewal, context.progress)
             try:
                 state, response = yield from _run_once(call, context, logger)
+                if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:
+                    _log_retry(response, state, logger)
+                    yield from _until_due(run, response.state)
             finally:
                 keeper.release()
             if response.decision == v1.ACCEPT or _ended_otherwise(response):
                 return (yield from _finish(call, run, state, response, logger))
             if response.state.type == v1.SCHEDULED:
-                _log_retry(response, state, logger)
                 context = _context_for(call, run)
                 response = yield from start(_running(run), run, logger)
             elif response.state.type == v1.RUNNING:
@@ -361,6 +363,12 @@ def _leave(run: FlowRun, state: State[Any], logger: RunLogger) -> State[Any]:
 def _ended_otherwise(response: v1.ProposeStateResponse) -> bool:
     """Whether this very proposal ended the run in another state than the one proposed: its pause had timed out."""
     return TYPE_OF[response.state.type] in TERMINAL_STATES and response.state.revision == response.meta.revision
+
+
+def _until_due(run: FlowRun, awaiting: v1.State) -> Loop[None]:
+    """Wait for a retry. A cancellation ends the wait: what is proposed then is refused."""
+    if (seconds := due_in_s(awaiting)) > 0:
+        yield AwaitState(run.run_id, lambda state: state.revision > awaiting.revision, seconds)
 
 
 def _log_end(state: State[Any], logger: RunLogger) -> None:

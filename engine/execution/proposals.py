@@ -92,6 +92,12 @@ def until_resumed(flow_run_id: str, paused: v1.ProposeStateResponse) -> Loop[Non
         raise Abort(f"The flow run was paused and is {going_on.name} now.")
 
 
+def due_in_s(state: v1.State) -> float:
+    """Seconds from a SCHEDULED state to when its run is due, by the journal's clock; a WAIT tells whole ones."""
+    due = state.details.scheduled_time.ToMicroseconds() - state.timestamp.ToMicroseconds()
+    return max(due / 1e6, 0.0)
+
+
 def log_refusal(response: v1.ProposeStateResponse, logger: RunLogger) -> None:
     """Say why a run is left in a state in which it can not go on."""
     if response.decision == v1.REJECT and response.state.type in (v1.STATE_TYPE_UNSPECIFIED, v1.PENDING, v1.RUNNING):

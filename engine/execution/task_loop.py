@@ -20,13 +20,13 @@ from playhead import settings, v1
 from playhead.context import TaskRunContext
 from playhead.engine.execution.calls import Lineage, TaskCall, spec_of
 from playhead.engine.execution.crashes import report_crash
-from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut, WorkerLost
+from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut, Sleep, WorkerLost
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
 from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
-from playhead.engine.execution.proposals import FLOW_STOPPED, log_refusal, propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, log_refusal, propose
 from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
 from playhead.engine.execution.task_transactions import (
     doom_place,
@@ -157,6 +157,10 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             if cache_key and state.type == StateType.COMPLETED:
                 _insert_into_cache(call, message, cache_key)
             response = yield from propose(request_under_lease(call, message))
+            if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:
+                _log_retry(response, state, logger)
+                if (seconds := due_in_s(response.state)) > 0:
+                    yield Sleep(seconds)
         finally:
             if keeper is not None:
                 keeper.release()
@@ -170,7 +174,6 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
                 yield from run_hooks(task, run, run.state, logger)
             return run.state
         if response.state.type == v1.SCHEDULED:
-            _log_retry(response, state, logger)
             response = yield from start(request_under_lease(call, running), run, logger)
         elif response.state.type == v1.RUNNING:
             # What the run came to was refused: it is not run again for that.

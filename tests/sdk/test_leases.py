@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -123,6 +123,33 @@ def test_a_run_that_is_to_stop_does_so_at_its_next_call(embedded: Service) -> No
 
     assert told_to_stop(return_state=True).name == "Cancelled"
     assert ran == [1]
+
+
+def test_a_flow_run_that_awaits_its_retry_keeps_its_lease_and_hears_of_its_cancellation(
+    embedded: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAYHEAD_LEASE_RENEWAL_S", "0.01")
+
+    @flow(retries=1, retry_delay_seconds=3_600)
+    def failing() -> None:
+        raise ValueError("once")
+
+    def expiry() -> int:
+        database = embedded.client.orchestrator.journal.database  # type: ignore[attr-defined] # the embedded client's
+        with database.reading() as connection:
+            return int(connection.exec_driver_sql("SELECT expires_at FROM leases").scalar())
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        client = embedded.client
+        ended = elsewhere.submit(failing, return_state=True)
+        while not (runs := embedded.flow_runs("failing")) or runs[0].status.state.name != "AwaitingRetry":
+            assert not ended.done()
+        before = expiry()
+        while expiry() == before:
+            assert not ended.done()
+        cancel = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=runs[0].spec.id)
+        assert client.unary(CANCEL_FLOW_RUN, cancel).state.name == "Cancelled"
+        assert ended.result(60).name == "Cancelled"
 
 
 @pytest.mark.parametrize(

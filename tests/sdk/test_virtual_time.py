@@ -56,6 +56,7 @@ def names(world: World, **run: str) -> list[str]:
     [
         (5, [5, 5, 5]),
         ([1, 10], [1, 10, 10]),
+        ([0.3, 1.5, 0.001], [0.3, 1.5, 0.001]),
         ([1, 2, 3600], [1, 2, 3600]),
         (0, []),
     ],
@@ -82,10 +83,11 @@ def test_jitter_spreads_a_delay_within_its_bound(world: World) -> None:
     assert all(0 <= seconds <= 151 for seconds in slept)
 
 
-def test_a_flow_waits_for_its_retry_delay(world: World) -> None:
+@pytest.mark.parametrize("delay_s", [60, 0.3])
+def test_a_flow_waits_for_its_retry_delay(world: World, delay_s: float) -> None:
     attempts = []
 
-    @flow(retries=2, retry_delay_seconds=60)
+    @flow(retries=2, retry_delay_seconds=delay_s)
     def second_try() -> int:
         attempts.append(world[0].now_us)
         if len(attempts) < 2:
@@ -93,8 +95,8 @@ def test_a_flow_waits_for_its_retry_delay(world: World) -> None:
         return 5
 
     assert run_flow(world, second_try).result() == 5
-    assert world[0].slept_s == [60]
-    assert attempts[1] - attempts[0] == 60_000_000
+    assert world[0].slept_s == [delay_s]
+    assert attempts[1] - attempts[0] == delay_s * 1_000_000
 
 
 @pytest.mark.parametrize(("takes_s", "name"), [(59, "Completed"), (61, "TimedOut")])

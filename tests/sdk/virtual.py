@@ -65,6 +65,7 @@ class VirtualTime:
             return self.advance(effect.seconds)
         if isinstance(effect, AwaitState):
             assert effect.seconds is not None, "nothing happens in virtual time while a loop waits"
+            self.slept_s.append(effect.seconds)
             return self.advance(effect.seconds)
         if isinstance(effect, CallUser):
             outcome = effect.function(*effect.args, **effect.kwargs)
