@@ -17,7 +17,9 @@ RETRY_DELAYS_MAX = 50
 FORBIDDEN_IN_NAMES = ["/", "%", "&", ">", "<"]
 
 
-def retry_policy(retries: int | None, delay: RetryDelay, jitter: float | None, kind: str) -> v1.RetryPolicy:
+def retry_policy(
+    retries: int | None, delay: RetryDelay, jitter: float | None, kind: str, on_crash: bool = False
+) -> v1.RetryPolicy:
     """The options as the service knows them. `kind` names the settings that hold the defaults. Raises ValueError."""
     if retries is None:
         retries = int(settings.number(f"PLAYHEAD_{kind}_DEFAULT_RETRIES", 0))
@@ -30,7 +32,10 @@ def retry_policy(retries: int | None, delay: RetryDelay, jitter: float | None, k
         raise ValueError(f"Can not configure more than {RETRY_DELAYS_MAX} retry delays per task.")
     if jitter is not None and jitter < 0:
         raise ValueError("`retry_jitter_factor` must be >= 0.")
-    return v1.RetryPolicy(retries=retries, delays_s=delays if any(delays) else [], jitter_factor=jitter or 0.0)
+    if on_crash and not retries:
+        raise ValueError("`retry_on_crash` counts crashes among the retries: set `retries` too.")
+    delays = delays if any(delays) else []
+    return v1.RetryPolicy(retries=retries, delays_s=delays, jitter_factor=jitter or 0.0, on_crash=on_crash)
 
 
 def task_key_of(fn: Callable[..., Any]) -> str:

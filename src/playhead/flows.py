@@ -54,6 +54,7 @@ class Flow(Generic[P, R]):
         flow_run_name: NameSource = None,
         retries: int | None = None,
         retry_delay_seconds: float | list[float] | None = None,
+        retry_on_crash: bool = False,
         task_runner: type[TaskRunner] | TaskRunner | None = None,
         description: str | None = None,
         timeout_seconds: float | None = None,
@@ -72,7 +73,7 @@ class Flow(Generic[P, R]):
         self.name = flow_name(name, fn)
         self.version = version or source_hash(fn)
         self.flow_run_name = name_source(flow_run_name, "flow_run_name")
-        self.retry = retry_policy(retries, retry_delay_seconds, None, "FLOWS")
+        self.retry = retry_policy(retries, retry_delay_seconds, None, "FLOWS", retry_on_crash)
         runner = task_runner if task_runner is not None else ThreadPoolTaskRunner()
         self.task_runner: TaskRunner = runner() if isinstance(runner, type) else runner
         self.description = description or inspect.getdoc(fn)
@@ -107,6 +108,11 @@ class Flow(Generic[P, R]):
         """Seconds before each retry; the last holds for all further ones."""
         return list(self.retry.delays_s)
 
+    @property
+    def retry_on_crash(self) -> bool:
+        """Whether a run whose process died is scheduled again."""
+        return self.retry.on_crash
+
     def __call__(
         self, *args: Any, return_state: bool = False, wait_for: Iterable[Any] | None = None, **kwargs: Any
     ) -> Any:
@@ -139,6 +145,7 @@ class Flow(Generic[P, R]):
             "flow_run_name": self.flow_run_name,
             "retries": self.retry.retries,
             "retry_delay_seconds": list(self.retry.delays_s),
+            "retry_on_crash": self.retry.on_crash,
             "task_runner": self.task_runner,
             "description": self.description,
             "timeout_seconds": self.timeout_seconds,
@@ -219,6 +226,7 @@ def flow(
     flow_run_name: NameSource = None,
     retries: int | None = None,
     retry_delay_seconds: float | list[float] | None = None,
+    retry_on_crash: bool = False,
     task_runner: type[TaskRunner] | TaskRunner | None = None,
     description: str | None = None,
     timeout_seconds: float | None = None,
@@ -242,6 +250,8 @@ def flow(__fn: Callable[P, R] | None = None, **options: Any) -> Flow[P, R] | Cal
     flow_run_name         a template over the parameters, "{day:%A}", or a function that returns the name
     retries               how often a failed run is tried again
     retry_delay_seconds   seconds before a retry: a number or a list (the last holds on)
+    retry_on_crash        a run whose process died is scheduled again, within its retries, instead of ending as Crashed;
+                          whoever executes it then (python -m playhead.engine RUN) goes on where it was
     task_runner           where submitted tasks run: a class or an object; by default `ThreadPoolTaskRunner`
     description           by default the function's docstring
     timeout_seconds       a run that takes longer fails as "TimedOut"

@@ -145,6 +145,7 @@ FLOW_OPTIONS: dict[str, tuple[Any, Any]] = {
     "flow_run_name": ("a-{n}", "b-{n}"),
     "retries": (1, 2),
     "retry_delay_seconds": ([1.0], [2.0, 3.0]),
+    "retry_on_crash": (True, False),
     "task_runner": (SequentialTaskRunner(), ThreadPoolTaskRunner(max_workers=3)),
     "description": ("one", "two"),
     "timeout_seconds": (10.0, 20.0),

@@ -10,12 +10,15 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from playhead import Flow, Task, flow, task, v1
-from playhead.client.interface import LIST_STATES, PROPOSE_STATE, REGISTER_FLOW, Client
+from playhead.client.interface import LIST_FLOW_RUNS, LIST_STATES, PROPOSE_STATE, REGISTER_FLOW, Client
 from playhead.engine.execution import calls
 from playhead.engine.execution.connection import close_clients
+from playhead.engine.execution.drivers import perform
+from playhead.engine.execution.effects import CallUser
 from playhead.engine.execution.flow_loop import FlowCall, flow_loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.task_loop import task_loop
+from playhead.engine.execution.translation import flow_run_of
 from playhead.runs import FlowRun
 from playhead.states import State
 from tests.sdk.virtual import Takes, VirtualTime, virtual_journal
@@ -97,6 +100,34 @@ def test_a_flow_waits_for_its_retry_delay(world: World, delay_s: float) -> None:
     assert run_flow(world, second_try).result() == 5
     assert world[0].slept_s == [delay_s]
     assert attempts[1] - attempts[0] == delay_s * 1_000_000
+
+
+@pytest.mark.parametrize(("on_crash", "left"), [(True, "AwaitingRetry"), (False, "Crashed")])
+def test_a_flow_run_whose_process_died_is_scheduled_again_where_that_is_asked_for(
+    world: World, on_crash: bool, left: str
+) -> None:
+    time, client = world
+
+    @flow(retries=1, retry_delay_seconds=5, retry_on_crash=on_crash)
+    def interrupted() -> None: ...
+
+    dying = flow_loop(FlowCall(interrupted, {}, client))
+    effect = dying.send(None)
+    while not isinstance(effect, CallUser):
+        effect = dying.send(perform(effect, client))
+    dying.close()
+    time.advance(60)
+    client.orchestrator.timers.tick()  # type: ignore[attr-defined] # the embedded client's
+    (run,) = client.unary(LIST_FLOW_RUNS, v1.ListFlowRunsRequest()).flow_runs
+    assert run.status.state.name == left
+    again = FlowCall(interrupted, {}, client, existing=flow_run_of(run))
+    assert time.drive(flow_loop(again), client).is_completed()
+    assert time.slept_s == ([5] if on_crash else [])
+
+
+def test_a_crash_is_tried_again_within_the_retries_there_are() -> None:
+    with pytest.raises(ValueError, match="set `retries` too"):
+        flow(retry_on_crash=True)(lambda: None)
 
 
 @pytest.mark.parametrize(("takes_s", "name"), [(59, "Completed"), (61, "TimedOut")])
