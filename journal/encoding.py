@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 SECOND_US = 1_000_000
-
-_LAST_DIGITS = re.compile(r"[0-9]{0,3}\Z")
 
 
 def bytes_of(text: str) -> bytes:
@@ -28,16 +25,6 @@ def id_from(*parts: bytes) -> bytes:
     """16 bytes of the UUID, version 8, made of these parts: the head of their SHA-256, zero bytes between."""
     digest = sha256(b"\x00".join(parts)).digest()
     return digest[:6] + bytes((0x80 | digest[6] & 0x0F, digest[7], 0x80 | digest[8] & 0x3F)) + digest[9:16]
-
-
-def task_run_id(flow_run_id: bytes, task_key: str, dynamic_key: str) -> bytes:
-    """16 bytes of the id of a task run inside a flow run: the same call has the same id in every attempt. Ids of a flow
-    run's calls stand beside one another in the order of the calls, so that indexes are written in few places. The rule
-    is that of TaskRunSpec.id.
-    """
-    called = f"8{_LAST_DIGITS.search(dynamic_key)[0]:0>3}"  # type: ignore[index] # the pattern fits any text
-    digest = sha256(b"\x00".join((flow_run_id, task_key.encode(), dynamic_key.encode()))).digest()
-    return flow_run_id[:6] + bytes.fromhex(called) + bytes((0x80 | digest[0] & 0x3F,)) + digest[1:8]
 
 
 def micros_of(time: Timestamp | Duration) -> int:

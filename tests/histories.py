@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playhead import v1
+from playhead.call_ids import call_id
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import PlayheadError
-from playhead.journal.encoding import task_run_id, text_of, timestamp
+from playhead.journal.encoding import text_of, timestamp
 from playhead.journal.record import Caller, Record
 from tests.clocks import ManualClock
 from tests.stores import NewStore
@@ -56,7 +57,7 @@ FLOW_RUNS = (
         flow_id=FLOWS["etl"],
         name="Über Nacht",
         forked_from_run_id=an_id(11),
-        parent_task_run_id=text_of(task_run_id(uuid.UUID(an_id(11)).bytes, "load", "0")),
+        parent_task_run_id=text_of(call_id(uuid.UUID(an_id(11)).bytes, "load", "0")),
         state=v1.State(type=v1.SCHEDULED),
     ),
 )
@@ -76,7 +77,7 @@ TASK_RUNS = (
 )
 FLOW_RUN_IDS = tuple(spec.id for spec in FLOW_RUNS)
 TASK_RUN_IDS = tuple(
-    spec.id or text_of(task_run_id(uuid.UUID(spec.flow_run_id).bytes, spec.task_key, spec.dynamic_key))
+    spec.id or text_of(call_id(uuid.UUID(spec.flow_run_id).bytes, spec.task_key, spec.dynamic_key))
     for spec in TASK_RUNS
 )
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import uuid_utils
 
-from playhead.journal import encoding
+from playhead.call_ids import call_id
 
 
 def new_id() -> str:
@@ -16,7 +16,7 @@ def new_id() -> str:
 
 def task_run_id(flow_run_id: str, task_key: str, dynamic_key: str) -> str:
     """The id of a task run inside a flow run: the same call has the same id in every attempt. See TaskRunSpec.id."""
-    return encoding.text_of(encoding.task_run_id(encoding.bytes_of(flow_run_id), task_key, dynamic_key))
+    return str(UUID(bytes=call_id(UUID(flow_run_id).bytes, task_key, dynamic_key)))
 
 
 def is_id(text: str) -> bool:

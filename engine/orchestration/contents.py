@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 
 from playhead import v1
+from playhead.call_ids import call_id
 from playhead.engine.orchestration.run_input import check_input, check_schema
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
@@ -19,7 +20,7 @@ from playhead.journal.checks import (
     limit_key,
     optional_id,
 )
-from playhead.journal.encoding import task_run_id, text_of
+from playhead.journal.encoding import text_of
 
 NAME_BYTES_MAX = 500
 STATE_NAME_BYTES_MAX = 200
@@ -74,7 +75,7 @@ def check_task_run(spec: v1.TaskRunSpec, field: str) -> bytes:
         return id_bytes(spec.id, f"{field}.id")
     if not spec.dynamic_key:
         raise MissingField("is required inside a flow run", field=f"{field}.dynamic_key")
-    run_id = task_run_id(flow_run_id, spec.task_key, spec.dynamic_key)
+    run_id = call_id(flow_run_id, spec.task_key, spec.dynamic_key)
     if spec.id and spec.id != text_of(run_id):
         raise BadRequest(f"must be empty or {text_of(run_id)}, which follows from its keys", field=f"{field}.id")
     return run_id

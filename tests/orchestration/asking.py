@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from playhead import v1
+from playhead.call_ids import call_id
 from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX
 from playhead.engine.orchestration.policy import Subject
-from playhead.journal.encoding import bytes_of, task_run_id, text_of
+from playhead.journal.encoding import bytes_of, text_of
 from tests.orchestration.circumstances import CACHED_KEY, LIMITS, TOKEN, Run
 from tests.orchestration.commanding import new_id
 from tests.orchestration.given import FLOW, STORED, state
@@ -32,7 +33,7 @@ class MadeRun:
         """The run's id."""
         if isinstance(self.spec, v1.TaskRunSpec) and self.spec.flow_run_id:
             flow_run_id = bytes_of(self.spec.flow_run_id)
-            return text_of(task_run_id(flow_run_id, self.spec.task_key, self.spec.dynamic_key))
+            return text_of(call_id(flow_run_id, self.spec.task_key, self.spec.dynamic_key))
         return self.spec.id
 
     def proposal(self, what: v1.ProposeStateRequest, validate_only: bool = False) -> v1.ProposeStateRequest:

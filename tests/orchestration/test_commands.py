@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
+from playhead.call_ids import call_id
 from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy, core_policy
@@ -19,7 +20,7 @@ from playhead.exceptions import (
     TooLarge,
     VersionMismatch,
 )
-from playhead.journal.encoding import bytes_of, task_run_id, text_of
+from playhead.journal.encoding import bytes_of, text_of
 from tests.orchestration.commanding import ALICE, BOB, SECOND_US, Commanding, commanding, new_id
 
 
@@ -51,7 +52,7 @@ def test_a_task_run_in_a_flow_run_has_the_id_that_follows_from_its_keys(command:
     flow_run = command.flow_run(v1.RUNNING)
     spec = v1.TaskRunSpec(flow_run_id=flow_run, task_key="extract", dynamic_key="0")
     first = command.propose(v1.RUNNING, create_task_run=spec)
-    assert first.run_id == text_of(task_run_id(bytes_of(flow_run), "extract", "0"))
+    assert first.run_id == text_of(call_id(bytes_of(flow_run), "extract", "0"))
     done = v1.State(type=v1.COMPLETED, result=v1.Result(inline=b"1", media_type="application/json"))
     command.propose(done, task_run_id=first.run_id)
     again = command.propose(v1.RUNNING, create_task_run=spec)
@@ -61,7 +62,7 @@ def test_a_task_run_in_a_flow_run_has_the_id_that_follows_from_its_keys(command:
 
 def test_the_id_of_a_call_is_made_of_its_flow_runs_id_its_number_and_a_digest() -> None:
     flow_run = bytes_of("019a0000-1111-7222-8333-444444444444")
-    ids = [text_of(task_run_id(flow_run, "extract", key)) for key in ("0", "42", "1042", "a.7", "x", "٣")]
+    ids = [text_of(call_id(flow_run, "extract", key)) for key in ("0", "42", "1042", "a.7", "x", "٣")]
     assert ids == [
         "019a0000-1111-8000-b978-457bf8b6a48b",
         "019a0000-1111-8042-a15c-6ba8a1e7f2eb",

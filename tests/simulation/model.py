@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playhead import v1
-from playhead.journal.encoding import bytes_of, micros_of, task_run_id, text_of, timestamp
+from playhead.call_ids import call_id
+from playhead.journal.encoding import bytes_of, micros_of, text_of, timestamp
 from playhead.journal.record import Record
 from tests.simulation.broken import same
 
@@ -313,7 +314,7 @@ def spec_of(request: Any) -> v1.FlowRunSpec | v1.TaskRunSpec | None:
 def id_of(spec: v1.FlowRunSpec | v1.TaskRunSpec) -> str:
     """The id of the run that a spec describes."""
     if isinstance(spec, v1.TaskRunSpec) and spec.flow_run_id:
-        return text_of(task_run_id(bytes_of(spec.flow_run_id), spec.task_key, spec.dynamic_key))
+        return text_of(call_id(bytes_of(spec.flow_run_id), spec.task_key, spec.dynamic_key))
     return spec.id
 
 
