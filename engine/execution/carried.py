@@ -44,6 +44,7 @@ from playhead.engine.execution.parameters import exact_json, opened, parameters_
 from playhead.engine.execution.progress import FlowProgress
 from playhead.exceptions import SerializationError
 from playhead.profiles import Profile
+from playhead.results import ResultStore, result_store_around
 from playhead.runs import FlowRun, Run, TaskRun
 from playhead.states import Running
 
@@ -211,6 +212,7 @@ def _of_flow_run(context: FlowRunContext) -> dict[str, Any]:
             "lease_token": run.lease_token,
         },
         "ancestors": context.ancestors,
+        "results": _of_results(context),
         "log_prints": context.log_prints,
         "start_time": context.start_time.isoformat(),
     }
@@ -235,6 +237,9 @@ def _flow_run_context(told: _Told, client: Client | None) -> FlowRunContext:
     context = FlowRunContext(flow, run, parameters, client, ThreadPoolTaskRunner(), log_prints)
     context.start_time, context.ancestors = told.moment("start_time"), told.texts("ancestors")
     context.progress, context.detached = FlowProgress(), True
+    results = dict(told.part("results").fields)
+    context.persist_result = results.pop("persist_result", None)
+    context.result_store = ResultStore(**results)
     return context
 
 
@@ -310,6 +315,18 @@ def _definition(told: _Told) -> Any:
             return found
     facts: dict[str, Any] = {name: told.fields.get(name) for name in _FACTS}
     return Elsewhere(**facts)
+
+
+def _of_results(context: FlowRunContext) -> dict[str, Any]:
+    """What is said of results, where something is."""
+    store = result_store_around(context)
+    said = {
+        "result_storage": store.result_storage,
+        "serializer": store.serializer.type if store.serializer is not None else None,
+        "cache_result_in_memory": None if store.cache_result_in_memory else False,
+        "persist_result": context.persist_result,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _of_settings() -> dict[str, Any]:

@@ -47,6 +47,8 @@ class Definition(Protocol):
     timeout_seconds: float | None
     persist_result: bool | None
     result_storage: str | None
+    result_serializer: Any
+    cache_result_in_memory: bool
     log_prints: bool | None
     on_running_hooks: list[Hook]
     on_completion_hooks: list[Hook]
@@ -74,7 +76,9 @@ class TaskDefinition(Definition, Protocol):
     task_key: str
     tags: frozenset[str]
     task_run_name: NameSource
-    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
+    cache_policy: Any
+    names_policy: bool
+    result_storage_key: str | None
     cache_expiration: timedelta | None
     refresh_cache: bool | None
     retry_condition_fn: Callable[..., Any] | None

@@ -17,7 +17,17 @@ from typing import Any, TypeVar
 from playhead import futures
 from playhead.client.interface import Client
 from playhead.context import FlowRunContext, TaskRunContext
-from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
+from playhead.engine.execution.effects import (
+    Ask,
+    AwaitLock,
+    AwaitState,
+    AwaitTurn,
+    CallUser,
+    Effect,
+    Loop,
+    Sleep,
+    WaitFor,
+)
 from playhead.engine.execution.timeouts import time_limit, time_limit_async
 from playhead.engine.execution.turns import turn_of
 from playhead.engine.execution.watching import state_wanted
@@ -69,6 +79,8 @@ def perform(effect: Effect, client: Client) -> Any:
         return turn_of(client, effect.run_id, effect.after, effect.seconds).result()
     if type(effect) is AwaitState:
         return state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds).result()
+    if type(effect) is AwaitLock:
+        return effect.locks.acquire_lock(effect.key, effect.holder)
     assert isinstance(effect, WaitFor)
     futures.wait(effect.futures)
     return None
@@ -91,6 +103,8 @@ async def perform_async(effect: Effect, client: Client) -> Any:
         return await asyncio.wrap_future(turn_of(client, effect.run_id, effect.after, effect.seconds))
     if type(effect) is AwaitState:
         return await asyncio.wrap_future(state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds))
+    if type(effect) is AwaitLock:
+        return await effect.locks.aacquire_lock(effect.key, effect.holder)
     assert isinstance(effect, WaitFor)
     await asyncio.wait([asyncio.wrap_future(future._final) for future in effect.futures])
     return None

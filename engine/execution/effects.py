@@ -5,6 +5,7 @@ CallUser    a call of the user's function    what it returned; RunTimedOut when 
 Sleep       seconds to pass                  None
 WaitFor     futures to be done               None
 AwaitTurn   a run's turn to get slots        None
+AwaitLock   the lock of a key                None
 AwaitState  a state of a flow run            that state; None when time was over before
 """
 
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 from playhead import v1
 from playhead.client.interface import Unary
+from playhead.locking.protocol import LockManager
 
 Result = TypeVar("Result")
 
@@ -75,7 +77,16 @@ class AwaitState:
     seconds: float | None
 
 
-Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn | AwaitState
+@dataclass(slots=True)
+class AwaitLock:
+    """Wait until a holder has the lock of a key."""
+
+    locks: LockManager
+    key: str
+    holder: str
+
+
+Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn | AwaitState | AwaitLock
 Loop = Generator[Effect, Any, Result]
 
 

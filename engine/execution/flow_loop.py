@@ -50,6 +50,7 @@ from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout, RunRefused
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
+from playhead.results import persist_result_of, result_store_around
 from playhead.runs import FlowRun
 from playhead.states import (
     TERMINAL_STATES,
@@ -237,6 +238,8 @@ def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
     runner = call.flow.task_runner.duplicate()
     context = FlowRunContext(call.flow, run, run.parameters, call.client, runner, log_prints)
     context.progress = FlowProgress()
+    context.persist_result = persist_result_of(call.flow, call.parent)
+    context.result_store = result_store_around(call.parent).update_for_flow(call.flow)
     if call.parent is not None:
         context.ancestors = [call.parent.flow_run.run_id, *call.parent.ancestors]
     context.progress.call_off = runner.call_off

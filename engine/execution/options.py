@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from playhead import settings, v1
+from playhead.cache_policies import DEFAULT, NO_CACHE, CachePolicy, NoCache
 from playhead.engine.execution.definitions import Hook, NameSource
-from playhead.exceptions import InvalidNameError
+from playhead.exceptions import ConfigurationError, InvalidNameError
+from playhead.locking.protocol import IsolationLevel
+from playhead.logging.loggers import get_logger
 from playhead.utilities.annotations import NotSet
 
 RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]] | None
 RETRY_DELAYS_MAX = 50
+logger = get_logger("tasks")
 FORBIDDEN_IN_NAMES = ["/", "%", "&", ">", "<"]
 
 
@@ -102,3 +106,38 @@ def changed(current: dict[str, Any], options: dict[str, Any], none_is_a_choice: 
     """The options with some replaced. None and NotSet leave an option as it is, None not where it is a choice."""
     kept = {name for name, value in options.items() if value is None and name not in none_is_a_choice}
     return {**current, **{name: value for name, value in options.items() if value is not NotSet and name not in kept}}
+
+
+def persist_where(definition: Any, given: bool | None, storage_key: str | None = None) -> bool | None:
+    """The option `persist_result`: who says where or how results are stored wants them stored."""
+    says = (definition.result_storage, definition.result_serializer, storage_key)
+    return True if given is None and any(option is not None for option in says) else given
+
+
+def cache_policy_of(
+    name: str, given: Any, cache_key_fn: Callable[..., Any] | None, storage_key: str | None, persist: bool | None
+) -> CachePolicy | None:
+    """The policy of a task, from what was given for it.
+
+    Raises TypeError for what is no policy, `ConfigurationError` for one that needs a lock manager and has none.
+    """
+    if given is not NotSet and given is not None and not isinstance(given, CachePolicy):
+        raise TypeError(f"cache_policy: expected one of playhead.cache_policies, got {type(given).__name__}.")
+    says = isinstance(given, CachePolicy) and not isinstance(given, NoCache)
+    if says and cache_key_fn is not None:
+        logger.warning("Task %r has both a cache_policy and a cache_key_fn: the cache_key_fn is used.", name)
+    if persist is False:
+        if says:
+            logger.warning("Task %r does not use its cache_policy, because its persist_result is False.", name)
+        return NO_CACHE
+    if cache_key_fn is not None:
+        return CachePolicy.from_cache_key_fn(cache_key_fn)
+    if given is NotSet:
+        return DEFAULT if storage_key is None else None
+    policy = cast("CachePolicy | None", given)
+    if policy is not None and policy.isolation_level is IsolationLevel.SERIALIZABLE and policy.lock_manager is None:
+        raise ConfigurationError(
+            f"The cache policy of task {name!r} is SERIALIZABLE and has no lock manager: "
+            "configure(isolation_level=…, lock_manager=MemoryLockManager()), or another one of playhead.locking."
+        )
+    return policy

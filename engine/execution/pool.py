@@ -24,8 +24,18 @@ from queue import SimpleQueue
 from typing import Any
 
 from playhead.client.interface import Client
-from playhead.engine.execution.drivers import call_user
-from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, CallUser, Effect, Loop, Sleep, WaitFor
+from playhead.engine.execution.drivers import call_user, perform
+from playhead.engine.execution.effects import (
+    Ask,
+    AwaitLock,
+    AwaitState,
+    AwaitTurn,
+    CallUser,
+    Effect,
+    Loop,
+    Sleep,
+    WaitFor,
+)
 from playhead.engine.execution.timer import call_later
 from playhead.engine.execution.turns import turn_of
 from playhead.engine.execution.watching import state_wanted
@@ -163,6 +173,9 @@ class Pool:
                 return self._finish(run, end.value, None)
             except BaseException as raised:  # what ends the run ends its future, not this thread
                 return self._finish(run, None, raised)
+            if type(effect) is AwaitLock:
+                outcome, error = self._lock_for(run, effect)
+                continue
             if type(effect) is not CallUser:
                 return self._perform(run, effect)
             if effect.of_run and not run.holds_slot:
@@ -179,6 +192,14 @@ class Pool:
             return None, error
         finally:
             self._give_slot_back(run)
+
+    def _lock_for(self, run: PooledRun, effect: AwaitLock) -> tuple[Any, BaseException | None]:
+        """Lock managers make who waits wait: it is as if a function waited."""
+        try:
+            with self._away():
+                return run.context.run(perform, effect, run.client), None
+        except BaseException as error:  # the loop decides what it means
+            return None, error
 
     def _perform(self, run: PooledRun, effect: Effect) -> None:
         if type(effect) is Ask:

@@ -11,12 +11,10 @@ anything else goes wrong  -> CRASHED, and the error goes on
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from playhead import settings, v1
+from playhead import v1
 from playhead.context import TaskRunContext
 from playhead.engine.execution.calls import Lineage, TaskCall, spec_of
 from playhead.engine.execution.crashes import report_crash
@@ -27,6 +25,7 @@ from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, log_refusal, propose
+from playhead.engine.execution.sharing import Sharing, sharing_of, under_lock
 from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
 from playhead.engine.execution.task_transactions import (
     doom_place,
@@ -41,11 +40,10 @@ from playhead.engine.execution.transactions import BaseTransaction
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
     TYPE_OF,
-    bounded,
     bounded_line,
     datetime_of,
+    message_of,
     state_of,
-    timestamp_of,
 )
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import (
@@ -71,8 +69,6 @@ from playhead.states import (
     get_state_exception,
     return_value_to_state,
 )
-
-CACHE_KEY_BYTES_MAX = 2_000
 
 
 def task_loop(call: TaskCall) -> Loop[State[Any]]:
@@ -129,16 +125,33 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             logger.exception(
                 "Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error))
             )
-            request = request_under_lease(call)
-            request.create_task_run.CopyFrom(spec_of(call, sources))
+            request = _first_request(call, sources)
             return (yield from _failed(call, error, "Task run encountered an exception", request, logger))
         run.name = bounded_line(name, NAME_BYTES_MAX)
         logger.extra = {**(logger.extra or {}), "task_run_name": run.name}
+    try:
+        sharing = sharing_of(call, context, logger)
+    except ValueError as error:
+        request = _first_request(call, sources)
+        return (yield from _failed(call, error, "Task run encountered an exception", request, logger))
+    return (yield from under_lock(sharing, run.run_id, _run(call, context, sources, sharing, logger)))
+
+
+def _run(
+    call: TaskCall, context: TaskRunContext, sources: Lineage, sharing: Sharing, logger: RunLogger
+) -> Loop[State[Any]]:
+    task, run = call.task, call.task_run
+    found = sharing.find(logger)
+    if found is not None:
+        response = yield from propose(_first_request(call, sources, message_of(found, found.data.message)))
+        if response.decision == v1.ACCEPT:
+            if response.version > VERSION_WHEN_NEW and call.flow is not None:
+                yield from finish_own(call, context, logger)
+            run.state = _recorded(found, response, call)
+            return run.state
     running = v1.State(type=v1.RUNNING)
-    cache_key = _cache_key(call, context, running, logger)
-    request = request_under_lease(call, running)
-    request.create_task_run.CopyFrom(spec_of(call, sources))
-    response = yield from start(request, run, logger)
+    sharing.ask(running)
+    response = yield from start(_first_request(call, sources, running), run, logger)
     if response.version > VERSION_WHEN_NEW and call.flow is not None:
         if response.state.type == v1.RUNNING:
             yield from finish_own(call, context, logger)
@@ -152,10 +165,8 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
             if task.on_running_hooks:
                 yield from run_hooks(task, run, run.state, logger)
             state = yield from _attempt(call, context, logger)
-            state, message = stored(state, task, logger)
-            own = yield from _staged(call, context, state, message, logger)
-            if cache_key and state.type == StateType.COMPLETED:
-                _insert_into_cache(call, message, cache_key)
+            state, message = stored(state, task, logger, sharing)
+            own = yield from _staged(call, context, state, message, sharing, logger)
             response = yield from propose(request_under_lease(call, message))
             if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
@@ -184,15 +195,21 @@ def _orchestrate(call: TaskCall, context: TaskRunContext, sources: Lineage, logg
 
 
 def _staged(
-    call: TaskCall, context: TaskRunContext, state: State[Any], message: v1.State, logger: RunLogger
+    call: TaskCall,
+    context: TaskRunContext,
+    state: State[Any],
+    message: v1.State,
+    sharing: Sharing,
+    logger: RunLogger,
 ) -> Loop[BaseTransaction | None]:
     """An attempt has ended: what waits in the run's own transaction is staged, or undone."""
-    if context.transaction is None and not call.task.on_commit_hooks and not call.task.on_rollback_hooks:
+    hooks = call.task.on_commit_hooks or call.task.on_rollback_hooks or sharing.waiting
+    if context.transaction is None and not hooks:
         return None
     if state.type != StateType.COMPLETED:
         yield from roll_back_own(call, context, get_state_exception(state), logger)
         return None
-    own = yield from stage_own(call, context, logger)
+    own = yield from stage_own(call, context, sharing.waiting, logger)
     if own is not None:
         message.details.transaction_run_id = own.run_id
     return own
@@ -253,9 +270,7 @@ def _may_retry(call: TaskCall, state: State[Any], logger: RunLogger) -> Loop[boo
 
 def _not_ready(call: TaskCall, sources: Lineage, error: UpstreamTaskError, logger: RunLogger) -> Loop[State[Any]]:
     message = v1.State(type=v1.PENDING, name="NotReady", message=str(error))
-    request = request_under_lease(call, message)
-    request.create_task_run.CopyFrom(spec_of(call, sources))
-    response = yield from propose(request)
+    response = yield from propose(_first_request(call, sources, message))
     if response.state.type in {v1.COMPLETED, v1.FAILED}:
         state = state_of(response.state, call.task_run.run_id, call.task_run.parent_run_id)
     else:
@@ -281,6 +296,13 @@ def _failed(
     return call.task_run.state
 
 
+def _first_request(call: TaskCall, sources: Lineage, state: v1.State | None = None) -> v1.ProposeStateRequest:
+    """A proposal that creates the run, unless an earlier attempt did."""
+    request = request_under_lease(call, state)
+    request.create_task_run.CopyFrom(spec_of(call, sources))
+    return request
+
+
 def _lineage_of(call: TaskCall) -> Lineage:
     known = call.flow.progress.maker_of if call.flow and call.flow.progress else _nobody
     sources = dict(call.inputs) if call.inputs else {}
@@ -296,28 +318,6 @@ def _lineage_of(call: TaskCall) -> Lineage:
 
 def _nobody(_: object) -> None:
     return None
-
-
-def _cache_key(call: TaskCall, context: TaskRunContext, running: v1.State, logger: RunLogger) -> str:
-    if call.task.cache_key_fn is None:
-        return ""
-    key = call.task.cache_key_fn(context, context.parameters)
-    if key is None:
-        return ""
-    key = str(key)
-    if bounded(key, CACHE_KEY_BYTES_MAX) != key:
-        key = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
-    running.details.cache_key = key
-    refresh = call.task.refresh_cache
-    running.details.refresh_cache = settings.flag("PLAYHEAD_TASKS_REFRESH_CACHE") if refresh is None else refresh
-    return key
-
-
-def _insert_into_cache(call: TaskCall, message: v1.State, cache_key: str) -> None:
-    message.details.cache_key = cache_key
-    lifetime: timedelta | None = call.task.cache_expiration
-    if lifetime is not None:
-        message.details.cache_expiration.CopyFrom(timestamp_of(datetime.now(UTC) + lifetime))
 
 
 def _recorded(state: State[Any], response: v1.ProposeStateResponse, call: TaskCall) -> State[Any]:

@@ -10,6 +10,8 @@ There is none for a task run without hooks, in which nothing with hooks was call
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from playhead import v1
 from playhead.context import TaskRunContext
 from playhead.engine.execution.calls import TaskCall
@@ -24,12 +26,21 @@ from playhead.engine.execution.transaction_runs import (
     begin_own_run,
     unfinished,
 )
-from playhead.engine.execution.transactions import BaseTransaction, transaction_of
+from playhead.engine.execution.transactions import BaseTransaction, Hook, transaction_of
 from playhead.logging.loggers import RunLogger
 
 
-def stage_own(call: TaskCall, context: TaskRunContext, logger: RunLogger) -> Loop[BaseTransaction | None]:
-    """Put on record what waits for the outcome of a run that is about to be COMPLETED; None when nothing does."""
+def stage_own(
+    call: TaskCall, context: TaskRunContext, to_commit: Sequence[Hook], logger: RunLogger
+) -> Loop[BaseTransaction | None]:
+    """Put on record what waits for the outcome of a run that is about to be COMPLETED; None when nothing does.
+
+    `to_commit` is called when that is to be committed, before the hooks of the task.
+    """
+    if to_commit:
+        own = transaction_of(context)
+        assert own is not None
+        own.on_commit_hooks += to_commit
     own = _with_hooks(call, context, logger)
     if own is None or not own.waits:
         return None

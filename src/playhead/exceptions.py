@@ -160,6 +160,7 @@ class ExecutionError(Exception):
     ├── CorruptResult                         a stored result is missing, cut short or altered: run the task again
     ├── SerializationError                    a value can not be serialized, and that was asked for
     │   └── NotSendable                           a call, or its result, can not be sent to another process
+    ├── HashError                             a value has no digest that is the same in every process
     ├── UpstreamTaskError                     an input comes from a task run that did not complete
     ├── ParameterBindError                    the arguments do not fit the function's signature
     ├── ParameterTypeError                    the arguments do not fit the function's annotations
@@ -223,6 +224,10 @@ class NotSendable(SerializationError):
     """A call of a task can not be sent to another process, or its result back: the message says what of it, and what
     to do. Such a run is not retried.
     """
+
+
+class HashError(ExecutionError, ValueError):
+    """A value has no digest: it holds something that can not be told, such as a lock or an open file."""
 
 
 class UpstreamTaskError(ExecutionError):

@@ -22,6 +22,7 @@ from playhead.engine.execution.options import (
     flow_name,
     hooks_of,
     name_source,
+    persist_where,
     plain_function,
     retry_policy,
 )
@@ -31,13 +32,16 @@ from playhead.engine.execution.subflows import TrackingTask, call_loop, make_flo
 from playhead.engine.execution.translation import flow_run_of
 from playhead.exceptions import MissingFlowError
 from playhead.logging.loggers import get_logger
+from playhead.results import storage_url
+from playhead.serializers import Serializer, resolve_serializer
 from playhead.states import State
+from playhead.storage import Place
 from playhead.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NONE_IS_A_CHOICE = frozenset({"persist_result", "result_storage", "log_prints"})
+_NONE_IS_A_CHOICE = frozenset({"persist_result", "result_storage", "result_serializer", "log_prints"})
 
 
 class Flow(Generic[P, R]):
@@ -60,7 +64,9 @@ class Flow(Generic[P, R]):
         timeout_seconds: float | None = None,
         validate_parameters: bool = True,
         persist_result: bool | None = None,
-        result_storage: str | None = None,
+        result_storage: Place | None = None,
+        result_serializer: Serializer | str | None = None,
+        cache_result_in_memory: bool = True,
         log_prints: bool | None = None,
         on_completion: list[Hook] | None = None,
         on_failure: list[Hook] | None = None,
@@ -79,8 +85,11 @@ class Flow(Generic[P, R]):
         self.description = description or inspect.getdoc(fn)
         self.timeout_seconds = float(timeout_seconds) if timeout_seconds else None
         self.should_validate_parameters = validate_parameters
-        self.persist_result = persist_result
-        self.result_storage = result_storage
+        self.result_storage = storage_url(result_storage, "result_storage")
+        self.result_serializer = None if result_serializer is None else resolve_serializer(result_serializer)
+        self.persist_result = persist_where(self, persist_result)
+        self._given = {"persist_result": persist_result}
+        self.cache_result_in_memory = cache_result_in_memory
         self.log_prints = log_prints
         self.on_completion_hooks = hooks_of(on_completion, "on_completion", "flow")
         self.on_failure_hooks = hooks_of(on_failure, "on_failure", "flow")
@@ -137,7 +146,7 @@ class Flow(Generic[P, R]):
     def with_options(self, **options: Any) -> Flow[P, R]:
         """The same flow with other options: those of `@flow`. None and NotSet leave an option as it is.
 
-        For persist_result, result_storage and log_prints, None is a choice.
+        For log_prints and the options of results, None is a choice.
         """
         current = {
             "name": self.name,
@@ -150,8 +159,10 @@ class Flow(Generic[P, R]):
             "description": self.description,
             "timeout_seconds": self.timeout_seconds,
             "validate_parameters": self.should_validate_parameters,
-            "persist_result": self.persist_result,
+            **self._given,
             "result_storage": self.result_storage,
+            "result_serializer": self.result_serializer,
+            "cache_result_in_memory": self.cache_result_in_memory,
             "log_prints": self.log_prints,
             "on_completion": self.on_completion_hooks,
             "on_failure": self.on_failure_hooks,
@@ -232,7 +243,9 @@ def flow(
     timeout_seconds: float | None = None,
     validate_parameters: bool = True,
     persist_result: bool | None = None,
-    result_storage: str | None = None,
+    result_storage: Place | None = None,
+    result_serializer: Serializer | str | None = None,
+    cache_result_in_memory: bool = True,
     log_prints: bool | None = None,
     on_completion: list[Hook] | None = None,
     on_failure: list[Hook] | None = None,
@@ -256,8 +269,13 @@ def flow(__fn: Callable[P, R] | None = None, **options: Any) -> Flow[P, R] | Cal
     description           by default the function's docstring
     timeout_seconds       a run that takes longer fails as "TimedOut"
     validate_parameters   coerce arguments to their annotations, with pydantic
-    persist_result        None: store the result if possible; True: fail if it can not be stored; False: do not store it
-    result_storage        folder or fsspec URL for results above 16 KiB
+    persist_result        True: fail if the result can not be stored; False: do not store it; None: as the parent flow
+                          says, or, if there is none, store it if possible. True when an option below is given. This
+                          one and those below hold for the tasks and flows called in it, too, unless they say otherwise
+    result_storage        folder or fsspec URL for results; by default they are in the states of runs and, above 16 KiB,
+                          in PLAYHEAD_RESULTS_URL
+    result_serializer     a serializer of `playhead.serializers`, or its name; by default exact JSON, else a pickle
+    cache_result_in_memory   False: the result is read from storage each time it is asked for
     log_prints            print() in the flow becomes log records
     on_completion, on_failure, on_cancellation, on_crashed, on_running   functions of (flow, flow_run, state)
     """

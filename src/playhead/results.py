@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Generic
 from uuid import uuid4
 
@@ -30,12 +31,17 @@ from playhead.records import dump_record, file_name, load_record
 from playhead.serializers import Serializer, dumps, loads, resolve_serializer
 from playhead.state import R
 from playhead.states import Retrievable
-from playhead.storage import fetch, put, url_of
+from playhead.storage import Place, fetch, put, url_of
 
 INLINE_BYTES_MAX = 16 * 1024
 _UNREAD = object()
 
 logger = logging.getLogger("playhead.results")
+
+
+def new_key() -> str:
+    """A key that nobody else has."""
+    return uuid4().hex
 
 
 @dataclass
@@ -89,12 +95,12 @@ class ResultStore:
     A key is a relative path: "a/b" is the file "b" in the folder "a". Others raise ValueError.
     """
 
-    result_storage: str | os.PathLike[str] | None = None
-    metadata_storage: str | os.PathLike[str] | None = None
+    result_storage: Place | None = None
+    metadata_storage: Place | None = None
     lock_manager: LockManager | None = None
     cache_result_in_memory: bool = True
     serializer: Serializer | None = None
-    storage_key_fn: Callable[[], str] = field(default=lambda: uuid4().hex)
+    storage_key_fn: Callable[[], str] = field(default=new_key)
 
     def __post_init__(self) -> None:
         self.result_storage = storage_url(self.result_storage, "result_storage")
@@ -109,24 +115,32 @@ class ResultStore:
 
     def update_for_flow(self, flow: Any) -> ResultStore:
         """This store with the options of a flow."""
-        return self._updated_for(flow)
+        changes = self._changes_for(flow)
+        return replace(self, **changes) if changes else self
 
     def update_for_task(self, task: Any) -> ResultStore:
-        """This store with the options of a task."""
-        return self._updated_for(task)
+        """This store with the options of a task, and with what its cache policy says of storage and locks."""
+        changes = self._changes_for(task)
+        if task.result_storage_key is not None:
+            changes["storage_key_fn"] = partial(storage_key, task.result_storage_key)
+        policy = task.cache_policy
+        if policy is not None and policy.key_storage is not None:
+            changes["metadata_storage"] = policy.key_storage
+        if policy is not None and policy.lock_manager is not None:
+            changes["lock_manager"] = policy.lock_manager
+        return replace(self, **changes) if changes else self
 
     def store(self, value: object) -> v1.Result:
         """Store a value durably. Raises `SerializationError`, or OSError when the place refuses it."""
         return self._put(*dumps(value, self.serializer))
 
     def exists(self, key: str) -> bool:
-        """Whether a record that has not expired is under the key; one that is damaged counts as none."""
+        """Whether a record that has not expired is under the key; a damaged one counts as none, with a warning."""
         try:
-            metadata = self._look_up(key)
+            return self.find(key) is not None
         except CorruptResult as damage:
             logger.warning("%s", damage)
             return False
-        return metadata is not None and not metadata.has_expired
 
     async def aexists(self, key: str) -> bool:
         """The same, without blocking the event loop."""
@@ -181,6 +195,11 @@ class ResultStore:
     async def apersist_result_record(self, result_record: ResultRecord[Any], holder: str | None = None) -> None:
         """The same, without blocking the event loop."""
         await asyncio.to_thread(self.persist_result_record, result_record, holder)
+
+    def find(self, key: str) -> ResultRecordMetadata | None:
+        """What is recorded under a key, and has not expired. Raises `CorruptResult` for a damaged record."""
+        metadata = self._look_up(key)
+        return None if metadata is None or metadata.has_expired else metadata
 
     def record(self, metadata: ResultRecordMetadata, stored: v1.Result) -> None:
         """Let a key name a value that is stored already."""
@@ -239,7 +258,7 @@ class ResultStore:
     def _records(self) -> str:
         return str(self.metadata_storage or self.url)
 
-    def _updated_for(self, definition: Any) -> ResultStore:
+    def _changes_for(self, definition: Any) -> dict[str, Any]:
         changes: dict[str, Any] = {}
         if definition.result_storage is not None:
             changes["result_storage"] = definition.result_storage
@@ -247,7 +266,7 @@ class ResultStore:
             changes["serializer"] = definition.result_serializer
         if self.cache_result_in_memory and not definition.cache_result_in_memory:
             changes["cache_result_in_memory"] = False
-        return replace(self, **changes) if changes else self
+        return changes
 
     def _put(self, data: bytes, media_type: str) -> v1.Result:
         if self.result_storage is None and len(data) <= INLINE_BYTES_MAX:
@@ -278,19 +297,23 @@ class ResultStore:
 
 
 class StoredResult(Retrievable):
-    """A value stored with a state. `get()` reads it, once."""
+    """A value stored with a state. `get()` reads it, once; with `keep` False, each time."""
 
-    __slots__ = ("_value", "message")
+    __slots__ = ("_keep", "_value", "message")
 
-    def __init__(self, message: v1.Result, value: object = _UNREAD) -> None:
+    def __init__(self, message: v1.Result, value: object = _UNREAD, keep: bool = True) -> None:
         self.message = message
-        self._value = value
+        self._keep = keep
+        self._value = value if keep else _UNREAD
 
     def get(self) -> Any:
         """The value. Raises `CorruptResult` when it is not what was stored."""
-        if self._value is _UNREAD:
-            self._value = loads(read_bytes(self.message), self.message.media_type)
-        return self._value
+        if self._value is not _UNREAD:
+            return self._value
+        value = loads(read_bytes(self.message), self.message.media_type)
+        if self._keep:
+            self._value = value
+        return value
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_from_bytes, (self.message.SerializeToString(),))
@@ -323,12 +346,13 @@ def read_bytes(result: v1.Result) -> bytes:
 _REMEDY = "Put the file back, or run the flow run again: what made the result then runs again too."
 
 
-def storage_url(place: str | os.PathLike[str] | None, option: str) -> str | None:
-    """A place as text. Raises TypeError for what is neither a path nor a URL."""
-    if place is None or isinstance(place, str):
-        return place
-    if isinstance(place, os.PathLike):
-        return os.fspath(place)
+def storage_url(place: Place | None, option: str) -> str | None:
+    """A place as text, the same in every process. Raises TypeError for what is neither a path nor a URL."""
+    if isinstance(place, (str, os.PathLike)):
+        text = os.fspath(place)
+        return text if "://" in text else os.path.abspath(os.path.expanduser(text))
+    if place is None:
+        return None
     raise TypeError(f"{option}: expected a folder or an fsspec URL, got {type(place).__name__}.")
 
 
@@ -372,14 +396,34 @@ def result_store_around(flow_run: FlowRunContext | None) -> ResultStore:
 
 
 def persist_result_of(definition: Any, around: FlowRunContext | None) -> bool | None:
-    """Whether a flow or task that is called in a flow run has its results stored, as `persist_result` says it."""
+    """Whether a flow or task that is called in a flow run has its results stored, as `persist_result` says it.
+
+    What it does not say itself, the flow run says; outside of flow runs, the settings. A task that names a cache policy
+    has its results stored all the same, where they can be.
+    """
     if definition is not None and definition.persist_result is not None:
         chosen: bool | None = definition.persist_result
         return chosen
     if around is not None:
-        return around.persist_result
-    text = settings.value("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT")
-    return settings.flag("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT") if text else None
+        inherited = around.persist_result
+    else:
+        text = settings.value("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT")
+        inherited = settings.flag("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT") if text else None
+    return None if inherited is False and getattr(definition, "names_policy", False) else inherited
+
+
+def storage_key(template: str) -> str:
+    """A `result_storage_key` filled in for the task run that the code is in: over `flow_run`, `task_run` (see
+    `playhead.runtime`) and `parameters`. Raises ValueError, which has the template.
+    """
+    from playhead.runtime import flow_run, task_run  # which knows the contexts' runs
+
+    try:
+        key = template.format(flow_run=flow_run, task_run=task_run, parameters=task_run.parameters)
+        file_name(key)
+    except Exception as error:  # what formats of the user's values raise
+        raise ValueError(f"The result_storage_key {template!r} can not be filled in: {error!r}") from error
+    return key
 
 
 def _from_bytes(data: bytes) -> StoredResult:

@@ -39,6 +39,8 @@ KNOWN = {
     "PLAYHEAD_TASKS_DEFAULT_RETRIES": ("how often a failed task run is tried again", "0"),
     "PLAYHEAD_TASKS_DEFAULT_RETRY_DELAY_SECONDS": ("seconds before it is", "0"),
     "PLAYHEAD_TASKS_REFRESH_CACHE": ("tasks run even when their result is cached", "false"),
+    "PLAYHEAD_TASKS_DEFAULT_NO_CACHE": ("tasks that name no cache policy have none", "false"),
+    "PLAYHEAD_TASKS_DISABLE_CACHING": ("no task looks for a cached result", "false"),
 }
 
 PLACES_MAX = 100

@@ -8,35 +8,37 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
+
+from playhead.exceptions import ConfigurationError
+
+Place = str | os.PathLike[str]
 
 
 def put(place: str, name: str, data: bytes) -> str:
     """Store bytes, in the place of what is there under the name; durable when it answers. Answers their URL.
 
-    In a folder, nobody ever sees half of them. Raises OSError when the place refuses them.
+    In a folder, nobody ever sees half of them. Raises OSError when the place refuses them, `ConfigurationError` for a
+    URL of a kind that fsspec can not reach here, and what fsspec's implementation for it raises.
     """
     folder = local_folder(place)
     if folder is not None:
         path = folder / name
         _write_atomically(path, data)
         return path.as_uri()
-    import fsspec
-
     url = url_of(place, name)
-    with fsspec.open(url, "wb") as file:
+    with _open(url, "wb") as file:
         file.write(data)
     return url
 
 
 def fetch(url: str) -> bytes:
-    """The bytes at a URL. Raises FileNotFoundError, and OSError when the place can not be reached."""
+    """The bytes at a URL. Raises FileNotFoundError when there are none, and otherwise as `put` does."""
     path = local_folder(url)
     if path is not None:
         return path.read_bytes()
-    import fsspec
-
-    with fsspec.open(url, "rb") as file:
+    with _open(url, "rb") as file:
         data: bytes = file.read()
     return data
 
@@ -44,7 +46,9 @@ def fetch(url: str) -> bytes:
 def url_of(place: str, name: str) -> str:
     """The URL of what is stored under a name."""
     folder = local_folder(place)
-    return f"{place.rstrip('/')}/{name}" if folder is None else (folder / name).as_uri()
+    if folder is not None:
+        return (folder / name).as_uri()
+    return f"{place}{name}" if place.endswith("/") else f"{place}/{name}"
 
 
 def local_folder(url: str) -> Path | None:
@@ -52,6 +56,15 @@ def local_folder(url: str) -> Path | None:
     if url.startswith("file://"):
         return Path(unquote(url.removeprefix("file://")))
     return None if "://" in url else Path(url).expanduser().absolute()
+
+
+def _open(url: str, mode: str) -> Any:
+    import fsspec
+
+    try:
+        return fsspec.open(url, mode)
+    except (ValueError, ImportError) as error:
+        raise ConfigurationError(f"Results can not be stored at {url}: {error}") from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

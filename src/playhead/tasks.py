@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Callable, Iterable
 from copy import copy
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
+from playhead.cache_policies import CachePolicy
 from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import TaskCall, make_call
 from playhead.engine.execution.definitions import Hook, NameSource
@@ -20,10 +20,12 @@ from playhead.engine.execution.options import (
     RETRY_DELAYS_MAX,
     RetryDelay,
     bind,
+    cache_policy_of,
     changed,
     function_name,
     hooks_of,
     name_source,
+    persist_where,
     plain_function,
     retry_policy,
     task_key_of,
@@ -31,9 +33,14 @@ from playhead.engine.execution.options import (
 from playhead.engine.execution.parameters import Signature
 from playhead.engine.execution.references import copied, reduced
 from playhead.engine.execution.task_loop import task_loop
+from playhead.exceptions import HashError
 from playhead.futures import PlayheadFuture, PlayheadFutureList
-from playhead.serialization import is_json_exact, pickle_dumps
+from playhead.results import storage_url
+from playhead.serializers import Serializer, resolve_serializer
 from playhead.states import State
+from playhead.storage import Place
+from playhead.utilities.annotations import NotSet
+from playhead.utilities.hashing import hash_objects, source_of, stable_hash
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +54,9 @@ _NONE_IS_A_CHOICE = frozenset(
         "retry_jitter_factor",
         "persist_result",
         "result_storage",
+        "result_storage_key",
+        "result_serializer",
+        "cache_policy",
         "log_prints",
     }
 )
@@ -66,6 +76,7 @@ class Task(Generic[P, R]):
         tags: Iterable[str] | None = None,
         version: str | None = None,
         task_run_name: NameSource = None,
+        cache_policy: CachePolicy | type[NotSet] | None = NotSet,
         cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
         cache_expiration: timedelta | None = None,
         refresh_cache: bool | None = None,
@@ -74,7 +85,10 @@ class Task(Generic[P, R]):
         retry_jitter_factor: float | None = None,
         retry_condition_fn: Callable[..., Any] | None = None,
         persist_result: bool | None = None,
-        result_storage: str | None = None,
+        result_storage: Place | None = None,
+        result_storage_key: str | None = None,
+        result_serializer: Serializer | str | None = None,
+        cache_result_in_memory: bool = True,
         timeout_seconds: float | None = None,
         log_prints: bool | None = None,
         on_running: list[Hook] | None = None,
@@ -95,12 +109,18 @@ class Task(Generic[P, R]):
         self.version = version
         self.task_run_name = name_source(task_run_name, "task_run_name")
         self.cache_key_fn = cache_key_fn
+        self.names_policy = cache_key_fn is not None or cache_policy is not NotSet
+        self.cache_policy = cache_policy_of(self.name, cache_policy, cache_key_fn, result_storage_key, persist_result)
+        self._given = {"cache_policy": cache_policy, "persist_result": persist_result}
         self.cache_expiration = cache_expiration
         self.refresh_cache = refresh_cache
         self.retry = retry_policy(retries, retry_delay_seconds, retry_jitter_factor, "TASKS")
         self.retry_condition_fn = retry_condition_fn
-        self.persist_result = persist_result
-        self.result_storage = result_storage
+        self.result_storage = storage_url(result_storage, "result_storage")
+        self.result_storage_key = result_storage_key
+        self.result_serializer = None if result_serializer is None else resolve_serializer(result_serializer)
+        self.persist_result = persist_where(self, persist_result, result_storage_key)
+        self.cache_result_in_memory = cache_result_in_memory
         self.timeout_seconds = float(timeout_seconds) if timeout_seconds else None
         self.log_prints = log_prints
         self.on_running_hooks = hooks_of(on_running, "on_running", "task")
@@ -179,15 +199,18 @@ class Task(Generic[P, R]):
             "tags": self.tags,
             "version": self.version,
             "task_run_name": self.task_run_name,
-            "cache_key_fn": self.cache_key_fn,
+            "cache_key_fn": self.cache_key_fn if options.get("cache_policy", NotSet) is NotSet else None,
             "cache_expiration": self.cache_expiration,
             "refresh_cache": self.refresh_cache,
             "retries": self.retry.retries,
             "retry_delay_seconds": list(self.retry.delays_s),
             "retry_jitter_factor": self.retry.jitter_factor or None,
             "retry_condition_fn": self.retry_condition_fn,
-            "persist_result": self.persist_result,
+            **self._given,
             "result_storage": self.result_storage,
+            "result_storage_key": self.result_storage_key,
+            "result_serializer": self.result_serializer,
+            "cache_result_in_memory": self.cache_result_in_memory,
             "timeout_seconds": self.timeout_seconds,
             "log_prints": self.log_prints,
             "on_running": self.on_running_hooks,
@@ -201,6 +224,11 @@ class Task(Generic[P, R]):
         new: Task[P, R] = Task(self.fn, **changed(current, options, _NONE_IS_A_CHOICE))
         new.isclassmethod, new.isstaticmethod = self.isclassmethod, self.isstaticmethod
         return new
+
+    @cached_property
+    def source_hash(self) -> str:
+        """A digest of the function's source text; where there is none, of its bytecode."""
+        return stable_hash(source_of(self.fn))
 
     def on_running(self, fn: Hook) -> Hook:
         """Decorator: call `fn(task, task_run, state)` whenever a run starts."""
@@ -268,6 +296,7 @@ def task(
     tags: Iterable[str] | None = None,
     version: str | None = None,
     task_run_name: NameSource = None,
+    cache_policy: CachePolicy | type[NotSet] | None = NotSet,
     cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None = None,
     cache_expiration: timedelta | None = None,
     refresh_cache: bool | None = None,
@@ -276,7 +305,10 @@ def task(
     retry_jitter_factor: float | None = None,
     retry_condition_fn: Callable[..., Any] | None = None,
     persist_result: bool | None = None,
-    result_storage: str | None = None,
+    result_storage: Place | None = None,
+    result_storage_key: str | None = None,
+    result_serializer: Serializer | str | None = None,
+    cache_result_in_memory: bool = True,
     timeout_seconds: float | None = None,
     log_prints: bool | None = None,
     on_running: list[Hook] | None = None,
@@ -296,6 +328,8 @@ def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Cal
     tags                  added to those of `tags(...)` around the call
     version               for people
     task_run_name         a template over the parameters, "{day:%A}", or a function that returns the name
+    cache_policy          which runs share one result: see `playhead.cache_policies`. By default DEFAULT, which has an
+                          effect only where `persist_result` is True; None, NO_CACHE: none
     cache_key_fn          function of (context, parameters): runs with the same key share one result
     cache_expiration      how long a result is shared; by default for ever
     refresh_cache         True: run even if there is a shared result, and share the new one
@@ -303,8 +337,14 @@ def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Cal
     retry_delay_seconds   seconds before a retry: a number, a list (the last holds on), or a function of `retries`
     retry_jitter_factor   spreads each delay at random, by at most this factor
     retry_condition_fn    function of (task, task_run, state): False means do not retry
-    persist_result        None: store the result if possible; True: fail if it can not be stored; False: do not store it
-    result_storage        folder or fsspec URL for results above 16 KiB
+    persist_result        True: fail if the result can not be stored; False: do not store it; None: as the flow says,
+                          or, if that says nothing, store it if possible. True when an option below is given
+    result_storage        folder or fsspec URL for the result; by default as the flow says, or, if that says nothing, in
+                          the run's state and, above 16 KiB, in PLAYHEAD_RESULTS_URL
+    result_storage_key    the file of a record of the result, there: "{parameters[day]}/{task_run.name}". A task without
+                          a cache policy that finds one there has its result
+    result_serializer     a serializer of `playhead.serializers`, or its name; by default as the flow says
+    cache_result_in_memory   False: the result is read from storage each time it is asked for
     timeout_seconds       a run that takes longer fails as "TimedOut"
     log_prints            print() in the task becomes log records
     on_running, on_completion, on_failure   functions of (task, task_run, state)
@@ -317,18 +357,15 @@ def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Cal
 
 
 def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
-    """A cache key of the task, its code and its arguments.
+    """A cache key of the task, its code and its arguments, the same in every process.
 
-    None, which means no caching, for arguments that have no hash.
+    None, which means no caching, for arguments that have no digest.
     """
     code = getattr(context.task.fn, "__code__", None)
-    digest = hashlib.sha256(f"{context.task.task_key}\0{code.co_code.hex() if code else ''}\0".encode())
     try:
-        plain = is_json_exact(arguments)
-        digest.update(json.dumps(arguments, sort_keys=True).encode() if plain else pickle_dumps(arguments))
-    except Exception:  # arguments without a stable form are not cached
+        return hash_objects(context.task.task_key, code, arguments)
+    except HashError:
         return None
-    return digest.hexdigest()
 
 
 def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:

@@ -28,7 +28,9 @@ from playhead.context import (
 )
 from playhead.exceptions import SerializationError
 from playhead.profiles import Profile
+from playhead.results import get_result_store, should_persist_result
 from playhead.runtime import flow_run, task_run
+from playhead.serializers import JSONSerializer
 from tests.sdk.conftest import Service
 from tests.sdk.test_logs import logs_of
 
@@ -228,6 +230,21 @@ def test_only_what_was_told_is_around(embedded: Service) -> None:
             return inside()
 
     assert around() == ((None, None, None, set()), True)
+
+
+def results_there(context: Any) -> tuple[Any, ...]:
+    """Where and how another process stores results."""
+    with hydrated_context(context):
+        store = get_result_store()
+        return store.url, store.serializer, store.cache_result_in_memory, should_persist_result()
+
+
+def test_results_are_stored_in_the_same_place_and_way(embedded: Service, tmp_path: Path) -> None:
+    @flow(result_storage=tmp_path, result_serializer="json", cache_result_in_memory=False, persist_result=False)
+    def around() -> Any:
+        return in_another_process(results_there, through_json())
+
+    assert around() == (str(tmp_path), JSONSerializer(), False, False)
 
 
 def test_what_is_carried_is_small(embedded: Service) -> None:

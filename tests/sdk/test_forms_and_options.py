@@ -13,6 +13,7 @@ from playhead.client.interface import CANCEL_FLOW_RUN
 from playhead.engine.execution.ids import new_id
 from playhead.exceptions import InvalidNameError
 from playhead.runtime import flow_run as current
+from playhead.serializers import JSONSerializer, PickleSerializer
 from playhead.states import State
 from playhead.task_runners import SequentialTaskRunner, ThreadPoolTaskRunner
 from playhead.utilities.annotations import NotSet
@@ -152,6 +153,8 @@ FLOW_OPTIONS: dict[str, tuple[Any, Any]] = {
     "validate_parameters": (True, False),
     "persist_result": (True, False),
     "result_storage": ("/one", "/two"),
+    "result_serializer": (PickleSerializer(), JSONSerializer()),
+    "cache_result_in_memory": (True, False),
     "log_prints": (True, False),
     "on_completion": ([hook], [other_hook]),
     "on_failure": ([hook], [other_hook]),
@@ -174,6 +177,9 @@ TASK_OPTIONS: dict[str, tuple[Any, Any]] = {
     "retry_condition_fn": (lambda *_: True, lambda *_: False),
     "persist_result": (True, False),
     "result_storage": ("/one", "/two"),
+    "result_storage_key": ("one", "two"),
+    "result_serializer": (PickleSerializer(), JSONSerializer()),
+    "cache_result_in_memory": (True, False),
     "timeout_seconds": (10.0, 20.0),
     "log_prints": (True, False),
     "on_completion": ([hook], [other_hook]),
@@ -211,12 +217,19 @@ def test_with_options_replaces_one_option_and_keeps_the_others(decorator: Any, o
 @pytest.mark.parametrize(
     ("decorator", "options", "choices"),
     [
-        (flow, FLOW_OPTIONS, {"persist_result", "result_storage", "log_prints"}),
+        (flow, FLOW_OPTIONS, {"result_storage", "result_serializer", "log_prints"}),
         (
             task,
             TASK_OPTIONS,
-            {"task_run_name", "refresh_cache", "persist_result", "result_storage", "log_prints"}
-            | {"retries", "retry_delay_seconds", "retry_jitter_factor"},
+            {
+                "task_run_name",
+                "refresh_cache",
+                "result_storage",
+                "result_storage_key",
+                "result_serializer",
+                "log_prints",
+            }
+            | {"retries", "retry_delay_seconds", "retry_jitter_factor", "log_prints"},
         ),
     ],
 )
@@ -230,6 +243,20 @@ def test_none_leaves_an_option_unless_it_is_a_choice(decorator: Any, options: An
         assert reset == first or name in choices
     with pytest.raises(TypeError, match="unknown"):
         original.with_options(unknown=1)
+
+
+@pytest.mark.parametrize("decorator", [flow, task])
+@pytest.mark.parametrize("option", ["result_storage", "result_serializer"])
+def test_who_says_where_or_how_results_are_stored_wants_them_stored(decorator: Any, option: str) -> None:
+    def plain() -> None: ...
+
+    assert decorator(plain).persist_result is None
+    stored = decorator(**{option: "json"})(plain)
+    assert stored.persist_result is True
+    assert stored.with_options(**{option: None}).persist_result is None
+    refused = stored.with_options(persist_result=False)
+    assert refused.persist_result is False
+    assert refused.with_options(persist_result=None).persist_result is True
 
 
 def test_tasks_with_other_options_are_the_same_task_to_the_service(service: Service) -> None:
