@@ -64,7 +64,7 @@ def _open(url: str, mode: str) -> Any:
     try:
         return fsspec.open(url, mode)
     except (ValueError, ImportError) as error:
-        raise ConfigurationError(f"Results can not be stored at {url}: {error}") from error
+        raise ConfigurationError(f"No results can be stored at or read from {url}: {error}") from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

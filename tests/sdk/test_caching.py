@@ -274,7 +274,7 @@ class TestKeyStorage:
     def test_a_place_that_can_not_be_reached_is_told(self, calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
         one = calls.task(cache_policy=INPUTS.configure(key_storage="nowhere://"))
         assert calls.states((one, 1), (one, 1)) == ["Completed", "Completed"]
-        assert "can not be read: Results can not be stored at nowhere://" in caplog.text
+        assert "can not be read: No results can be stored at or read from nowhere://" in caplog.text
         assert "is not shared under the key" in caplog.text
         assert "in memory only" not in caplog.text
 

@@ -17,7 +17,7 @@ from playhead.engine.execution.drivers import drive_sync
 from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.subflows import call_loop
-from playhead.exceptions import CorruptResult
+from playhead.exceptions import ConfigurationError, CorruptResult
 from playhead.results import StoredResult
 from playhead.runs import FlowRun
 from playhead.states import State
@@ -215,7 +215,7 @@ def test_a_result_in_the_journal_that_can_not_be_read_is_made_again(service: Ser
 def test_storage_that_can_not_be_reached_is_no_damage(service: Service) -> None:
     reference = v1.ResultReference(url="nowhere://bucket/key", sha256=bytes(32))
     complete(service, "unreachable", v1.Result(reference=reference, media_type="application/json"))
-    with pytest.raises(ValueError, match="nowhere"):
+    with pytest.raises(ConfigurationError, match="nowhere"):
         looking("unreachable")
     (run,) = service.task_runs(service.flow_runs("looking")[-1].spec.id)
     assert run.status.state.name == "Cached"

@@ -80,7 +80,7 @@ class TestResultStorage:
         def made() -> None:
             ran.append(1)
 
-        with pytest.raises(ConfigurationError, match=r"can not be stored at nowhere://bucket/.*not known"):
+        with pytest.raises(ConfigurationError, match=r"No results can be stored at .*nowhere://bucket/.*not known"):
             made()
         assert ran == [1]
 
