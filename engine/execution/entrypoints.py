@@ -42,6 +42,16 @@ def source_hash(fn: Callable[..., Any]) -> str | None:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path else None
 
 
+def loaded_by() -> str:
+    """What is only loading the code that runs, so that its own calls of flows must not run; empty when nothing is."""
+    if loading.get():
+        return f"{loading.get()!r} is only being loaded"
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and getattr(processes.current_process(), "_inheriting", False):
+        return "its script is run again by a process that multiprocessing starts"
+    return ""
+
+
 def load_object(entrypoint: str) -> Any:
     """The object an entrypoint names. Raises `MissingFlowError` when it is not there."""
     where, separator, name = entrypoint.rpartition(":")

@@ -13,7 +13,7 @@ from playhead.context import tags
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Hook, NameSource, Recorded
 from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
-from playhead.engine.execution.entrypoints import entrypoint_of, load_object, loading, source_hash
+from playhead.engine.execution.entrypoints import entrypoint_of, load_object, loaded_by, source_hash
 from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.generating import drive_async_generator, drive_generator
 from playhead.engine.execution.options import (
@@ -320,8 +320,8 @@ def call_flow(
     called: Flow[..., Any], parameters: dict[str, Any], wait_for: Iterable[Any] | None, return_state: bool
 ) -> Any:
     """Call a flow with these parameters, as `Flow.__call__` describes."""
-    if loading.get():
-        get_logger().warning("Flow %r is not called: %r is only being loaded.", called.name, loading.get())
+    if by := loaded_by():
+        get_logger().warning("Flow %r is not called: %s.", called.name, by)
         return _nothing_from(called)
     call = make_flow_call(called, parameters, wait_for)
     if called.isgenerator:

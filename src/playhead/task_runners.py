@@ -11,10 +11,13 @@ playhead.ray              RayTaskRunner: functions on a Ray cluster
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
+from threading import Lock
 from typing import Any, Self
 
 from playhead import settings, v1
@@ -33,6 +36,12 @@ from playhead.states import State, exception_to_crashed_state
 
 ABANDON_S = 10.0
 """How long a flow run that is over waits for calls that it has called off."""
+
+CALLS_MAX = 1_000
+"""How many calls of one flow run are under way on a cluster at most: each has a thread that waits for it."""
+
+LOOK_S = 0.5
+"""How often it is looked whether a cluster has grown, and whether calls were called off."""
 
 
 class TaskConcurrencyType(Enum):
@@ -72,11 +81,11 @@ class TaskRunner(ABC):
         call = make_call(task, parameters, wait_for, dependencies)
         future: PlayheadFuture[Any] = PlayheadFuture(call.task_run.run_id, call.task_run.name)
         future.failure_allowed = future.failure_seen = allows_own_failure(parameters)
+        self.run(call, future)
         if call.flow is not None and call.flow.progress is not None:
             call.flow.progress.submitted(future)
         if isinstance(call.place, BaseTransaction):
             call.place.futures.append(future)
-        self.run(call, future)
         return future
 
     def map(
@@ -176,9 +185,9 @@ class RemoteTaskRunner(ThreadPoolTaskRunner):
 
     def run(self, call: TaskCall, future: PlayheadFuture[Any]) -> None:
         """Queue a call; it is sent when there is room."""
+        super().run(call, future)
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
-        super().run(call, future)
 
     @abstractmethod
     def send(self, call: bytes) -> bytes:
@@ -192,6 +201,7 @@ class RemoteTaskRunner(ThreadPoolTaskRunner):
         super().abandon()
         self.call_off()
         wait(self._under_way.copy(), ABANDON_S)
+        self.close()
 
     def _start(self) -> Pool:
         return Pool(self.max_workers or os.cpu_count() or 1, self._call)
@@ -236,6 +246,86 @@ class ProcessPoolTaskRunner(RemoteTaskRunner):
         """Let the threads and the workers end."""
         super().close()
         self._processes.close()
+
+
+class ClusterTaskRunner(RemoteTaskRunner):
+    """Base of the runners on clusters, which grow and shrink while they are used.
+
+    Up to twice as many calls as the cluster has workers are under way, so that no worker waits for the next one, and a
+    cluster that adapts itself sees what to grow for. A run is RUNNING from when its call was handed to the cluster.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._resizing = Lock()
+        self._looked_at = 0.0
+        self._room = 0
+        self._off = False
+
+    def duplicate(self) -> Self:
+        """Another one on the same cluster, or with the same options, that has not started."""
+        return type(self)(**self.options())
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """What it was made with, by name."""
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Connect to the cluster, or start it."""
+
+    @abstractmethod
+    def workers(self) -> int:
+        """How many functions the cluster runs at once, as it is now."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Leave the cluster, and end it if `connect` has started it."""
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around each wait of up to `LOOK_S` for an answer; it raises TimeoutError. Raises `CalledOff`."""
+        try:
+            yield
+        except TimeoutError:
+            if self._off:
+                raise CalledOff from None
+            self._resize()
+
+    def call_off(self) -> None:
+        """Have those that wait for calls give them up."""
+        self._off = True
+
+    def close(self) -> None:
+        """Let the threads end, and leave the cluster."""
+        started = self._room > 0
+        super().close()
+        self._room = 0
+        if started:
+            self.disconnect()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClusterTaskRunner) and type(self) is type(other) and self.options() == other.options()
+
+    __hash__ = None  # type: ignore[assignment]  # options may be anything
+
+    def _start(self) -> Pool:
+        self.connect()
+        self._room = self._room_now()
+        return Pool(self._room, self._call)
+
+    def _resize(self) -> None:
+        with self._resizing:
+            pool, now = self._pool, time.monotonic()
+            if pool is None or now - self._looked_at < LOOK_S:
+                return
+            self._looked_at = now
+            room = self._room_now()
+            pool.resize(room - self._room)
+            self._room = room
+
+    def _room_now(self) -> int:
+        return min(max(2 * self.workers(), 1), CALLS_MAX)
 
 
 class SequentialTaskRunner(TaskRunner):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,39 @@ __all__ = ["embedded", "server_address", "service"]
 MakeRunner = Callable[[], Any]
 
 
-@pytest.fixture(params=["processes"])
+@pytest.fixture(scope="session")
+def dask_scheduler() -> Iterator[str]:
+    """The address of a Dask cluster of two processes."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """This process is connected to a Ray of two CPUs."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False)
+    yield
+    ray.shutdown()
+
+
+RUNNERS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("processes", "dask", "ray")]
+
+
+@pytest.fixture(params=RUNNERS)
 def runner(request: pytest.FixtureRequest) -> MakeRunner:
     """A runner with two workers of one thread each."""
+    if request.param == "dask":
+        from playhead.dask import DaskTaskRunner
+
+        address = request.getfixturevalue("dask_scheduler")
+        return lambda: DaskTaskRunner(address=address)
+    if request.param == "ray":
+        from playhead.ray import RayTaskRunner
+
+        request.getfixturevalue("ray_cluster")
+        return RayTaskRunner
     return lambda: ProcessPoolTaskRunner(max_workers=2)

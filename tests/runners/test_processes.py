@@ -86,6 +86,15 @@ def test_workers_are_kept_for_the_next_calls_and_end_with_the_flow_run(embedded:
     assert not psutil.pid_exists(worker)
 
 
+def test_there_are_never_more_workers_than_asked_for(embedded: Service) -> None:
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+    def many() -> list[int]:
+        futures = [work.pid.with_options(retries=1).submit() for _ in range(20)]
+        return [future.result() for future in futures]
+
+    assert len(set(many())) <= 2
+
+
 @pytest.mark.parametrize(
     ("how", "says"), [(signal.SIGKILL, "was ended by SIGKILL"), (signal.SIGTERM, "was ended by SIGTERM")]
 )

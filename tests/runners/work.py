@@ -149,3 +149,8 @@ def fails_twice() -> int:
     if context.task_run.run_count < 3:
         raise ValueError("not yet")
     return context.task_run.run_count
+
+
+@task
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
