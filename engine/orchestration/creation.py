@@ -7,6 +7,7 @@ from playhead.engine.orchestration.commands import CreateRun, Propose
 from playhead.engine.orchestration.decide import decide
 from playhead.engine.orchestration.known import Known, Run
 from playhead.engine.orchestration.policy import Policy, Subject
+from playhead.engine.orchestration.rules.stopping import left_by
 from playhead.exceptions import AlreadyExists, InternalDefect, NotFound
 from playhead.journal.append import Append
 from playhead.journal.encoding import bytes_of, stamp, text_of
@@ -21,19 +22,21 @@ def imagine(append: Append, command: Propose | CreateRun, known: Known, policy: 
         raise NotFound(f"{kind}_id: no {kind.replace('_', ' ')} {run_id}.", field=f"{kind}_id", id=run_id)
     if append.version(command.run_id):
         raise AlreadyExists(f"The id {text_of(command.run_id)} belongs to something else.", id=text_of(command.run_id))
-    flow_run_id = None
+    flow_run_id, first = None, spec.state if spec.HasField("state") else None
     if isinstance(spec, v1.FlowRunSpec):
         flow_name(append, spec, known)
         if spec.parent_task_run_id:
             known.existing(append, Subject.TASK_RUN, bytes_of(spec.parent_task_run_id), "spec.parent_task_run_id")
     elif spec.flow_run_id:
         flow_run_id = bytes_of(spec.flow_run_id)
-        known.existing(append, Subject.FLOW_RUN, flow_run_id, "spec.flow_run_id")
+        flow_run = known.existing(append, Subject.FLOW_RUN, flow_run_id, "spec.flow_run_id")
+        # Nothing would end it: what a stopped flow run leaves was looked through when it stopped.
+        first = left_by(flow_run.status.state.type) or first
     # The status keeps tags; the spec says what they were at first.
     status = v1.RunStatus(name=spec.name or _default_name(spec, command.run_id), tags=spec.tags)
     run = Run(command.subject, command.run_id, spec, status, flow_run_id)
-    if spec.HasField("state"):
-        run.status = _begun(append, run, spec.state, policy)
+    if first is not None:
+        run.status = _begun(append, run, first, policy)
     return run
 
 

@@ -8,6 +8,7 @@ from playhead import v1
 from playhead.engine.orchestration.commands import Propose
 from playhead.engine.orchestration.known import Known, Run
 from playhead.engine.orchestration.policy import Subject
+from playhead.engine.orchestration.rules.scheduling import LATE
 from playhead.engine.orchestration.rules.slots import SecureFlowConcurrencySlots, SecureTaskConcurrencySlots
 from playhead.engine.orchestration.slots import Slots
 from playhead.journal.append import Append
@@ -25,8 +26,9 @@ def gather(append: Append, command: Propose, run: Run, known: Known, slots: Slot
         facts.retry.CopyFrom(run.spec.retry)
     stamp(facts.now, append.now)
     if slots.any_set or run.spec.slots:
-        asking = NEEDS_SLOTS[run.subject]
-        if request.state.type in asking.to_states and run.status.state.type in asking.from_states:
+        asking, state = NEEDS_SLOTS[run.subject], request.state
+        asks = state.type in asking.to_states and run.status.state.type in asking.from_states
+        if asks or (run.subject is Subject.FLOW_RUN and state.type == v1.SCHEDULED and state.name == LATE):
             slots.describe(run.run_id, slots.needed(run), facts)
     if command.subject is Subject.TASK_RUN:
         _of_task_run(append, request, run, known, facts)

@@ -48,6 +48,7 @@ from playhead.engine.orchestration.rules.scheduling import (
     WaitForScheduledTime,
 )
 from playhead.engine.orchestration.rules.slots import (
+    EnforceDeploymentConcurrencyOnLate,
     KeepFlowSlots,
     KeepTaskSlots,
     SecureFlowConcurrencySlots,
@@ -160,6 +161,7 @@ def core_policy() -> Policy:
             BypassCancellingFlowRunsWithNoInfra(),
             PreventPendingTransitions(),
             EnsureOnlyScheduledFlowsMarkedLate(),
+            EnforceDeploymentConcurrencyOnLate(),
             HandlePausingFlows(),
             HandleResumingPausedFlows(),
             ValidateRunInput(),

@@ -28,6 +28,7 @@ from typing import Any
 from playhead import v1
 from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.policy import Subject
+from playhead.engine.orchestration.rules.stopping import left_by
 from playhead.engine.orchestration.service import OrchestrationService
 from playhead.exceptions import PlayheadError, VersionMismatch
 from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
@@ -139,8 +140,8 @@ class Timers:
             try:
                 future.result()
             except VersionMismatch:
-                # The run has changed since it was looked at: the next look sees what it is now.
-                continue
+                # The run has changed since it was looked at. The next look sees what it is now, whatever it is due for.
+                self._next_sweep_us = LONG_AGO
         return len(futures)
 
     def _lapsed(self, now: int) -> Iterator[list[Due]]:
@@ -229,9 +230,8 @@ def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> Due
 
 def _left_task_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> Due:
     """End a task run whose flow run has ended."""
-    state = v1.State(type=v1.CRASHED, message="The flow run that it belongs to has crashed.")
-    if parent == v1.CANCELLED:
-        state = v1.State(type=v1.CANCELLED, message="The flow run that it belongs to was cancelled.")
+    state = left_by(v1.StateType.ValueType(parent))
+    assert state is not None, "only what flow runs that were stopped have left is looked at"
     return _seen(Subject.TASK_RUN, run_id, status, state, b"left over", since)
 
 

@@ -455,6 +455,7 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
         ),
         Circumstance(DAMAGED, rows=frozenset({"COMPLETED, result stored"}), columns=TO_RUNNING),
         Circumstance(SLOTS, columns=TO_RUNNING | {"PENDING"}),
+        Circumstance(SLOTS, rows=frozenset({"SCHEDULED"}), columns=frozenset({"SCHEDULED"})),
         Circumstance(
             (Choice("without a stored result"), Choice("with a stored result", proposal=with_result)),
             columns=frozenset({"COMPLETED"}),

@@ -11,7 +11,7 @@ from playhead import v1
 from playhead.exceptions import BadRequest, NotFound
 from playhead.journal.encoding import bytes_of, micros_of
 from playhead.journal.payload import event_of
-from tests.orchestration.commanding import ALICE, Commanding, commanding, new_id
+from tests.orchestration.commanding import ALICE, SECOND_US, Commanding, commanding, new_id
 
 
 class Limited:
@@ -325,6 +325,20 @@ def test_flow_runs_of_a_deployment_wait_scheduled_and_become_due_when_it_is_thei
     assert waiting.state.revision == command.head()
     assert command.propose(v1.RUNNING, flow_run_id=second).decision == v1.ACCEPT
     assert limited.users(f"deployment:{deployment}") == [second]
+
+
+@pytest.mark.parametrize(("on_full", "name"), [(v1.CANCEL_NEW, "Cancelled"), (v1.ENQUEUE, "Late")])
+def test_a_late_run_of_a_full_deployment_is_cancelled_where_new_runs_are(
+    limited: Limited, on_full: v1.OnFull.ValueType, name: str
+) -> None:
+    deployment = new_id()
+    limited.set(f"deployment:{deployment}", 1, on_full)
+    command = limited.command
+    command.propose(v1.PENDING, flow_run_id=command.flow_run(deployment_id=deployment))
+    late = command.flow_run(v1.SCHEDULED, deployment_id=deployment)
+    command.clock.advance(15 * SECOND_US)
+    command.orchestrator.timers.tick()
+    assert command.status(late).state.name == name
 
 
 def test_a_run_that_needs_less_than_before_keeps_its_place_in_line(limited: Limited) -> None:

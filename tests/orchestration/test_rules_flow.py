@@ -15,7 +15,7 @@ from playhead.engine.orchestration.rules.scheduling import (
     EnsureOnlyScheduledFlowsMarkedLate,
     WaitForScheduledTime,
 )
-from playhead.engine.orchestration.rules.slots import SecureFlowConcurrencySlots
+from playhead.engine.orchestration.rules.slots import EnforceDeploymentConcurrencyOnLate, SecureFlowConcurrencySlots
 from playhead.engine.orchestration.rules.terminal import (
     HandleFlowTerminalStateTransitions,
     PreventResultDataLoss,
@@ -151,6 +151,26 @@ LATE = table(
         facts(state(v1.SCHEDULED, scheduled_time=at(0))), state(v1.SCHEDULED, "Late", scheduled_time=at(0)), "A=Late"
     ),
     passes(facts(state(v1.RUNNING)), state(v1.SCHEDULED, "Later"), "A=Later"),
+)
+
+DUE = state(v1.SCHEDULED, scheduled_time=at(-20))
+LATE_AND_FULL = table(
+    EnforceDeploymentConcurrencyOnLate,
+    "EnforceDeploymentConcurrencyOnLate",
+    FLOW,
+    row(
+        limited(facts(DUE), 1, held=1, on_full=v1.CANCEL_NEW),
+        AS_LATE,
+        REPLACES,
+        "R>Cancelled",
+        {"end_time": at(0), "next_scheduled_start_time": None},
+    ),
+    row(limited(facts(DUE), 0, on_full=v1.CANCEL_NEW), AS_LATE, REPLACES, "R>Cancelled"),
+    passes(limited(facts(DUE), 1, on_full=v1.CANCEL_NEW), AS_LATE, "A=Late"),
+    passes(limited(facts(DUE), 1, held=1), AS_LATE, "A=Late"),
+    passes(facts(DUE), AS_LATE, "A=Late"),
+    passes(limited(facts(DUE), 1, held=1, on_full=v1.CANCEL_NEW), state(v1.SCHEDULED)),
+    passes(limited(facts(DUE), 1, held=1, on_full=v1.CANCEL_NEW), AS_LATE, "A=Late", force=True),
 )
 
 PAUSING = table(
@@ -332,6 +352,7 @@ CASES: list[Case] = [
     *NO_INFRA,
     *PENDING,
     *LATE,
+    *LATE_AND_FULL,
     *PAUSING,
     *RESUMING,
     *COPYING,

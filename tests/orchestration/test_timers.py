@@ -299,6 +299,42 @@ def test_while_a_flow_run_is_cancelling_its_subflows_are_asked_too_and_its_tasks
     assert family.task_names() == ["Cancelled", "Cancelled", "Cancelled", "Completed"]
 
 
+@pytest.mark.parametrize(
+    ("stopped", "ends"),
+    [(v1.CANCELLING, v1.CANCELLED), (v1.CANCELLED, v1.CANCELLED), (v1.CRASHED, v1.CRASHED), (v1.FAILED, v1.PENDING)],
+)
+def test_a_task_run_that_is_made_in_a_flow_run_that_was_stopped_ends_with_it(
+    command: Commanding, stopped: v1.StateType.ValueType, ends: v1.StateType.ValueType
+) -> None:
+    """Its flow run is looked through when it stops; what comes later, asked for before, would wait for the sweep."""
+    parent = command.flow_run(v1.RUNNING)
+    command.propose(stopped, flow_run_id=parent)
+    tick(command)
+    spec = v1.TaskRunSpec(flow_run_id=parent, task_key="t", dynamic_key="0", state=v1.State(type=v1.PENDING))
+    answer = command.propose(v1.RUNNING, create_task_run=spec)
+    assert (answer.decision, answer.rule, answer.state.type) == (
+        v1.ABORT,
+        "PreventRunningTasksFromStoppedFlows",
+        ends,
+    )
+    other = command.task_run(flow_run_id=parent, task_key="t", dynamic_key="1")
+    assert command.task_status(other).state.type == (ends if ends != v1.PENDING else 0)
+
+
+def test_a_run_that_changes_while_it_is_looked_at_is_looked_at_again(command: Commanding) -> None:
+    family = Family(command)
+    tick(command)
+    rename = v1.UpdateRunRequest(request_id=new_id(), task_run_id=family.tasks[v1.PENDING], name="renamed")
+    command.propose(v1.CANCELLED, flow_run_id=family.parent, lease_token=family.token)
+    timers = command.orchestrator.timers
+    _, tasks = timers._left(command.clock())
+    command.orchestration.update_run(rename, ALICE).result()
+    timers._propose(tasks)
+    assert family.task_names() == ["Cancelled", "Pending", "Cancelled", "Completed"]
+    tick(command)
+    assert family.task_names() == ["Cancelled", "Cancelled", "Cancelled", "Completed"]
+
+
 def test_cancellation_reaches_the_subflows_of_subflows(command: Commanding) -> None:
     family = Family(command)
     tracked = command.task_run(flow_run_id=family.running, task_key="flow:deep", dynamic_key="0")
@@ -361,11 +397,14 @@ def test_several_servers_on_one_database_make_one_event_of_each(store: str) -> N
         assert seen[0] == seen[1]
         for look, requests in zip(looks, seen, strict=True):
             look._propose(requests)
+        # The waiting subflow run was late too, and had changed when it was to be cancelled: it is looked at again.
+        assert [look.tick() for look in looks] == [1, 0]
         assert [look.tick() for look in looks] == [0, 0]
         journal = command.orchestrator.journal
         events = [record for record in journal.read(1, command.head(), limit=1_000) if record.actor == TIMERS.actor]
-        own = [(record.stream, event_of(record)) for record in events if not event_of(record).state_proposed.mirrors]
-        assert len(own) == len({stream for stream, _ in own})
+        proposals = [(record.stream, event_of(record).state_proposed) for record in events]
+        own = [(stream, proposed.command.state.type) for stream, proposed in proposals if not proposed.mirrors]
+        assert len(own) == len(set(own))
         assert {bytes_of(late), bytes_of(pause), bytes_of(stuck)} <= {stream for stream, _ in own}
 
 

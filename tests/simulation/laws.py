@@ -206,6 +206,15 @@ def cache_keys_are_short(it: Decided) -> None:
         hold(len(it.after.state.details.cache_key.encode()) <= CACHE_KEY_BYTES_MAX, "cache keys are short")
 
 
+def what_is_late_for_a_full_limit_is_cancelled(it: Decided) -> None:
+    """A flow run is not marked late that would be cancelled when it asks for its slots."""
+    if it.changed and not it.run.is_task and not it.forced and it.command.state.name == "Late":
+        limits = it.proposed.facts.limits
+        taken = [one for one in limits if one.ahead or one.held + one.needed > one.slots]
+        full = any(one.on_full == v1.CANCEL_NEW for one in taken)
+        hold(it.command.state.type != v1.SCHEDULED or full == (it.to == v1.CANCELLED), "late, and no slot to be had")
+
+
 def late_comes_once(it: Decided) -> None:
     """A flow run becomes Late once, when it is due."""
     if it.changed and not it.run.is_task and it.after.state.name == "Late" and it.to == v1.SCHEDULED and not it.forced:
@@ -231,6 +240,7 @@ LAWS: tuple[Callable[[Decided], None], ...] = (
     what_failed_is_tried_again,
     what_is_cached_is_found,
     cache_keys_are_short,
+    what_is_late_for_a_full_limit_is_cancelled,
     late_comes_once,
 )
 

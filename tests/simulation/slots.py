@@ -19,12 +19,16 @@ OCCUPIED = frozenset({v1.RUNNING, v1.CANCELLING})
 """States in which a run has what it needs, and takes nothing."""
 
 
-def limit_facts(model: Model, run: Run, to: v1.StateType.ValueType) -> list[v1.LimitFacts]:
+def limit_facts(model: Model, run: Run, to: v1.State) -> list[v1.LimitFacts]:
     """What a decision should be told of the limits, when a run is to go to a state."""
-    asks = {v1.RUNNING} if run.is_task else {v1.PENDING, v1.RUNNING}
-    if to not in asks or run.status.state.type in OCCUPIED:
-        return []
-    return described(model, run, needed(model, run))
+    late = not run.is_task and to.type == v1.SCHEDULED and to.name == "Late"
+    return described(model, run, needed(model, run)) if late or asks(run, to) else []
+
+
+def asks(run: Run, to: v1.State) -> bool:
+    """Whether a run that is to go to a state asks for its slots."""
+    wanting = {v1.RUNNING} if run.is_task else {v1.PENDING, v1.RUNNING}
+    return to.type in wanting and run.status.state.type not in OCCUPIED
 
 
 def needed(model: Model, run: Run) -> dict[str, int]:
@@ -95,9 +99,9 @@ def check_taking(model: Model, run: Run, after: v1.RunStatus) -> None:
 
 def check_running(model: Model, run: Run, proposed: v1.StateProposed) -> None:
     """What runs has its slots, unless it was forced to."""
-    if proposed.decision != v1.ACCEPT or proposed.command.force:
+    if proposed.decision != v1.ACCEPT or proposed.command.force or not asks(run, proposed.command.state):
         return
-    for limit in limit_facts(model, run, proposed.command.state.type):
+    for limit in limit_facts(model, run, proposed.command.state):
         held = {held.limit: held.count for held in proposed.status.slots}
         hold(held.get(limit.limit) == limit.needed, f"what runs holds its slots of {limit.limit}")
 

@@ -11,7 +11,8 @@
 | stopping    | PreventRunningTasksFromStoppedFlows                                                                |
 | retrying    | RetryFailedFlows, RetryCrashedFlows, RetryFailedTasks, RenameReruns                                |
 | subflows    | UpdateSubflowParentTask                                                                            |
-| slots       | SecureFlowConcurrencySlots, SecureTaskConcurrencySlots, KeepFlowSlots, KeepTaskSlots               |
+| slots       | SecureFlowConcurrencySlots, SecureTaskConcurrencySlots, KeepFlowSlots, KeepTaskSlots,              |
+|             | EnforceDeploymentConcurrencyOnLate                                                               |
 | caching     | LimitCacheKeys, CacheRetrieval                                                                     |
 | bookkeeping | what is kept about a run beside its state; always applies, under force too                         |
 

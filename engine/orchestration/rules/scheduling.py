@@ -7,6 +7,9 @@ from playhead.engine.orchestration.rules.effects import Effect, amend, reject, w
 from playhead.engine.orchestration.rules.moments import micros, nearest_seconds_until
 from playhead.engine.orchestration.rules.rule import Rule
 
+LATE = "Late"
+"""What a flow run is named that did not start in time."""
+
 
 class EnsureOnlyScheduledFlowsMarkedLate(Rule):
     """any -> SCHEDULED named "Late": REJECT unless the run is SCHEDULED, named "Scheduled" and due; it keeps its due
@@ -20,7 +23,7 @@ class EnsureOnlyScheduledFlowsMarkedLate(Rule):
     to_states = frozenset({v1.SCHEDULED})
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
-        if proposed.name != "Late":
+        if proposed.name != LATE:
             return None
         state = facts.status.state
         if state.type != v1.SCHEDULED or state.name != "Scheduled":

@@ -14,6 +14,7 @@ from playhead.engine.orchestration.rules.bookkeeping import holder_works_on
 from playhead.engine.orchestration.rules.effects import Effect, abort, queue, record, replace, wait
 from playhead.engine.orchestration.rules.moments import later
 from playhead.engine.orchestration.rules.rule import ANY, Rule, StateType
+from playhead.engine.orchestration.rules.scheduling import LATE
 
 AWAITING_SLOT = "AwaitingConcurrencySlot"
 
@@ -73,8 +74,7 @@ class SecureFlowConcurrencySlots(SecureConcurrencySlots):
     them; ABORT if the limits could never give them; else REJECT > SCHEDULED "AwaitingConcurrencySlot", in line and with
     the input of a resume, or > CANCELLED when a full limit says CANCEL_NEW and the run is new to the line.
 
-    Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one. A
-    full limit with CANCEL_NEW cancels a run when it asks for its slot, not for being late.
+    Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one.
     """
 
     from_states = ANY - {v1.RUNNING, v1.CANCELLING}
@@ -103,6 +103,26 @@ class SecureTaskConcurrencySlots(SecureConcurrencySlots):
     def enqueue(self, facts: v1.Facts, proposed: v1.State, reason: str) -> Effect:
         already = facts.status.HasField("slot_wait")
         return queue(self.wait_s, reason) if self.has_place(facts) and not already else wait(self.wait_s, reason)
+
+
+class EnforceDeploymentConcurrencyOnLate(Rule):
+    """SCHEDULED -> SCHEDULED named "Late" of a flow run that needs slots of a full limit that says CANCEL_NEW: REJECT >
+    CANCELLED. It missed its time, and would be cancelled when it asks.
+
+    Differs: limits by name count too. A run that stands in line is "AwaitingConcurrencySlot", and is never late.
+    """
+
+    from_states = frozenset({v1.SCHEDULED})
+    to_states = frozenset({v1.SCHEDULED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if proposed.name != LATE:
+            return None
+        full = [limit for limit in facts.limits if limit.on_full == v1.CANCEL_NEW and not is_free(limit)]
+        if not full:
+            return None
+        reason = f"Late, and no free slot: {_described(full)}."
+        return replace(v1.State(type=v1.CANCELLED, message=reason), reason)
 
 
 class _KeepSlots(Rule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playhead import v1
 from playhead.engine.orchestration.rules.effects import Effect, abort, replace
-from playhead.engine.orchestration.rules.rule import Rule
+from playhead.engine.orchestration.rules.rule import Rule, StateType
 
 
 class PreventRunningTasksFromStoppedFlows(Rule):
@@ -35,3 +35,12 @@ def not_ready(facts: v1.Facts) -> v1.State:
     if facts.status.state.details.HasField("scheduled_time"):
         state.details.scheduled_time.CopyFrom(facts.status.state.details.scheduled_time)
     return state
+
+
+def left_by(flow_run_type: StateType) -> v1.State | None:
+    """What a task run ends as that its flow run leaves unfinished, or never began, when stopped; None: it is not."""
+    if flow_run_type == v1.CRASHED:
+        return v1.State(type=v1.CRASHED, message="The flow run that it belongs to has crashed.")
+    if flow_run_type in (v1.CANCELLING, v1.CANCELLED):
+        return v1.State(type=v1.CANCELLED, message="The flow run that it belongs to was cancelled.")
+    return None

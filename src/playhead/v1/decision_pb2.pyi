@@ -161,7 +161,9 @@ class Facts(_message.Message):
 
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitFacts]:
-        """The concurrency limits that apply to the run, in the order of their keys, when the proposal needs slots of them."""
+        """The concurrency limits that apply to the run, in the order of their keys, when the proposal needs slots of them, or
+        says that a flow run is late.
+        """
 
     def __init__(
         self,

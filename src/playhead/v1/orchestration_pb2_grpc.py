@@ -118,7 +118,8 @@ class OrchestrationServicer:
 
     def CreateTaskRun(self, request, context):
         """Creates a task run. Repeatable with any request_id: inside a flow run its keys decide, and the run that exists is
-        answered.
+        answered. In a flow run that is CANCELLING, CANCELLED or CRASHED it begins CANCELLED or CRASHED, whatever its spec
+        says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,8 @@ class OrchestrationStub:
     """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run."""
     CreateTaskRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.CreateTaskRunRequest, _orchestration_pb2.CreateTaskRunResponse]
     """Creates a task run. Repeatable with any request_id: inside a flow run its keys decide, and the run that exists is
-    answered.
+    answered. In a flow run that is CANCELLING, CANCELLED or CRASHED it begins CANCELLED or CRASHED, whatever its spec
+    says.
     """
     ProposeState: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.ProposeStateRequest, _orchestration_pb2.ProposeStateResponse]
     """Proposes a state for a run, created on the way when its spec is sent. A refusal is an answer, not an error: it has a
@@ -86,7 +87,8 @@ class OrchestrationAsyncStub(OrchestrationStub):
     """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run."""
     CreateTaskRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.CreateTaskRunRequest, _orchestration_pb2.CreateTaskRunResponse]  # type: ignore[assignment]
     """Creates a task run. Repeatable with any request_id: inside a flow run its keys decide, and the run that exists is
-    answered.
+    answered. In a flow run that is CANCELLING, CANCELLED or CRASHED it begins CANCELLED or CRASHED, whatever its spec
+    says.
     """
     ProposeState: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.ProposeStateRequest, _orchestration_pb2.ProposeStateResponse]  # type: ignore[assignment]
     """Proposes a state for a run, created on the way when its spec is sent. A refusal is an answer, not an error: it has a
@@ -144,7 +146,8 @@ class OrchestrationServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestration_pb2.CreateTaskRunResponse, _abc.Awaitable[_orchestration_pb2.CreateTaskRunResponse]]:
         """Creates a task run. Repeatable with any request_id: inside a flow run its keys decide, and the run that exists is
-        answered.
+        answered. In a flow run that is CANCELLING, CANCELLED or CRASHED it begins CANCELLED or CRASHED, whatever its spec
+        says.
         """
 
     @_abc_1.abstractmethod
