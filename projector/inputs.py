@@ -75,13 +75,15 @@ class InputsService:
     def _receiving(
         self, run_id: bytes, clauses: list[Clause], position: int
     ) -> Iterator[v1.ReceiveInputsResponse | Beyond]:
+        first = True
         while True:
             head = self._journal.head()[0]
             found = self._inputs(run_id, head, clauses, after=position, size=PAGE_SIZE_MAX) if head > position else []
             kept = fitting(found, v1.RunInput.ByteSize)
             all_of_them = len(kept) == len(found) < PAGE_SIZE_MAX
             position = head if all_of_them else kept[-1].sent_revision
-            if kept:
+            if kept or first:
+                first = False
                 yield v1.ReceiveInputsResponse(meta=self._moments.meta(position), inputs=kept)
             if all_of_them:
                 yield Beyond(position)

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from playhead import settings, v1
 from playhead.client.interface import REGISTER_FLOW
+from playhead.context import FlowRunContext
 from playhead.engine.execution.effects import Ask, Loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.log_shipping import ship_from_loggers, stop_shipping
@@ -34,6 +35,12 @@ def get_client() -> Client:
         with _lock:
             client = _clients.get(key) or _connect(key)
     return client
+
+
+def client_here() -> Client:
+    """The client that the flow run works with which the code is in; outside of flow runs, that of the process."""
+    context = FlowRunContext.get()
+    return context.client if context is not None and context.client is not None else get_client()
 
 
 def use_client(client: Client) -> None:

@@ -19,6 +19,7 @@ from playhead.client.interface import Client
 from playhead.context import FlowRunContext, TaskRunContext
 from playhead.engine.execution.effects import (
     Ask,
+    AwaitInputs,
     AwaitLock,
     AwaitState,
     AwaitTurn,
@@ -30,7 +31,7 @@ from playhead.engine.execution.effects import (
 )
 from playhead.engine.execution.timeouts import time_limit, time_limit_async
 from playhead.engine.execution.turns import turn_of
-from playhead.engine.execution.watching import state_wanted
+from playhead.engine.execution.watching import inputs_wanted, state_wanted
 
 Result = TypeVar("Result")
 
@@ -81,6 +82,9 @@ def perform(effect: Effect, client: Client) -> Any:
         return state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds).result()
     if type(effect) is AwaitLock:
         return effect.locks.acquire_lock(effect.key, effect.holder)
+    if type(effect) is AwaitInputs:
+        with futures.away():
+            return inputs_wanted(client, effect.request, effect.seconds).result()
     assert isinstance(effect, WaitFor)
     futures.wait(effect.futures)
     return None
@@ -105,6 +109,8 @@ async def perform_async(effect: Effect, client: Client) -> Any:
         return await asyncio.wrap_future(state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds))
     if type(effect) is AwaitLock:
         return await effect.locks.aacquire_lock(effect.key, effect.holder)
+    if type(effect) is AwaitInputs:
+        return await asyncio.wrap_future(inputs_wanted(client, effect.request, effect.seconds))
     assert isinstance(effect, WaitFor)
     await asyncio.wait([asyncio.wrap_future(future._final) for future in effect.futures])
     return None
@@ -116,10 +122,11 @@ def drive(loop: Loop[Result], client: Client) -> Result | Coroutine[Any, Any, Re
     Code is async when an event loop runs it and, in a run, the run's function is async: a sync function that an event
     loop has called can not await.
     """
-    return drive_async(loop, client) if _in_async_code() else drive_sync(loop, client)
+    return drive_async(loop, client) if in_async_code() else drive_sync(loop, client)
 
 
-def _in_async_code() -> bool:
+def in_async_code() -> bool:
+    """Whether the code that asks can await, as `drive` understands it."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -7,6 +7,7 @@ WaitFor     futures to be done               None
 AwaitTurn   a run's turn to get slots        None
 AwaitLock   the lock of a key                None
 AwaitState  a state of a flow run            that state; None when time was over before
+AwaitInputs inputs sent to a flow run        a message of them; None when time was over before
 """
 
 from __future__ import annotations
@@ -86,7 +87,15 @@ class AwaitLock:
     holder: str
 
 
-Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn | AwaitState | AwaitLock
+@dataclass(slots=True)
+class AwaitInputs:
+    """Wait until a flow run has inputs that are asked for; at most so many seconds, None: as long as it takes."""
+
+    request: v1.ReceiveInputsRequest
+    seconds: float | None
+
+
+Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn | AwaitState | AwaitLock | AwaitInputs
 Loop = Generator[Effect, Any, Result]
 
 

@@ -8,6 +8,7 @@ the same pause again  of a run that is executed again and has passed it: nothing
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from playhead import v1
@@ -51,7 +52,7 @@ def pause_here(
             raise Pause("The flow run was suspended.", state=state_of(response.state, flow_run_id=run.run_id))
         yield from until_resumed(run.run_id, response)
         logger.info("Resuming flow run execution!")
-    return (yield from _input_of(run.run_id, key)) if schema else b""
+    return (yield from input_of(run.run_id, lambda state: state.details.pause_key == key)) if schema else b""
 
 
 def pause_elsewhere(
@@ -129,8 +130,8 @@ def _paused(request: v1.PauseFlowRunRequest) -> Loop[v1.ProposeStateResponse]:
         yield from until_resumed(request.flow_run_id, response)
 
 
-def _input_of(flow_run_id: str, key: str) -> Loop[bytes]:
-    """The input that the last pause of this key was resumed with: it stands in the state that followed."""
+def input_of(flow_run_id: str, is_asked_for: Callable[[v1.State], bool]) -> Loop[bytes]:
+    """The input that the last pause that is asked for was resumed with: it stands in the state that followed."""
     request = v1.ListStatesRequest(flow_run_id=flow_run_id, page_size=STATES_PAGE)
     found, follows = b"", False
     while True:
@@ -138,7 +139,7 @@ def _input_of(flow_run_id: str, key: str) -> Loop[bytes]:
         for state in page.states:
             if follows:
                 found = state.details.run_input
-            follows = state.type == v1.PAUSED and state.details.pause_key == key
+            follows = state.type == v1.PAUSED and is_asked_for(state)
         if not page.next_page_token:
             return found
         request.page_token = page.next_page_token

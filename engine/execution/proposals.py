@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from playhead import v1
-from playhead.client.interface import PROPOSE_STATE, Unary
+from playhead.client.interface import PROPOSE_STATE, Response, Unary
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import state_of
@@ -104,12 +104,12 @@ def log_refusal(response: v1.ProposeStateResponse, logger: RunLogger) -> None:
         logger.error("The service did not let the run go on, by rule %s: %s", response.rule, response.reason)
 
 
-def answer_to(method: Unary[Any, v1.ProposeStateResponse], request: Any) -> Loop[v1.ProposeStateResponse]:
+def answer_to(method: Unary[Any, Response], request: Any) -> Loop[Response]:
     """A full queue refuses a request without recording it: it is sent again, a little later each time."""
     pause_s = QUEUE_PAUSE_S_MIN
     while True:
         try:
-            response: v1.ProposeStateResponse = yield Ask(method, request)
+            response: Response = yield Ask(method, request)
             return response
         except QueueFull:
             yield Sleep(pause_s)

@@ -10,17 +10,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import closing
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from playhead import v1
-from playhead.client.interface import WATCH_RUN, Client, Streaming
-from playhead.engine.execution.timer import call_later
+from playhead.client.interface import RECEIVE_INPUTS, WATCH_RUN, Client, Streaming
+from playhead.engine.execution.timer import Alarm, call_later
 from playhead.exceptions import PlayheadError
 
 LISTEN_S = 30.0
+FIRST_LOOK_S = 10.0
+"""How long a stream is listened to at least, so that what is there is seen however little time is given."""
+
 BROKEN_PAUSE_S = 0.2
 """Before a stream that broke is taken up again."""
 
@@ -52,6 +56,50 @@ def state_wanted(client: Client, flow_run_id: str, wanted: Wanted, seconds: floa
         future.add_done_callback(lambda _: alarm.cancel())
     watch.start()
     return future
+
+
+def inputs_wanted(
+    client: Client, request: v1.ReceiveInputsRequest, seconds: float | None
+) -> Future[v1.ReceiveInputsResponse | None]:
+    """A future of the first message with inputs: those that are there, or the next to come.
+
+    None once `seconds` are over, 0: when none is there. A thread listens meanwhile; it ends with the future, or, when
+    that is given up, within `LISTEN_S`.
+    """
+    future: Future[v1.ReceiveInputsResponse | None] = Future()
+    end = None if seconds is None else time.monotonic() + seconds
+    listen_s = None if seconds is None else max(seconds, FIRST_LOOK_S)
+
+    def listen() -> None:
+        try:
+            for response in messages(client, RECEIVE_INPUTS, request, lambda: not future.done(), listen_s):
+                if response.inputs:
+                    return _settle(future, response)
+                if end is not None:
+                    # Nothing is there: what is left of the time is for what comes.
+                    alarm = call_later(max(end - time.monotonic(), 0.0), lambda: _settle(future, None))
+                    future.add_done_callback(partial(_cancel, alarm))
+        except PlayheadError as error:
+            return _settle(future, error)
+        return _settle(future, None)
+
+    threading.Thread(target=listen, name="playhead-inputs", daemon=True).start()
+    return future
+
+
+def _cancel(alarm: Alarm, _: object) -> None:
+    alarm.cancel()
+
+
+def _settle(future: Future[Any], outcome: object) -> None:
+    """End the wait for a future, unless it has ended or was given up."""
+    try:
+        if isinstance(outcome, PlayheadError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+    except InvalidStateError:
+        return  # somebody was quicker
 
 
 class _Watch:

@@ -226,7 +226,10 @@ def _blocking(*futures: PlayheadFuture[Any]) -> Any:
 
     Else tasks that wait for tasks could block all.
     """
-    if all(future.done() for future in futures):
-        return nullcontext()
-    away = getattr(worker, "away", None)
-    return nullcontext() if away is None else away()
+    return nullcontext() if all(future.done() for future in futures) else away()
+
+
+def away() -> Any:
+    """A context in which this thread waits: if it is a pool's worker, the pool may use another in its place."""
+    leave = getattr(worker, "away", None)
+    return nullcontext() if leave is None else leave()

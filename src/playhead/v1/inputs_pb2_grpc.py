@@ -79,7 +79,7 @@ class InputsServicer:
 
     def ReceiveInputs(self, request, context):
         """The inputs of a flow run in the order in which they were sent: those that are there, then each as it is sent; none
-        skipped, none twice. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
+        skipped, none twice. The first message comes at once, and is empty where there is nothing. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,7 @@ class InputsStub:
     """
     ReceiveInputs: _grpc.UnaryStreamMultiCallable[_inputs_pb2.ReceiveInputsRequest, _inputs_pb2.ReceiveInputsResponse]
     """The inputs of a flow run in the order in which they were sent: those that are there, then each as it is sent; none
-    skipped, none twice. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
+    skipped, none twice. The first message comes at once, and is empty where there is nothing. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
     """
     ReadInput: _grpc.UnaryUnaryMultiCallable[_inputs_pb2.ReadInputRequest, _inputs_pb2.ReadInputResponse]
     """One input by its key, now or at any moment. Has no effect. NOT_FOUND: there is, or was, none."""
@@ -67,7 +67,7 @@ class InputsAsyncStub(InputsStub):
     """
     ReceiveInputs: _aio.UnaryStreamMultiCallable[_inputs_pb2.ReceiveInputsRequest, _inputs_pb2.ReceiveInputsResponse]  # type: ignore[assignment]
     """The inputs of a flow run in the order in which they were sent: those that are there, then each as it is sent; none
-    skipped, none twice. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
+    skipped, none twice. The first message comes at once, and is empty where there is nothing. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
     """
     ReadInput: _aio.UnaryUnaryMultiCallable[_inputs_pb2.ReadInputRequest, _inputs_pb2.ReadInputResponse]  # type: ignore[assignment]
     """One input by its key, now or at any moment. Has no effect. NOT_FOUND: there is, or was, none."""
@@ -101,7 +101,7 @@ class InputsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inputs_pb2.ReceiveInputsResponse], _abc.AsyncIterator[_inputs_pb2.ReceiveInputsResponse]]:
         """The inputs of a flow run in the order in which they were sent: those that are there, then each as it is sent; none
-        skipped, none twice. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
+        skipped, none twice. The first message comes at once, and is empty where there is nothing. Ends with the call. UNAVAILABLE, SHUTTING_DOWN: receive again after the last revision seen.
         """
 
     @_abc_1.abstractmethod
