@@ -14,6 +14,7 @@ from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Recorded
 from playhead.engine.execution.depth import check_depth
 from playhead.engine.execution.ids import new_id, task_run_id
+from playhead.engine.execution.live.tally import Mark
 from playhead.engine.execution.transactions import BaseTransaction, place_of
 from playhead.runs import TaskRun
 
@@ -41,6 +42,7 @@ class TaskCall:
     inputs: Lineage | None = None
     lease_token: int = 0
     place: BaseTransaction | TaskRunContext | None = None
+    mark: Mark | None = None
 
 
 def make_call(
@@ -67,7 +69,10 @@ def make_call(
     number = key.rpartition(".")[2] if isinstance(place, BaseTransaction) else key
     task_run = TaskRun(run_id, f"{task.name}-{number}", tags_of(task), task.name, task.task_key, key, flow_run_id)
     client = flow.client or get_client()
-    return TaskCall(task, task_run, parameters, client, flow, wait_for, inputs, flow.flow_run.lease_token, place)
+    call = TaskCall(task, task_run, parameters, client, flow, wait_for, inputs, flow.flow_run.lease_token, place)
+    if flow.tally is not None and hasattr(task, "fn"):
+        call.mark = flow.tally.called(task.task_key, task.name)
+    return call
 
 
 def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:

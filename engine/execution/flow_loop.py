@@ -22,6 +22,7 @@ from uuid import UUID
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, UPDATE_RUN, Client
 from playhead.context import FlowRunContext, TaskRunContext, current_tags
+from playhead.engine.execution import live
 from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.connection import register_flow
 from playhead.engine.execution.crashes import Termination, capture_sigterm, report_crash
@@ -84,8 +85,19 @@ class FlowCall:
 def flow_loop(call: FlowCall) -> Loop[State[Any]]:
     """Run one call of a flow. Answers the state it ended in. Raises what the run crashed with."""
     run = call.existing or _new_run(call)
+    around = call.parent
+    tally = live.begin(call.flow.name, run, around.tally if around else None, around is not None)
+    if tally is None:
+        return (yield from _run(call, _context_for(call, run)))
+    try:
+        return (yield from _run(call, _context_for(call, run, tally)))
+    finally:
+        tally.end()
+
+
+def _run(call: FlowCall, context: FlowRunContext) -> Loop[State[Any]]:
+    run = context.flow_run
     logger = flow_run_logger(run)
-    context = _context_for(call, run)
     refusal = "Validation of flow parameters failed with error:"
     try:
         if call.flow.should_validate_parameters:
@@ -136,7 +148,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             if response.decision == v1.ACCEPT or _ended_otherwise(response):
                 return (yield from _finish(call, run, state, response, logger))
             if response.state.type == v1.SCHEDULED:
-                context = _context_for(call, run)
+                context = _context_for(call, run, context.tally)
                 response = yield from start(_running(run), run, logger)
             elif response.state.type == v1.RUNNING:
                 # What the run came to was refused: it is not run again for that.
@@ -231,7 +243,7 @@ def _new_run(call: FlowCall) -> FlowRun:
     return run
 
 
-def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
+def _context_for(call: FlowCall, run: FlowRun, tally: live.FlowTally | None = None) -> FlowRunContext:
     log_prints = should_log_prints(call.flow.log_prints, call.parent)
     if log_prints:
         patch_print()
@@ -240,6 +252,9 @@ def _context_for(call: FlowCall, run: FlowRun) -> FlowRunContext:
     context.progress = FlowProgress()
     context.persist_result = persist_result_of(call.flow, call.parent)
     context.result_store = result_store_around(call.parent).update_for_flow(call.flow)
+    if tally is not None:
+        context.tally = tally
+        tally.begin_again()
     if call.parent is not None:
         context.ancestors = [call.parent.flow_run.run_id, *call.parent.ancestors]
     context.progress.call_off = runner.call_off

@@ -22,6 +22,7 @@ from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut, Sleep
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
 from playhead.engine.execution.leases import keeper_of, request_under_lease
+from playhead.engine.execution.live import Stage
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, log_refusal, propose
@@ -76,6 +77,19 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
 
     Raises `Abort`, `Pause`, `FlowPauseTimeout`, and what it crashed with.
     """
+    mark = call.mark
+    if mark is None:
+        return (yield from _task_run(call))
+    try:
+        state = yield from _task_run(call)
+    except BaseException:
+        mark.move(Stage.CRASHED)
+        raise
+    mark.end(state)
+    return state
+
+
+def _task_run(call: TaskCall) -> Loop[State[Any]]:
     logger = task_run_logger(call.task_run, call.flow.flow_run if call.flow else None)
     sources = _lineage_of(call)
     try:
@@ -160,6 +174,8 @@ def _run(
     while response.state.type == v1.RUNNING:
         run.run_count = response.run_count
         run.state = Running(name=response.state.name)
+        if call.mark is not None:
+            call.mark.move(Stage.RUNNING)
         keeper = keeper_of(call, response)
         try:
             if task.on_running_hooks:
@@ -170,6 +186,8 @@ def _run(
             response = yield from propose(request_under_lease(call, message))
             if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
+                if call.mark is not None:
+                    call.mark.move(Stage.RETRYING)
                 if (seconds := due_in_s(response.state)) > 0:
                     yield Sleep(seconds)
         finally:

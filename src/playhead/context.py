@@ -158,6 +158,7 @@ class FlowRunContext(RunContext):
         self.detached = False
         self.result_store: Any = None
         self.progress: Any = None
+        self.tally: Any = None
 
 
 EngineContext = FlowRunContext
