@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +13,11 @@ from playhead.cache_policies import DEFAULT, NO_CACHE, CachePolicy, NoCache
 from playhead.engine.execution.definitions import Hook, NameSource
 from playhead.exceptions import ConfigurationError, InvalidNameError
 from playhead.locking.protocol import IsolationLevel
-from playhead.logging.loggers import get_logger
 from playhead.utilities.annotations import NotSet
 
 RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]] | None
 RETRY_DELAYS_MAX = 50
-logger = get_logger("tasks")
+logger = logging.getLogger("playhead.tasks")
 FORBIDDEN_IN_NAMES = ["/", "%", "&", ">", "<"]
 
 

@@ -12,6 +12,7 @@ flow run has its result by its identity, and two calls with equal arguments are 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from playhead.engine.execution.effects import AwaitLock, Loop
 from playhead.engine.execution.translation import bounded, timestamp_of
 from playhead.exceptions import HashError
 from playhead.locking.protocol import IsolationLevel, LockManager
-from playhead.logging.loggers import RunLogger, get_logger
+from playhead.logging.loggers import RunLogger
 from playhead.records import file_name
 from playhead.results import (
     ResultRecordMetadata,
@@ -37,7 +38,7 @@ from playhead.states import Completed, State
 
 CACHE_KEY_BYTES_MAX = 2_000
 
-logger = get_logger("results")
+logger = logging.getLogger("playhead.results")
 
 
 @dataclass(slots=True)

@@ -52,3 +52,11 @@ def test_importing_the_sdk_loads_no_room_of_the_server(room: str) -> None:
 
 def test_the_messages_alone_load_no_grpc() -> None:
     assert loaded_by("from playhead import v1") & HEAVY == set()
+
+
+def test_importing_leaves_the_configuration_of_logging_to_the_program() -> None:
+    program = (
+        "import logging, playhead.tasks, playhead.flows, playhead.task_runners, playhead.context\n"
+        "assert not logging.getLogger('playhead').handlers"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
