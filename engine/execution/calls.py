@@ -9,7 +9,7 @@ from typing import Any
 
 from playhead import v1
 from playhead.client.interface import Client
-from playhead.context import FlowRunContext, TaskRunContext, current_tags
+from playhead.context import FlowRunContext, RunContext, TaskRunContext, current_tags
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Recorded
 from playhead.engine.execution.depth import check_depth
@@ -30,7 +30,7 @@ class TaskCall:
     """One call of a task. Made in the thread that calls, so that calls are counted in the order they are written.
 
     `task` is a TaskDefinition, or, for a subflow, only Recorded. `lease_token`: the lease it is made under, its flow
-    run's or, outside of flow runs, its own. `place`: the transaction, else the task run, in which it is made.
+    run's or, outside of flow runs, its own. `place`: the transaction, else the run, in which it is made.
     """
 
     task: Any
@@ -41,7 +41,7 @@ class TaskCall:
     wait_for: Iterable[Any] | None = None
     inputs: Lineage | None = None
     lease_token: int = 0
-    place: BaseTransaction | TaskRunContext | None = None
+    place: BaseTransaction | RunContext | None = None
     mark: Mark | None = None
 
 
@@ -100,7 +100,7 @@ def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:
     return spec
 
 
-def _dynamic_key(task: Recorded, flow: FlowRunContext, place: BaseTransaction | TaskRunContext | None) -> str:
+def _dynamic_key(task: Recorded, flow: FlowRunContext, place: BaseTransaction | RunContext | None) -> str:
     """The call's number among those of the same task from the same run; a task's own calls are counted by its run.
 
     Those in a transaction are counted by the transaction's, so that numbers after it do not depend on how far it came.

@@ -38,6 +38,7 @@ from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, propose
 from playhead.engine.execution.starting import start
+from playhead.engine.execution.task_transactions import roll_back_own, settle_own, stage_outcome
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
@@ -159,6 +160,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             return (yield from _cancel(call, run, logger))
     except Abort as abort:
         context.task_runner.abandon()
+        yield from _undo(call, context, abort, logger)
         return (yield from _stop(call, run, abort, logger))
     except Pause:
         context.task_runner.abandon()
@@ -167,6 +169,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
         raise
     except BaseException as error:
         context.task_runner.abandon()
+        yield from _undo(call, context, error, logger)
         request = v1.ProposeStateRequest(flow_run_id=run.run_id, lease_token=run.lease_token)
         yield from report_crash(call.flow, run, termination.cause(error), logger, request)
         raise
@@ -183,21 +186,33 @@ def _run_once(
         yield from run_hooks(call.flow, run, run.state, logger)
     state = yield from _attempt(call, context, logger)
     try:
-        return (yield from _report(call, run, state, logger))
+        return (yield from _report(call, context, state, logger))
     except FlowPauseTimeout as error:
         # It was to complete, and a pause from outside asks for input that nobody brought.
-        return (yield from _report(call, run, exception_to_failed_state(error), logger))
+        return (yield from _report(call, context, exception_to_failed_state(error), logger))
 
 
 def _report(
-    call: FlowCall, run: FlowRun, state: State[Any], logger: RunLogger
+    call: FlowCall, context: FlowRunContext, state: State[Any], logger: RunLogger
 ) -> Loop[tuple[State[Any], v1.ProposeStateResponse]]:
     """Propose what an attempt came to. Raises `FlowPauseTimeout` when a pause that keeps it from its end is over."""
     # A pause that timed out has ended the run, and the lease with it, if a timer was quicker to say so.
+    run, own = context.flow_run, None
     lease_token = 0 if isinstance(state.data, FlowPauseTimeout) else run.lease_token
     state, message = stored(state, call.flow, logger)
+    if call.tracking is not None:
+        own = yield from stage_outcome(call.tracking, context, state, message, logger)
     request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=lease_token)
-    return state, (yield from propose(request, run.run_id))
+    response = yield from propose(request, run.run_id)
+    if own is not None and response.decision == v1.ACCEPT:
+        yield from settle_own(own)
+    return state, response
+
+
+def _undo(call: FlowCall, context: FlowRunContext, error: BaseException, logger: RunLogger) -> Loop[None]:
+    """A subflow ends before its end: undo what waits in its own transaction."""
+    if call.tracking is not None:
+        yield from roll_back_own(call.tracking, context, error, logger)
 
 
 def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop[State[Any]]:
@@ -249,7 +264,7 @@ def _context_for(call: FlowCall, run: FlowRun, tally: live.FlowTally | None = No
         patch_print()
     runner = call.flow.task_runner.duplicate()
     context = FlowRunContext(call.flow, run, run.parameters, call.client, runner, log_prints)
-    context.progress = FlowProgress()
+    context.progress, context.call = FlowProgress(), call.tracking
     context.persist_result = persist_result_of(call.flow, call.parent)
     context.result_store = result_store_around(call.parent).update_for_flow(call.flow)
     if tally is not None:

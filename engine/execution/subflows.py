@@ -11,16 +11,17 @@ from typing import Any
 
 from playhead import v1
 from playhead.client.interface import LIST_FLOW_RUNS
-from playhead.context import FlowRunContext
+from playhead.context import FlowRunContext, RunContext
 from playhead.engine.execution.calls import make_call, spec_of
 from playhead.engine.execution.connection import get_client
-from playhead.engine.execution.definitions import FlowDefinition
+from playhead.engine.execution.definitions import FlowDefinition, Hook
 from playhead.engine.execution.effects import Ask, Loop
 from playhead.engine.execution.flow_loop import FlowCall, flow_loop
 from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded
 from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
+from playhead.engine.execution.task_transactions import doom_place, finish_own, stage_again
 from playhead.engine.execution.translation import flow_run_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import UpstreamTaskError
@@ -38,6 +39,8 @@ class TrackingTask:
         self.version = version
         self.tags: frozenset[str] = frozenset()
         self.retry = v1.RetryPolicy()
+        self.on_commit_hooks: list[Hook] = []
+        self.on_rollback_hooks: list[Hook] = []
 
 
 def make_flow_call(flow: FlowDefinition, parameters: dict[str, Any], wait_for: Iterable[Any] | None) -> FlowCall:
@@ -79,10 +82,15 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     response = yield from start(request, tracked.task_run, logger)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
+        yield from stage_again(tracked, RunContext({}, None, False), response.state, logger)
         return tracked.task_run.state
     if response.version > VERSION_WHEN_NEW:
         call.existing = yield from _earlier_run(call)
-    return (yield from _tracked(call, logger))
+        yield from finish_own(tracked, logger)
+    state = yield from _tracked(call, logger)
+    if state.is_failed() or state.is_crashed():
+        doom_place(tracked)
+    return state
 
 
 def _earlier_run(call: FlowCall) -> Loop[FlowRun | None]:

@@ -34,10 +34,9 @@ from playhead.engine.execution.task_transactions import (
     roll_back_own,
     settle_own,
     stage_again,
-    stage_own,
+    stage_outcome,
 )
 from playhead.engine.execution.tracebacks import of_user_code
-from playhead.engine.execution.transactions import BaseTransaction
 from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
     TYPE_OF,
@@ -67,7 +66,6 @@ from playhead.states import (
     StateType,
     Unstored,
     exception_to_failed_state,
-    get_state_exception,
     return_value_to_state,
 )
 
@@ -107,12 +105,16 @@ def _task_run(call: TaskCall) -> Loop[State[Any]]:
         try:
             state = yield from _orchestrate(call, context, sources, logger)
         except Abort as abort:
+            yield from roll_back_own(call, context, abort, logger)
             if not abort.rule or abort.rule in FLOW_STOPPED:
                 raise
             # A rule speaks against this run alone; the flow run hears of it as of any failure.
             refusal = RunRefused(f"{abort.rule}: {abort}")
             state = yield from _failed(call, refusal, "Task run was refused", request_under_lease(call), logger)
-        except (Pause, FlowPauseTimeout, GeneratorExit):
+        except (Pause, GeneratorExit):
+            raise
+        except FlowPauseTimeout as error:
+            yield from roll_back_own(call, context, error, logger)
             raise
         except BaseException as error:
             doom_place(call)
@@ -160,7 +162,7 @@ def _run(
         response = yield from propose(_first_request(call, sources, message_of(found, found.data.message)))
         if response.decision == v1.ACCEPT:
             if response.version > VERSION_WHEN_NEW and call.flow is not None:
-                yield from finish_own(call, context, logger)
+                yield from finish_own(call, logger)
             run.state = _recorded(found, response, call)
             return run.state
     running = v1.State(type=v1.RUNNING)
@@ -168,7 +170,7 @@ def _run(
     response = yield from start(_first_request(call, sources, running), run, logger)
     if response.version > VERSION_WHEN_NEW and call.flow is not None:
         if response.state.type == v1.RUNNING:
-            yield from finish_own(call, context, logger)
+            yield from finish_own(call, logger)
         elif response.state.type == v1.COMPLETED:
             return (yield from _settled(call, stage_again(call, context, response.state, logger), logger))
     while response.state.type == v1.RUNNING:
@@ -182,7 +184,7 @@ def _run(
                 yield from run_hooks(task, run, run.state, logger)
             state = yield from _attempt(call, context, logger)
             state, message = stored(state, task, logger, sharing)
-            own = yield from _staged(call, context, state, message, sharing, logger)
+            own = yield from stage_outcome(call, context, state, message, logger, sharing.waiting)
             response = yield from propose(request_under_lease(call, message))
             if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
@@ -210,27 +212,6 @@ def _run(
         else:
             run.state = state_of(response.state, run.run_id, run.parent_run_id)
     return run.state
-
-
-def _staged(
-    call: TaskCall,
-    context: TaskRunContext,
-    state: State[Any],
-    message: v1.State,
-    sharing: Sharing,
-    logger: RunLogger,
-) -> Loop[BaseTransaction | None]:
-    """An attempt has ended: what waits in the run's own transaction is staged, or undone."""
-    hooks = call.task.on_commit_hooks or call.task.on_rollback_hooks or sharing.waiting
-    if context.transaction is None and not hooks:
-        return None
-    if state.type != StateType.COMPLETED:
-        yield from roll_back_own(call, context, get_state_exception(state), logger)
-        return None
-    own = yield from stage_own(call, context, sharing.waiting, logger)
-    if own is not None:
-        message.details.transaction_run_id = own.run_id
-    return own
 
 
 def _settled(call: TaskCall, settling: Loop[None], logger: RunLogger) -> Loop[State[Any]]:

@@ -44,7 +44,6 @@ from playhead.engine.execution.transactions import BaseTransaction, CommitMode, 
 from playhead.engine.execution.translation import message_of
 from playhead.engine.signals import Pause
 from playhead.exceptions import CommitFailed, ConfigurationError, ExecutionError
-from playhead.locking.protocol import IsolationLevel
 from playhead.results import ResultStore
 from playhead.states import exception_to_failed_state
 
@@ -52,8 +51,8 @@ Reached = tuple[BaseTransaction, Callable[..., Any]]
 """A hook, and the transaction that it is given."""
 
 
-def begin(txn: BaseTransaction, holder: str, aio: bool = False) -> Loop[None]:
-    """Begin a transaction; COMMITTED at once when its key has a record. `aio`: its store's async methods are used.
+def begin(txn: BaseTransaction, holder: str) -> Loop[None]:
+    """Begin a transaction; COMMITTED at once when its key has a record. `holder` takes its lock, outside of flow runs.
 
     Raises `ConfigurationError` when the store can not isolate it as asked for, and, when an earlier execution of the
     flow run had begun to roll it back, what it was rolled back for.
@@ -77,9 +76,11 @@ def begin(txn: BaseTransaction, holder: str, aio: bool = False) -> Loop[None]:
     txn.began_s = time.monotonic()
     if txn.replayed:
         txn.state = TransactionState.COMMITTED if txn.has_ended else TransactionState.ACTIVE
+        yield from _unlock_again(txn)
         return
     try:
-        yield from _look_up(txn, txn.run_id or holder, aio)
+        yield from _lock(txn, txn.run_id or holder)
+        yield from _look_up(txn)
     except BaseException as error:
         yield from release(txn)
         if isinstance(error, Exception):
@@ -87,14 +88,25 @@ def begin(txn: BaseTransaction, holder: str, aio: bool = False) -> Loop[None]:
         raise
 
 
-def _look_up(txn: BaseTransaction, holder: str, aio: bool) -> Loop[None]:
-    """Take the lock of the key, and look for its record."""
-    if txn.store is not None and txn.key and txn.isolation_level == IsolationLevel.SERIALIZABLE:
-        yield CallUser(txn.store.aacquire_lock if aio else txn.store.acquire_lock, (txn.key, holder), {})
+def _lock(txn: BaseTransaction, holder: str) -> Loop[None]:
+    """Take the lock of the key. Who continues a transaction has it already, if it has not lapsed."""
+    if txn.locks:
+        yield CallUser(txn.store.aacquire_lock if txn.aio else txn.store.acquire_lock, (txn.key, holder), {})
         txn.holder = holder
+
+
+def _unlock_again(txn: BaseTransaction) -> Loop[None]:
+    """Give back what a process held that died after the end was on record."""
+    if txn.locks and (yield CallUser(txn.store.is_lock_holder, (txn.key, txn.run_id), {})):
+        txn.holder = txn.run_id
+        yield from release(txn)
+
+
+def _look_up(txn: BaseTransaction) -> Loop[None]:
+    """Look for the record of the key."""
     exists = False
     if txn.store is not None and txn.key and not txn.overwrite:
-        exists = yield CallUser(txn.store.aexists if aio else txn.store.exists, (txn.key,), {})
+        exists = yield CallUser(txn.store.aexists if txn.aio else txn.store.exists, (txn.key,), {})
     txn.state = TransactionState.COMMITTED if exists else TransactionState.ACTIVE
     if exists:
         yield from record_end(txn, CACHED, txn)
@@ -161,10 +173,15 @@ def finish(plan: Plan) -> Loop[None]:
     """Finish the end that an earlier execution has begun. Raises `CommitFailed`."""
     txn = plan.txn
     txn.logger.info("Finishing transaction %s, which was left %s", txn.shown, plan.name)
-    if plan.name == COMMITTING:
-        yield from _carry_out_commit(txn, plan.revision, again=True)
-        return
-    yield from _carry_out_rollback(txn, plan.error, plan.revision, again=True)
+    try:
+        for node in txn.to_commit():
+            yield from _lock(node, node.run_id)
+        if plan.name == COMMITTING:
+            yield from _carry_out_commit(txn, plan.revision, again=True)
+        else:
+            yield from _carry_out_rollback(txn, plan.error, plan.revision, again=True)
+    finally:
+        yield from release(txn)
 
 
 def commit(txn: BaseTransaction) -> Loop[bool]:

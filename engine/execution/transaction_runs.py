@@ -23,7 +23,7 @@ from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import TaskCall, make_call, spec_of
 from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import Ask, Loop
-from playhead.engine.execution.ids import task_run_id
+from playhead.engine.execution.ids import is_id, task_run_id
 from playhead.engine.execution.leases import request_under_lease
 from playhead.engine.execution.proposals import propose
 from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
@@ -47,12 +47,16 @@ PAGE = 200
 
 
 class Plan(NamedTuple):
-    """An end that was begun: of which transaction, which end, why, and the revision at which it was begun."""
+    """An end that was begun: of which transaction, which end, why, and the revision at which it was begun.
+
+    `whole`: hooks and values could be stored. Without them a rollback only makes sure that what ran runs again.
+    """
 
     txn: BaseTransaction
     name: str
     error: BaseException | None
     revision: int
+    whole: bool
 
 
 def begin_run(txn: BaseTransaction) -> Loop[Plan | None]:
@@ -70,7 +74,8 @@ def begin_run(txn: BaseTransaction) -> Loop[Plan | None]:
     request = request_under_lease(call, v1.State(type=v1.RUNNING))
     request.create_task_run.CopyFrom(spec_of(call, {}))
     response = yield from start(request, call.task_run, flow_run_logger(flow.flow_run))
-    txn.call, txn.run_id, txn.scope_id = call, call.task_run.run_id, call.task_run.run_id
+    txn.call, txn.flow_run_id = call, call.task_run.parent_run_id
+    txn.run_id = txn.scope_id = call.task_run.run_id
     if response.state.type == v1.COMPLETED:
         if response.state.name == CACHED:
             txn.state = TransactionState.COMMITTED
@@ -87,7 +92,7 @@ def begin_own_run(txn: BaseTransaction, of: TaskCall) -> None:
         return
     run = of.task_run
     txn.call = _call_below(of, f"{KEY} of {run.name}", KEY, f"{run.run_id}.{KEY}")
-    txn.run_id = txn.call.task_run.run_id
+    txn.run_id, txn.flow_run_id = txn.call.task_run.run_id, run.parent_run_id
 
 
 def announce(txn: BaseTransaction, name: str, error: BaseException | None = None) -> Loop[int]:
@@ -126,7 +131,7 @@ def unfinished(txn: BaseTransaction, names: tuple[str, ...] = (COMMITTING, ROLLI
         for state in answer.states:
             if state.type == v1.COMPLETED:
                 found = None
-            elif state.name in names and state.HasField("result"):
+            elif state.name in names and (state.HasField("result") or state.name != COMMITTING):
                 found = state
         if not answer.next_page_token:
             return _plan(txn, found) if found is not None else None
@@ -153,7 +158,7 @@ def record_end(txn: BaseTransaction, name: str, within: BaseTransaction, message
     state = v1.State(type=v1.COMPLETED, name=name, message=bounded(message, MESSAGE_BYTES_MAX))
     if name != ROLLED_BACK:
         state.result.CopyFrom(_kept(txn))
-    yield from record(_call_of(within.call, txn.run_id), state)
+    yield from record(_call_of(within.call, txn.run_id, txn.flow_run_id), state)
 
 
 def hook_run(txn: BaseTransaction, kind: str, name: str, plan: int, number: int) -> TaskCall | None:
@@ -179,46 +184,46 @@ def runs_in(txn: BaseTransaction) -> Loop[list[v1.TaskRun]]:
     """
     if txn.call is None:
         return []
-    below, undone = {txn.scope_id}, []
-    request = _runs_of(txn.call.task_run.parent_run_id)
+    return (yield from _undone_in(txn.subflow_run_id or txn.flow_run_id, txn.scope_id, txn.run_id))
+
+
+def mark_rolled_back(within: TaskCall, run: v1.TaskRun) -> Loop[None]:
+    """Record that what a run did was undone: it runs again when it is called again. A subflow's runs too."""
+    child = run.status.state.details.child_flow_run_id
+    if not child:
+        details = v1.StateDetails(rolled_back=True, cache_key=run.status.state.details.cache_key)
+        state = v1.State(type=v1.COMPLETED, name=ROLLED_BACK, message=UNDONE, details=details)
+        yield from record(_call_of(within, run.spec.id, run.spec.flow_run_id), state)
+        return
+    for inner in (yield from _undone_in(child)):
+        yield from mark_rolled_back(within, inner)
+    # The task run that stands for the subflow is given the same state.
+    failed = v1.State(type=v1.FAILED, name=ROLLED_BACK, message=UNDONE)
+    yield from propose(v1.ProposeStateRequest(flow_run_id=child, state=failed, force=True))
+
+
+def _undone_in(flow_run_id: str, scope_id: str = "", but: str = "") -> Loop[list[v1.TaskRun]]:
+    """Runs of a flow run, below one of its runs or all of them, that are undone."""
+    below, undone = {scope_id}, []
+    filter_ = v1.TaskRunFilter(flow_run_ids=[flow_run_id])
+    request = v1.ListTaskRunsRequest(filter=filter_, order=v1.OLDEST_FIRST, page_size=PAGE)
     while True:
         answer: v1.ListTaskRunsResponse = yield Ask(LIST_TASK_RUNS, request)
         for run in answer.task_runs:
-            inside = run.spec.dynamic_key.partition(".")[0] in below and run.spec.task_key not in HOOK_KEYS.values()
+            inside = _caller(run.spec.dynamic_key) in below and run.spec.task_key not in HOOK_KEYS.values()
             if inside and run.status.state.name not in (COMMITTED, CACHED):
                 below.add(run.spec.id)
-            if run.spec.id in below and run.spec.id != txn.run_id and _is_undone(run):
+            if run.spec.id in below and run.spec.id != but and _is_undone(run):
                 undone.append(run)
         if not answer.next_page_token:
             return undone
         request.page_token = answer.next_page_token
 
 
-def mark_rolled_back(within: TaskCall, run: v1.TaskRun) -> Loop[None]:
-    """Record that what a run did was undone: it runs again when it is called again. A subflow's runs too."""
-    details = v1.StateDetails(rolled_back=True, cache_key=run.status.state.details.cache_key)
-    state = v1.State(type=v1.COMPLETED, name=ROLLED_BACK, message=UNDONE, details=details)
-    child = run.status.state.details.child_flow_run_id
-    if not child:
-        yield from record(_call_of(within, run.spec.id), state)
-        return
-    request = _runs_of(child)
-    while True:
-        answer: v1.ListTaskRunsResponse = yield Ask(LIST_TASK_RUNS, request)
-        for inner in answer.task_runs:
-            if _is_undone(inner):
-                yield from mark_rolled_back(_call_of(within, inner.spec.id, lease_token=0), inner)
-        if not answer.next_page_token:
-            break
-        request.page_token = answer.next_page_token
-    # The task run that stands for the subflow is given the same state.
-    failed = v1.State(type=v1.FAILED, name=ROLLED_BACK, message=UNDONE)
-    yield from propose(v1.ProposeStateRequest(flow_run_id=child, state=failed, force=True))
-
-
-def _runs_of(flow_run_id: str) -> v1.ListTaskRunsRequest:
-    filter_ = v1.TaskRunFilter(flow_run_ids=[flow_run_id])
-    return v1.ListTaskRunsRequest(filter=filter_, order=v1.OLDEST_FIRST, page_size=PAGE)
+def _caller(dynamic_key: str) -> str:
+    """The run that a call was made from; empty when that is the flow run."""
+    first = dynamic_key.partition(".")[0]
+    return first if is_id(first) else ""
 
 
 def _is_undone(run: v1.TaskRun) -> bool:
@@ -228,10 +233,10 @@ def _is_undone(run: v1.TaskRun) -> bool:
     return state.type == v1.COMPLETED and state.name not in (CACHED, ROLLED_BACK)
 
 
-def _call_of(within: TaskCall, run_id: str, lease_token: int | None = None) -> TaskCall:
-    """A call whose run is on record, for proposals about it."""
-    run = TaskRun(run_id, "", [], KEY, KEY, "", within.task_run.parent_run_id)
-    token = within.lease_token if lease_token is None else lease_token
+def _call_of(within: TaskCall, run_id: str, flow_run_id: str) -> TaskCall:
+    """A call whose run is on record, for proposals about it. One of a subflow is made when that has ended: no lease."""
+    run = TaskRun(run_id, "", [], KEY, KEY, "", flow_run_id)
+    token = within.lease_token if flow_run_id == within.task_run.parent_run_id else 0
     return TaskCall(within.task, run, {}, within.client, within.flow, lease_token=token)
 
 
@@ -243,11 +248,16 @@ def _call_below(of: TaskCall, name: str, key: str, dynamic_key: str) -> TaskCall
 
 
 def _plan(txn: BaseTransaction, state: v1.State) -> Plan:
+    if not state.HasField("result"):
+        empty = BaseTransaction(logger=txn.logger)
+        empty.call, empty.run_id, empty.scope_id = txn.call, txn.run_id, txn.scope_id
+        empty.flow_run_id, empty.subflow_run_id = txn.flow_run_id, txn.subflow_run_id
+        return Plan(empty, state.name, None, state.revision, False)
     tree, inherited, reason = StoredResult(state.result).get()
     tree._values = {**inherited, **tree._values}
     tree.call, tree.logger = txn.call, txn.logger
     error = StoredResult(v1.Result.FromString(reason)).get() if reason else None
-    return Plan(tree, state.name, error, state.revision)
+    return Plan(tree, state.name, error, state.revision, True)
 
 
 def _kept(txn: BaseTransaction) -> v1.Result:

@@ -65,6 +65,9 @@ class BaseTransaction:
     `failures` are the errors of rollback hooks.
     """
 
+    aio = False
+    """Whether the async methods of its store are used."""
+
     def __init__(
         self,
         key: str | None = None,
@@ -98,6 +101,8 @@ class BaseTransaction:
         # Its run on record, and the run under which calls made in it are counted.
         self.call: TaskCall | None = None
         self.run_id = self.scope_id = ""
+        # The flow run that its own run is in; the subflow run whose own transaction it is.
+        self.flow_run_id = self.subflow_run_id = ""
         self.counter = RunContext({}, None, False)
         # What was submitted in it; why it can not be committed; whether the record has it as committed already.
         self.futures: list[Any] = []
@@ -179,6 +184,11 @@ class BaseTransaction:
         return bool(self.key and self.store is not None and self.write_on_commit)
 
     @property
+    def locks(self) -> bool:
+        """Whether it holds the lock of its key."""
+        return bool(self.key and self.store is not None and self.isolation_level == IsolationLevel.SERIALIZABLE)
+
+    @property
     def waits(self) -> bool:
         """Whether anything in it waits for the outcome."""
         own = self.on_commit_hooks or self.on_rollback_hooks or self.writes
@@ -217,8 +227,9 @@ class BaseTransaction:
         return {**(self.parent.values() if self.parent else {}), **self._values}
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("key", "store", "write_on_commit", "state", "children", "on_commit_hooks", "on_rollback_hooks")
-        state = {name: getattr(self, name) for name in (*kept, "run_id", "scope_id", "_values")}
+        kept = ("key", "store", "isolation_level", "write_on_commit", "state", "children", "_values")
+        hooks, ids = ("on_commit_hooks", "on_rollback_hooks"), ("run_id", "scope_id", "flow_run_id", "subflow_run_id")
+        state = {name: getattr(self, name) for name in (*kept, *hooks, *ids)}
         return {**state, "_staged_value": self._staged_value if self.writes else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -234,15 +245,21 @@ innermost: ContextVar[BaseTransaction | None] = ContextVar("transaction", defaul
 _making = threading.RLock()
 
 
-def place_of(task: TaskRunContext | None, flow: FlowRunContext | None) -> BaseTransaction | TaskRunContext | None:
-    """Where code of a run stands: in a transaction's block, else in its task run."""
+def place_of(task: TaskRunContext | None, flow: FlowRunContext | None) -> BaseTransaction | RunContext | None:
+    """Where code of a run stands: in a transaction's block, else in a task run or subflow run that is executed here."""
+    run = task or flow
     txn = innermost.get()
-    return txn if txn is not None and txn.owner is (task or flow) else task
+    if txn is not None and txn.owner is run:
+        return txn
+    return run if run is not None and run.call is not None else None
 
 
-def transaction_of(place: BaseTransaction | TaskRunContext | None) -> BaseTransaction | None:
-    """The transaction that what ends in this place is handed to. A task run's own is made when it is first needed."""
-    if not isinstance(place, TaskRunContext):
+def transaction_of(place: BaseTransaction | RunContext | None) -> BaseTransaction | None:
+    """The transaction that what ends in this place is handed to.
+
+    A task run's own is made when it is first needed; a subflow run's too, where there is one around it.
+    """
+    if not isinstance(place, RunContext):
         return place
     if place.transaction is None and place.call is not None:
         with _making:
@@ -252,9 +269,14 @@ def transaction_of(place: BaseTransaction | TaskRunContext | None) -> BaseTransa
     return own
 
 
-def _own(task: TaskRunContext) -> BaseTransaction:
+def _own(run: RunContext) -> BaseTransaction | None:
     own = BaseTransaction()
-    own.owner, own.state = task, TransactionState.ACTIVE
-    own.parent = transaction_of(task.call.place)
-    own.scope_id = task.task_run.run_id
+    own.owner, own.state = run, TransactionState.ACTIVE
+    own.parent = transaction_of(run.call.place)
+    if isinstance(run, TaskRunContext):
+        own.scope_id = run.task_run.run_id
+    elif own.parent is None:
+        return None
+    elif isinstance(run, FlowRunContext):
+        own.subflow_run_id = run.flow_run.run_id
     return own

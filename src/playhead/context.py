@@ -93,7 +93,8 @@ class RunContext(ContextModel):
 
     `parameters` are the run's, `client` what it asks the service with, `log_prints` whether its prints are logged,
     `start_time` when this attempt began, here. `branch` comes before the numbers of calls that are made in a context
-    which was brought here from another place.
+    which was brought here from another place. `call` is the call that is executed here, of a subflow the one that
+    stands for it; `transaction` the run's own transaction, once there is one.
     """
 
     def __init__(
@@ -106,6 +107,8 @@ class RunContext(ContextModel):
         self.branch = ""
         self.calls: dict[str, itertools.count[int]] = {}
         self.logs_disabled = False
+        self.call: Any = None
+        self.transaction: Any = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -166,11 +169,7 @@ EngineContext = FlowRunContext
 
 
 class TaskRunContext(RunContext):
-    """The task run that the code is in. `task` is the task, `task_run` its run.
-
-    `call` is the call that is executed here, None in a context that was brought from another place; `transaction` the
-    run's own transaction, once there is one.
-    """
+    """The task run that the code is in. `task` is the task, `task_run` its run."""
 
     _current: ClassVar[ContextVar[Any]] = ContextVar("task_run", default=None)
 
@@ -185,8 +184,6 @@ class TaskRunContext(RunContext):
         super().__init__(parameters, client, log_prints)
         self.task = task
         self.task_run = task_run
-        self.call: Any = None
-        self.transaction: Any = None
 
 
 class TagsContext(ContextModel):

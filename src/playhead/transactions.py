@@ -84,10 +84,12 @@ class Transaction(BaseTransaction):
 class AsyncTransaction(BaseTransaction):
     """The same for async code: `async with AsyncTransaction(…) as txn:`, `await txn.commit()`."""
 
+    aio = True
+
     async def __aenter__(self) -> Self:
         """Begin. Raises RuntimeError when it was entered before, and `ConfigurationError`."""
         _enter(self)
-        await drive_async(begin(self, new_id(), aio=True), _client(self))
+        await drive_async(begin(self, new_id()), _client(self))
         innermost.set(self)
         return self
 

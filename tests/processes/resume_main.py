@@ -1,14 +1,15 @@
-"""A process that runs flows, each time in a child that is killed with one of its requests.
+"""A process that runs the flows of a module, each time in a child that is killed with one of its requests.
 
 It reads lines of JSON, {"flow": NAME, "database": PATH, "bodies": FILE, "run": ID or "", "request": N or 0,
 "recorded": whether the N-th request is decided before the child is killed, "later_s": by how much its clock is ahead},
-and answers each with {"killed": whether the child was, "result": what the flow returned}.
+and answers each with {"killed": whether the child was, "result": what the flow returned, or raised}.
 """
 
 from __future__ import annotations
 
 import asyncio
 import faulthandler
+import importlib
 import inspect
 import json
 import os
@@ -26,7 +27,8 @@ from playhead.client.interface import CREATE_FLOW_RUN, REGISTER_FLOW, RENEW_LEAS
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import get_client, use_client
 from playhead.engine.execution.ids import new_id
-from tests.processes.resume_flows import CORPUS, OF_DEPLOYMENTS
+
+FLOWS: Any = importlib.import_module(sys.argv[1])
 
 HANGS_S = 60
 """A child that takes longer says where it hangs, and ends."""
@@ -98,7 +100,7 @@ def _work_and_end(order: dict[str, Any], writing: int) -> None:
         client = EmbeddedClient(order["database"], clock=lambda: time.time_ns() // 1_000 + ahead_us)
         use_client(DeadlyClient(client, order["request"], order["recorded"]))
         result = _result_of(order["flow"], order["run"])
-        os.write(writing, json.dumps(result).encode())
+        os.write(writing, json.dumps(result, default=repr).encode())
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
@@ -108,16 +110,17 @@ def _work_and_end(order: dict[str, Any], writing: int) -> None:
 def _result_of(name: str, run_id: str) -> Any:
     """Run a flow, or an existing run of it, to its end; it is resumed where it is suspended."""
     state: Any
-    if run_id or name in OF_DEPLOYMENTS:
-        state = enter_flow_run_engine_from_subprocess(run_id or _new_run(CORPUS[name]))
+    flow = FLOWS.CORPUS[name]
+    if run_id or name in FLOWS.OF_DEPLOYMENTS:
+        state = enter_flow_run_engine_from_subprocess(run_id or _new_run(flow))
     else:
-        answer = CORPUS[name](return_state=True)
-        state = asyncio.run(answer) if inspect.isawaitable(answer) else answer  # type: ignore[arg-type] # a coroutine
+        answer = flow(return_state=True)
+        state = asyncio.run(answer) if inspect.isawaitable(answer) else answer
     while state.is_paused():
         flow_run_id = state.state_details.flow_run_id
         resume_flow_run(flow_run_id)
         state = enter_flow_run_engine_from_subprocess(flow_run_id)
-    return state.result()
+    return state.result(raise_on_failure=False)
 
 
 def _new_run(flow: Any) -> str:

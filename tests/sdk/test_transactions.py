@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from playhead import flow, task
+from playhead import flow, task, v1
+from playhead.client.interface import CANCEL_FLOW_RUN
+from playhead.context import FlowRunContext
+from playhead.engine.execution.ids import new_id
 from playhead.exceptions import ConfigurationError, SerializationError
 from playhead.locking.memory import MemoryLockManager
 from playhead.results import ResultStore
@@ -578,6 +581,53 @@ class TestInFlows:
         assert heard == ["write from a hook", "commit", "write after"]
         (after,) = [run for run in recorded(service, "calls_in_a_hook") if run.spec.dynamic_key == "0"][1:]
         assert after.status.name == "write-0"
+
+    @pytest.mark.parametrize("attempts", [1, 2], ids=["rolled back", "tried again"])
+    def test_a_subflow_shares_the_outcome(self, service: Service, attempts: int) -> None:
+        @flow
+        def child(n: int) -> None:
+            hooked(n)
+            with transaction() as txn:
+                txn.set("name", f"of {n}")
+                hooked(n + 1)
+
+        @flow(retries=attempts - 1)
+        def has_subflow() -> None:
+            child(1)
+            with transaction():
+                child(10)
+                assert "commit" not in heard[4:]
+                if heard.count("write 10") == 1:
+                    fail()
+
+        state = has_subflow(return_state=True)  # type: ignore[call-arg]  # an option of the call
+        outside, inside = ["write 1", "commit", "write 2", "commit"], ["write 10", "write 11"]
+        undone = ["undo of 10", "undo"]
+        assert heard[:8] == [*outside, *inside, *undone]
+        if attempts == 1:
+            assert state.is_failed()
+            assert heard[8:] == []
+            assert service.flow_runs("child")[-1].status.state.name == "RolledBack"
+        else:
+            assert heard[8:] == [*inside, "commit", "commit"]
+            assert state.is_completed()
+
+    def test_a_flow_run_that_is_cancelled_rolls_back(self, service: Service) -> None:
+        @flow
+        def cancelled_inside() -> None:
+            with transaction():
+                hooked(1)
+                context = FlowRunContext.get()
+                assert context is not None
+                request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=context.flow_run.run_id)
+                service.client.unary(CANCEL_FLOW_RUN, request)
+                write(2)
+
+        state = cancelled_inside(return_state=True)  # type: ignore[call-arg]  # an option of the call
+        assert state.is_cancelled()
+        assert heard == ["write 1", "undo"]
+        states = {run.status.name: run.status.state.name for run in recorded(service, "cancelled_inside")}
+        assert (states["transaction-0"], states["hooked-0"]) == ("RolledBack", "RolledBack")
 
     def test_async_flows_and_tasks(self, service: Service) -> None:
         @task
