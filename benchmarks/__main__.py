@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import edge, history, orchestration, process, sdk
+from benchmarks import edge, history, inputs, orchestration, process, sdk
 from benchmarks.budget import LINES, table
 from benchmarks.progress import Steps
 
-GROUPS = (edge, orchestration, sdk, process, history)
+GROUPS = (edge, orchestration, inputs, sdk, process, history)
 REPORT_COLUMNS = 140  # in a file
 
 

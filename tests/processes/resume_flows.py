@@ -15,6 +15,14 @@ from playhead import flow, pause_flow_run, resume_flow_run, suspend_flow_run, ta
 from playhead.context import FlowRunContext, TaskRunContext
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.watching import state_wanted
+from playhead.input import (
+    create_flow_run_input,
+    delete_flow_run_input,
+    filter_flow_run_input,
+    read_flow_run_input,
+    receive_input,
+    send_input,
+)
 
 RETRIES = 3
 PAUSE_S = 600
@@ -141,7 +149,23 @@ def suspended() -> Any:
     return first + double(2)
 
 
-CORPUS = {each.name: each for each in (serial, mapped, nested, parent, retried, gathering, paused, suspended)}
+@flow
+def talking() -> Any:
+    """Inputs that are sent, to itself, received, stored and deleted between tasks."""
+    context = FlowRunContext.get()
+    assert context is not None
+    for number in (1, 2):
+        send_input(double(number), context.flow_run.id)
+    received = [double(number) for number in receive_input(int, timeout=0)]
+    create_flow_run_input("note", received)
+    noted = read_flow_run_input("note") or received
+    delete_flow_run_input("note")
+    send_input("the last", context.flow_run.id)
+    sent = [each.value for each in filter_flow_run_input("", limit=100)]
+    return [received, noted, receive_input(str, timeout=0).next(), sent]
+
+
+CORPUS = {each.name: each for each in (serial, mapped, nested, parent, retried, gathering, paused, suspended, talking)}
 
 OF_DEPLOYMENTS = {"suspended"}
 """Only runs of deployments can be suspended."""

@@ -23,7 +23,7 @@ from typing import Any
 
 from playhead import resume_flow_run, v1
 from playhead.client.embedded import EmbeddedClient
-from playhead.client.interface import CREATE_FLOW_RUN, REGISTER_FLOW, RENEW_LEASE
+from playhead.client.interface import CREATE_FLOW_RUN, REGISTER_FLOW, RENEW_LEASE, Command
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import get_client, use_client
 from playhead.engine.execution.ids import new_id
@@ -53,7 +53,7 @@ class DeadlyClient:
     def submit(self, method: Any, request: Any) -> Future[Any]:
         """Ask, while alive."""
         with self._lock:
-            counts = method.service == "Orchestration" and method is not RENEW_LEASE
+            counts = isinstance(method, Command) and method is not RENEW_LEASE
             self._left -= counts
             if not counts or self._left:
                 return self._client.submit(method, request)

@@ -13,6 +13,7 @@ from playhead.cli import (
     errors,
     flow_runs,
     flows,
+    inputs,
     journal,
     policies,
     server,
@@ -49,6 +50,8 @@ app = typer.Typer(
 flow_runs.app.command("cancel")(steering.cancel)
 flow_runs.app.command("pause")(steering.pause)
 flow_runs.app.command("resume")(steering.resume)
+flow_runs.app.command("inputs")(inputs.inputs)
+flow_runs.app.command("send-input")(inputs.send_input)
 
 app.add_typer(server.app, name="server", help="The server.")
 app.add_typer(flows.app, name="flow", help="Flows.")

@@ -19,7 +19,7 @@ Field = Any
 """A field's descriptor, of whichever implementation protobuf has."""
 
 HEX_FIELDS = frozenset({"leaf_hash", "root_hash", "salt", "sha256"})
-JSON_FIELDS = frozenset({"parameters", "run_input_schema", "run_input", "extra"})
+JSON_FIELDS = frozenset({"parameters", "run_input_schema", "run_input", "extra", "value"})
 EMPTY: dict[str, Any] = {"parameters": {}}
 """What no bytes stand for, where it is not null: a run has parameters always, input only when it was asked for."""
 

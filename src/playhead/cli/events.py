@@ -109,6 +109,9 @@ def summary(event: v1.Event) -> Text:
         return Text(f"{limit.command.limit} {slots}")
     if what in ("slots_granted", "slots_refused"):
         return Text(", ".join(f"{limit.needed} of {limit.limit}" for limit in getattr(event, what).facts.limits))
+    if what in ("input_sent", "input_deleted"):
+        command = getattr(event, what).command
+        return Text(f"{command.key} for {command.flow_run_id}")
     return Text(event.journal_created.created_with)
 
 

@@ -89,18 +89,18 @@ def resume(
     from playhead import v1
     from playhead.client.interface import RESUME_FLOW_RUN
 
-    given = _given(input)
-    _propose(session, RESUME_FLOW_RUN, v1.ResumeFlowRunRequest(**_about(session, run), run_input=given))
+    data = given(input, "--input")
+    _propose(session, RESUME_FLOW_RUN, v1.ResumeFlowRunRequest(**_about(session, run), run_input=data))
 
 
-def _given(text: str) -> bytes:
-    """The input as it was written, or as it stands in the file that was named with "@"."""
+def given(text: str, option: str) -> bytes:
+    """What was written for an option, or what stands in the file that was named with "@"."""
     if not text.startswith("@"):
         return text.encode()
     try:
         return Path(text[1:]).expanduser().read_bytes()
     except OSError as error:
-        raise typer.BadParameter(f"{text[1:]} can not be read: {error.strerror}.", param_hint="--input") from None
+        raise typer.BadParameter(f"{text[1:]} can not be read: {error.strerror}.", param_hint=option) from None
 
 
 def _about(session: Session, run: str) -> Any:
