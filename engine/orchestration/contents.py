@@ -50,6 +50,8 @@ def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:
     id_bytes(spec.flow_id, f"{field}.flow_id")
     for name in ("parent_task_run_id", "deployment_id", "backfill_id", "forked_from_run_id"):
         optional_id(getattr(spec, name), f"{field}.{name}")
+    if spec.forked_from_run_id == spec.id:
+        raise BadRequest("a run is not forked from itself", field=f"{field}.forked_from_run_id")
     bounded_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
     bounded_bytes(spec.parameters, f"{field}.parameters", PARAMETERS_BYTES_MAX)
     _check_key(spec.idempotency_key, f"{field}.idempotency_key", KEY_BYTES_MAX)

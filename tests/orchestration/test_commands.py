@@ -126,6 +126,21 @@ def test_a_run_needs_what_it_refers_to(command: Commanding, field: str) -> None:
     assert command.head() == head
 
 
+def test_no_run_comes_from_itself(command: Commanding) -> None:
+    """What a run is in, and comes from, is there before it, so there are no circles."""
+    run_id, head = new_id(), command.head()
+    with pytest.raises(BadRequest) as raised:
+        command.flow_run(id=run_id, forked_from_run_id=run_id)
+    assert raised.value.field == "spec.forked_from_run_id"
+    inside = v1.TaskRunSpec(flow_run_id=run_id, task_key="flow:etl", dynamic_key="0")
+    with pytest.raises(NotFound, match="flow_run_id"):
+        command.propose(v1.RUNNING, create_task_run=inside)
+    own = text_of(call_id(bytes_of(run_id), "flow:etl", "0"))
+    with pytest.raises(NotFound, match="parent_task_run_id"):
+        command.flow_run(id=run_id, parent_task_run_id=own)
+    assert command.head() == head
+
+
 def test_a_task_run_needs_its_flow_run(command: Commanding) -> None:
     spec = v1.TaskRunSpec(flow_run_id=new_id(), task_key="t", dynamic_key="0")
     with pytest.raises(NotFound, match="flow_run_id"):

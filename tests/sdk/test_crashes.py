@@ -243,5 +243,27 @@ class TestCancellation:
         assert submitting_after_cancellation(return_state=True).name == "Cancelled"
         assert ran == []
 
+    def test_a_subflow_of_a_cancelled_run_stops_at_its_next_call_and_no_lease_has_to_be_renewed_for_that(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PLAYHEAD_LEASE_TTL_S", "86400")
+
+        @task
+        def step() -> None: ...
+
+        @flow
+        def inner() -> None:
+            run_id = service.flow_runs("outer")[-1].spec.id
+            service.client.unary(CANCEL_FLOW_RUN, v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run_id))
+            while True:
+                step()
+
+        @flow
+        def outer() -> None:
+            inner()
+
+        assert outer(return_state=True).name == "Cancelled"
+        assert service.flow_runs("inner")[-1].status.state.name == "Cancelled"
+
     def test_an_abort_is_not_an_ordinary_exception(self) -> None:
         assert not issubclass(Abort, Exception)
