@@ -77,7 +77,7 @@ def perform(effect: Effect, client: Client) -> Any:
     if type(effect) is Sleep:
         return time.sleep(effect.seconds)
     if type(effect) is AwaitTurn:
-        return turn_of(client, effect.run_id, effect.after, effect.seconds).result()
+        return turn_of(client, effect.run_id, effect.after, effect.seconds, effect.flow_run_id).result()
     if type(effect) is AwaitState:
         return state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds).result()
     if type(effect) is AwaitLock:
@@ -104,7 +104,9 @@ async def perform_async(effect: Effect, client: Client) -> Any:
     if type(effect) is Sleep:
         return await asyncio.sleep(effect.seconds)
     if type(effect) is AwaitTurn:
-        return await asyncio.wrap_future(turn_of(client, effect.run_id, effect.after, effect.seconds))
+        return await asyncio.wrap_future(
+            turn_of(client, effect.run_id, effect.after, effect.seconds, effect.flow_run_id)
+        )
     if type(effect) is AwaitState:
         return await asyncio.wrap_future(state_wanted(client, effect.flow_run_id, effect.wanted, effect.seconds))
     if type(effect) is AwaitLock:

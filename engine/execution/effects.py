@@ -4,7 +4,7 @@ Ask         a request of the service         its response
 CallUser    a call of the user's function    what it returned; RunTimedOut when it took too long, WorkerLost
 Sleep       seconds to pass                  None
 WaitFor     futures to be done               None
-AwaitTurn   a run's turn to get slots        None
+AwaitTurn   a task run's turn to get slots   None
 AwaitLock   the lock of a key                None
 AwaitState  a state of a flow run            that state; None when time was over before
 AwaitInputs inputs sent to a flow run        a message of them; None when time was over before
@@ -62,11 +62,14 @@ class WaitFor:
 
 @dataclass(slots=True)
 class AwaitTurn:
-    """Wait until a run in line is given slots, or refused, after a revision; at most so many seconds."""
+    """Wait until a task run in line is given slots, or refused, after a revision, or until the flow run it is in is
+    stopped, "" for none; at most so many seconds.
+    """
 
     run_id: str
     after: int
     seconds: float
+    flow_run_id: str = ""
 
 
 @dataclass(slots=True)

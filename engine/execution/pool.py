@@ -213,7 +213,7 @@ class Pool:
             call_later(effect.seconds, lambda: self._resume(run))
             return None
         if type(effect) is AwaitTurn:
-            turn = turn_of(run.client, effect.run_id, effect.after, effect.seconds)
+            turn = turn_of(run.client, effect.run_id, effect.after, effect.seconds, effect.flow_run_id)
             turn.add_done_callback(lambda _: self._resume(run))
             return None
         if type(effect) is AwaitState:

@@ -64,13 +64,25 @@ def propose(
         if response.decision == v1.ABORT or response.rule == LEASE_LOST:
             raise Abort(response.reason, response.rule, response.run_id)
         if response.waits_for_slots:
-            yield AwaitTurn(response.run_id, response.meta.revision, ASK_AGAIN_S)
+            yield from _in_line(request, response, flow_run_id)
         elif response.decision == v1.WAIT:
             yield Sleep(response.delay.seconds + response.delay.nanos / 1e9)
         elif response.state.type == v1.PAUSED:
             yield from until_resumed(flow_run_id, response)
         else:
             return response
+
+
+def _in_line(request: v1.ProposeStateRequest, response: v1.ProposeStateResponse, flow_run_id: str) -> Loop[None]:
+    """Wait for the turn of a run that stands in line. Raises `Abort` when a flow run is ended meanwhile."""
+    if request.WhichOneof("run") not in ("flow_run_id", "create_flow_run"):
+        yield AwaitTurn(response.run_id, response.meta.revision, ASK_AGAIN_S, flow_run_id)
+        return
+    # Whatever becomes of a flow run in line is a new state of it.
+    since = response.state.revision
+    state: v1.State | None = yield AwaitState(response.run_id, lambda state: state.revision > since, ASK_AGAIN_S)
+    if state is not None and state.type != v1.SCHEDULED:
+        raise Abort(f"The flow run stood in line for slots, and is {state.name} now.", run_id=response.run_id)
 
 
 def until_resumed(flow_run_id: str, paused: v1.ProposeStateResponse) -> Loop[None]:

@@ -81,7 +81,7 @@ def take(call: TaskCall, slots: dict[str, int], timeout_s: float | None, hold: D
             yield from propose(request_under_lease(call, over))
             raise AcquireConcurrencySlotTimeoutError(f"No slots of {', '.join(names)} within {timeout_s:g} s.")
         wait_s = ASK_AGAIN_S if left_s is None else min(left_s, ASK_AGAIN_S)
-        yield AwaitTurn(response.run_id, response.meta.revision, wait_s)
+        yield AwaitTurn(response.run_id, response.meta.revision, wait_s, call.task_run.parent_run_id)
         left_s = None if left_s is None else left_s - wait_s
 
 

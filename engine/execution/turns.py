@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from playhead import v1
 from playhead.client.interface import READ_EVENTS, WATCH_EVENTS, Client
 from playhead.engine.execution.timer import call_later
-from playhead.engine.execution.watching import messages
+from playhead.engine.execution.watching import messages, state_wanted
 from playhead.exceptions import PlayheadError
 
 SERVED = ["slots_granted", "slots_refused"]
@@ -19,13 +19,15 @@ SERVED = ["slots_granted", "slots_refused"]
 logger = logging.getLogger("playhead.engine")
 
 
-def turn_of(client: Client, run_id: str, after: int, seconds: float) -> Future[None]:
-    """A future that is done once a run that waits was served after a revision, at the latest after so many seconds."""
+def turn_of(client: Client, run_id: str, after: int, seconds: float, flow_run_id: str = "") -> Future[None]:
+    """A future that is done once a run that waits was served after a revision, or the flow run it is in was stopped; at
+    the latest after so many seconds.
+    """
     with _lock:
         turns = _turns.get(client)
         if turns is None:
             turns = _turns[client] = Turns(client)
-    return turns.wait(run_id, after, seconds)
+    return turns.wait(run_id, after, seconds, flow_run_id)
 
 
 class Turns:
@@ -37,7 +39,7 @@ class Turns:
         self._changed = threading.Lock()
         self._following = False
 
-    def wait(self, run_id: str, after: int, seconds: float) -> Future[None]:
+    def wait(self, run_id: str, after: int, seconds: float, flow_run_id: str = "") -> Future[None]:
         """See `turn_of`."""
         turn: Future[None] = Future()
         with self._changed:
@@ -50,7 +52,16 @@ class Turns:
         else:
             alarm = call_later(seconds, lambda: self._end(run_id))
             turn.add_done_callback(lambda _: alarm.cancel())
+            if flow_run_id:
+                stopped = state_wanted(self._client, flow_run_id, _is_stopped, seconds)
+                stopped.add_done_callback(lambda _: self._end_if_stopped(run_id, stopped))
+                turn.add_done_callback(lambda _: stopped.cancel())
         return turn
+
+    def _end_if_stopped(self, run_id: str, stopped: Future[v1.State | None]) -> None:
+        # A stream that can not be followed ends no wait: it would only begin again.
+        if not stopped.cancelled() and stopped.exception() is None:
+            self._end(run_id)
 
     def _was_served(self, run_id: str, after: int) -> bool:
         """Whether that was before anybody listened."""
@@ -82,6 +93,11 @@ class Turns:
             turn = self._waiting.pop(run_id, None)
         if turn is not None and turn.set_running_or_notify_cancel():
             turn.set_result(None)
+
+
+def _is_stopped(state: v1.State) -> bool:
+    """Whether a flow run in this state starts no more task runs, and will not again."""
+    return state.type not in (v1.SCHEDULED, v1.PENDING, v1.RUNNING, v1.PAUSED)
 
 
 _turns: WeakKeyDictionary[Client, Turns] = WeakKeyDictionary()

@@ -7,14 +7,26 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from playhead import flow, task, v1
-from playhead.client.interface import LIST_SLOT_USERS, SET_CONCURRENCY_LIMIT
+from playhead.client.interface import (
+    CANCEL_FLOW_RUN,
+    CREATE_FLOW_RUN,
+    LIST_SLOT_USERS,
+    PROPOSE_STATE,
+    REGISTER_FLOW,
+    SET_CONCURRENCY_LIMIT,
+)
 from playhead.concurrency.asyncio import concurrency as concurrency_async
 from playhead.concurrency.sync import concurrency
+from playhead.engine.execution.drivers import drive_sync
+from playhead.engine.execution.flow_loop import FlowCall, flow_loop
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.translation import flow_run_of
+from playhead.engine.signals import Abort
 from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError, RunRefused
 from tests.sdk.conftest import Service
 
@@ -175,6 +187,61 @@ def test_a_limit_that_changes_reaches_those_who_wait_without_their_asking(
     else:
         with pytest.raises(RunRefused, match=r"SecureTaskConcurrencySlots: tag:.* has 0 slots"):
             etl()
+
+
+@pytest.mark.parametrize("stretch", [False, True], ids=["task", "stretch of code"])
+def test_a_cancelled_flow_run_does_not_wait_for_tasks_that_stand_in_line(
+    service: Service, heard: Heard, monkeypatch: pytest.MonkeyPatch, stretch: bool
+) -> None:
+    monkeypatch.setattr("playhead.engine.execution.proposals.ASK_AGAIN_S", 1e6)
+    monkeypatch.setattr("playhead.engine.execution.slots.ASK_AGAIN_S", 1e6)
+    tag, name = a_tag(service, 1), a_name(service, 1)
+
+    @task(tags=None if stretch else {tag})
+    def load() -> None:
+        with concurrency(name):
+            raise AssertionError("it ran")
+
+    @flow
+    def etl() -> None:
+        waiting = load.submit()
+        assert heard.waiting.wait(60)
+        run_id = service.flow_runs("etl")[-1].spec.id
+        service.client.unary(CANCEL_FLOW_RUN, v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run_id))
+        waiting.wait()
+
+    holder = v1.TaskRunSpec(id=new_id(), task_key="holder", tags=[tag], slots={name: 1})
+    request = v1.ProposeStateRequest(request_id=new_id(), create_task_run=holder, state=v1.State(type=v1.RUNNING))
+    assert service.client.unary(PROPOSE_STATE, request).decision == v1.ACCEPT
+    assert etl(return_state=True).name == "Cancelled"
+
+
+def test_a_flow_run_that_is_cancelled_in_line_ends_and_never_runs(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playhead.engine.execution.proposals.ASK_AGAIN_S", 1e6)
+    name, ran = a_name(service, 1), []
+
+    @flow
+    def etl() -> None:
+        ran.append(1)
+
+    with concurrency(name), ThreadPoolExecutor(1) as elsewhere:
+        flow_id = service.client.unary(
+            REGISTER_FLOW, v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="etl")
+        ).flow.id
+        spec = v1.FlowRunSpec(id=new_id(), flow_id=flow_id, name="in-line", slots={name: 1})
+        spec.state.type = v1.PENDING
+        service.client.unary(CREATE_FLOW_RUN, v1.CreateFlowRunRequest(request_id=new_id(), spec=spec))
+        call = FlowCall(etl, {}, service.client, existing=flow_run_of(service.flow_run(spec.id)))
+        ended = elsewhere.submit(drive_sync, flow_loop(call), service.client)
+        while not users(service, f"name:{name}", waiting=True):
+            assert not ended.done()
+        cancel = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=spec.id)
+        assert service.client.unary(CANCEL_FLOW_RUN, cancel).state.name == "Cancelled"
+        with pytest.raises(Abort, match="Cancelled"):
+            ended.result(60)
+    assert (ran, service.flow_run(spec.id).status.state.name) == ([], "Cancelled")
 
 
 def test_a_stretch_of_code_holds_slots_of_a_named_limit(service: Service) -> None:
