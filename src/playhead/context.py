@@ -7,7 +7,7 @@ submitter's. To another process a context goes as JSON: `serialize_context`, `hy
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from copy import copy
@@ -38,6 +38,7 @@ __all__ = [
     "root_settings_context",
     "serialize_context",
     "tags",
+    "temporary_settings",
     "use_profile",
     "with_context",
 ]
@@ -238,6 +239,23 @@ def use_profile(
     complete = settings.Settings(dict.fromkeys(settings.KNOWN) | before | profiles_own)
     with SettingsContext(chosen, complete) as context:
         yield context
+
+
+@contextmanager
+def temporary_settings(
+    updates: Mapping[str, Any] | None = None, restore_defaults: Iterable[str] = ()
+) -> Iterator[settings.Settings]:
+    """Let some settings have other values around the code, by their names; None and `restore_defaults`: not set.
+
+    Raises KeyError for a name that no setting has.
+    """
+    changed = {**(updates or {}), **dict.fromkeys(restore_defaults)}
+    for name in changed:
+        if name not in settings.KNOWN:
+            raise KeyError(f"There is no setting {name}.")
+    complete = settings.Settings(settings.current_settings() | changed)
+    with SettingsContext(get_settings_context().profile, complete):
+        yield complete
 
 
 def get_settings_context() -> SettingsContext:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,20 @@ def save_profiles(profiles: Profiles) -> None:
     path = profiles_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.touch(mode=0o600)  # an address may hold a password
     fresh.write_text("\n".join(lines) + "\n")
     fresh.replace(path)
+
+
+def change_profile(chosen: Mapping[str, str], removed: Iterable[str]) -> Profile:
+    """Set and remove settings of the active profile, and write the file. Raises `ConfigurationError`."""
+    profiles = load_profiles()
+    profile = profiles[os.environ.get("PLAYHEAD_PROFILE") or profiles.active]
+    gone = set(removed)
+    profile.settings = {name: value for name, value in profile.settings.items() if name not in gone} | dict(chosen)
+    save_profiles(profiles)
+    settings.forget_files()
+    return profile
 
 
 def active_profile() -> Profile:
@@ -85,15 +98,24 @@ def active_profile() -> Profile:
     return profiles[os.environ.get("PLAYHEAD_PROFILE") or profiles.active]
 
 
-def settings_of_files(folder: str) -> dict[str, str]:
-    """What files say in a working directory ("": in none): the stronger ones have overwritten the weaker ones."""
-    found = dict(active_profile().settings)
+def settings_of_files(folder: str) -> dict[str, tuple[str, str]]:
+    """What files say in a working directory ("": in none), and where.
+
+    The stronger ones have overwritten the weaker ones.
+    """
+    profile = active_profile()
+    found = _said_at(f"{profiles_path()}, profile {profile.name!r}", profile.settings)
     if folder:
         pyproject = Path(folder, "pyproject.toml")
-        found |= _flat(_read(pyproject).get("tool", {}).get("playhead", {}), f"{pyproject}, [tool.playhead]")
+        where = f"{pyproject}, [tool.playhead]"
+        found |= _said_at(where, _flat(_read(pyproject).get("tool", {}).get("playhead", {}), where))
         own = Path(folder, "playhead.toml")
-        found |= _flat(_read(own), str(own))
+        found |= _said_at(str(own), _flat(_read(own), str(own)))
     return found
+
+
+def _said_at(where: str, found: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    return {name: (value, where) for name, value in found.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -119,6 +141,8 @@ def _flat(table: Any, where: str, prefix: str = settings.PREFIX) -> dict[str, st
         name = key if key.startswith(settings.PREFIX) else f"{prefix}{key.upper()}"
         if isinstance(value, dict):
             found |= _flat(value, where, f"{name}_")
+        elif name in settings.ENVIRONMENT_ONLY:
+            raise _error(f"{where}: {key} is read from the environment only, as {name}.")
         elif name in settings.KNOWN:
             found[name] = settings.text_of(value)
         else:

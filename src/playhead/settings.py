@@ -43,6 +43,9 @@ KNOWN = {
     "PLAYHEAD_TASKS_DISABLE_CACHING": ("no task looks for a cached result", "false"),
 }
 
+ENVIRONMENT_ONLY = frozenset({"PLAYHEAD_PROFILES_PATH", "PLAYHEAD_PROFILE"})
+"""Settings that say which files are read, and so are not read from files."""
+
 PLACES_MAX = 100
 """Working directories, with what the environment says of files, whose settings are kept in memory."""
 
@@ -52,11 +55,18 @@ around: ContextVar[Any] = ContextVar("settings", default=None)
 
 def value(name: str) -> str | None:
     """What is said of a setting, as text; None when nothing is."""
+    found = said(name)
+    return found[0] if found else None
+
+
+def said(name: str) -> tuple[str, str] | None:
+    """What is said of a setting, as text, and where: "the environment", a file with its table; None: nothing is."""
     context = around.get()
     if context is not None and name in context.settings:
         chosen = context.settings[name]
-        return None if chosen is None else text_of(chosen)
-    return os.environ.get(name) or _in_files(name)
+        return None if chosen is None else (text_of(chosen), f"profile {context.profile.name!r}, in use")
+    text = os.environ.get(name)
+    return (text, "the environment") if text else _in_files(name)
 
 
 def home() -> Path:
@@ -83,7 +93,8 @@ def lease_ttl_s() -> float:
     """How long a run may be silent before it is given up, in seconds. Raises ValueError unless it is 1 to 86,400."""
     ttl_s = number("PLAYHEAD_LEASE_TTL_S", 60.0)
     if not 1 <= ttl_s <= 86_400:
-        raise ValueError(f"PLAYHEAD_LEASE_TTL_S must be from 1 to 86,400 seconds, not {ttl_s:g}")
+        where = _where("PLAYHEAD_LEASE_TTL_S")
+        raise ValueError(f"PLAYHEAD_LEASE_TTL_S must be from 1 to 86,400 seconds, not {ttl_s:g}{where}")
     return ttl_s
 
 
@@ -92,7 +103,8 @@ def lease_renewal_s() -> float:
     ttl_s = lease_ttl_s()
     renewal_s = number("PLAYHEAD_LEASE_RENEWAL_S", ttl_s / 3)
     if not 0 < renewal_s < ttl_s:
-        raise ValueError(f"PLAYHEAD_LEASE_RENEWAL_S must be positive and less than {ttl_s:g}, not {renewal_s:g}")
+        where = _where("PLAYHEAD_LEASE_RENEWAL_S")
+        raise ValueError(f"PLAYHEAD_LEASE_RENEWAL_S must be positive and less than {ttl_s:g}, not {renewal_s:g}{where}")
     return renewal_s
 
 
@@ -115,7 +127,7 @@ def number(name: str, default: float) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{name} must be a number, not {text!r}") from None
+        raise ValueError(f"{name} must be a number, not {text!r}{_where(name)}") from None
 
 
 def names(name: str) -> list[str]:
@@ -155,7 +167,18 @@ def settings_of_environment() -> dict[str, Any]:
     return {name: os.environ[name] for name in KNOWN if os.environ.get(name)}
 
 
-def _in_files(name: str) -> str | None:
+def forget_files() -> None:
+    """Read the files again when the next setting is asked for."""
+    _of_files.clear()
+
+
+def _where(name: str) -> str:
+    """For the end of a message: where a setting was found, unless it is where everybody looks first."""
+    found = said(name)
+    return f": see {found[1]}" if found and found[1] != "the environment" else ""
+
+
+def _in_files(name: str) -> tuple[str, str] | None:
     try:
         folder = os.getcwd()
     except FileNotFoundError:  # it was removed, and its files with it
@@ -173,4 +196,4 @@ def _in_files(name: str) -> str | None:
 
 
 _WHERE_FILES_ARE = ("HOME", "PLAYHEAD_HOME", "PLAYHEAD_PROFILES_PATH", "PLAYHEAD_PROFILE")
-_of_files: dict[tuple[str | None, ...], dict[str, str]] = {}
+_of_files: dict[tuple[str | None, ...], dict[str, tuple[str, str]]] = {}

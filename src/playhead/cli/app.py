@@ -10,12 +10,14 @@ from typer.core import TyperGroup
 from playhead.cli import (
     audit,
     concurrency_limits,
+    config,
     errors,
     flow_runs,
     flows,
     inputs,
     journal,
     policies,
+    profiles,
     server,
     steering,
     task_runs,
@@ -63,6 +65,8 @@ app.add_typer(
 app.add_typer(audit.app, name="audit", help="What was decided, across all runs.")
 app.add_typer(journal.app, name="journal", help="The journal itself: what happened, in order.")
 app.add_typer(policies.app, name="policy", help="Policies: the rules that decide.")
+app.add_typer(config.app, name="config", help="Settings, and where each was found.")
+app.add_typer(profiles.app, name="profile", help="Profiles: sets of settings with a name.")
 app.add_typer(views.app, name="views", help="The views: tables that are made of the journal.")
 
 

@@ -9,12 +9,14 @@ import sys
 def report(error: Exception, *, as_json: bool) -> None:
     """Print an error of the product or of the system to standard error; raise any other, which is a defect."""
     from playhead import v1
-    from playhead.exceptions import PlayheadError
+    from playhead.exceptions import ConfigurationError, PlayheadError
 
     if isinstance(error, BrokenPipeError):
         _stop_writing()
     elif isinstance(error, PlayheadError):
         _print(v1.Reason.Name(error.reason), str(error), error.facts, next_step(error.reason), as_json)
+    elif isinstance(error, ConfigurationError):
+        _print("CONFIGURATION", str(error), {}, "", as_json)
     elif isinstance(error, OSError):
         _print("OS_ERROR", str(error), {}, "", as_json)
     else:
