@@ -18,7 +18,7 @@ from playhead.journal.database import Database, newer
 from playhead.journal.errors import CorruptRecord, JournalError, NotAJournal
 from playhead.journal.hub import Hub
 from playhead.journal.lru import Lru
-from playhead.journal.merkle import Tree
+from playhead.journal.merkle import Tree, node_number
 from playhead.journal.record import Caller, Record, record_of
 
 PAGE_EVENTS_MAX = 500
@@ -111,9 +111,10 @@ class Journal:
         """Kept nodes of a level at positions first … last - 1."""
         with self.database.reading() as connection:
             rows = connection.exec_driver_sql(
-                self.database.statement(sql.SELECT_NODES), (level, first, last)
+                self.database.statement(sql.SELECT_NODES),
+                (node_number(level, first), node_number(level, last - 1), level),
             ).fetchall()
-        return [bytes(row[2]) for row in sorted(rows, key=lambda row: row[1])]
+        return [bytes(row[0]) for row in rows]
 
     def close(self) -> None:
         """End all subscriptions and give the connections back. The writer must have been drained."""
@@ -124,8 +125,8 @@ class Journal:
         self.database.close()
 
     def _node(self, connection: sa.Connection, level: int, position: int) -> bytes:
-        text, values = (sql.SELECT_NODE, (level, position)) if level else (sql.SELECT_LEAF, (position + 1,))
-        node = connection.exec_driver_sql(self.database.statement(text), values).scalar_one_or_none()
+        text, number = sql.select_node(level, position)
+        node = connection.exec_driver_sql(self.database.statement(text), (number,)).scalar_one_or_none()
         if node is None:
             raise CorruptRecord(
                 f"Node ({level}, {position}) of the Merkle tree is missing.", revision=(position + 1) << level

@@ -12,7 +12,8 @@ from hashlib import sha256
 
 EMPTY_ROOT = sha256(b"").digest()
 
-Node = tuple[int, int, bytes]
+Node = tuple[int, int, int, bytes]
+"""Number, level, index and hash."""
 
 
 class Tree:
@@ -41,6 +42,7 @@ class Tree:
         nodes: list[Node] = []
         index, level, node = self.size, 0, leaf
         edge = self.edge
+        number = index - index.bit_count()
         while index & 1:
             left = edge[level]
             assert left is not None
@@ -48,7 +50,7 @@ class Tree:
             edge[level] = None
             index >>= 1
             level += 1
-            nodes.append((level, index, node))
+            nodes.append((number + level, level, index, node))
         if level == len(edge):
             edge.append(node)
         else:
@@ -63,3 +65,10 @@ class Tree:
             if node is not None:
                 root = node if root is None else sha256(b"\x01" + node + root).digest()
         return EMPTY_ROOT if root is None else root
+
+
+def node_number(level: int, index: int) -> int:
+    """Which one of all nodes above level 0, counted from 1 in the order in which leaves complete them, a node is."""
+    # Before its last leaf came there were as many nodes as leaves, less one for each subtree that stands alone.
+    leaves = ((index + 1) << level) - 1
+    return leaves - leaves.bit_count() + level

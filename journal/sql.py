@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from playhead.journal.merkle import node_number
+
 APPLICATION_ID = 0x504C4159
 """SQLite's application_id of a Playhead journal: "PLAY"."""
 
@@ -58,10 +60,11 @@ events = sa.Table(
 tree_nodes = sa.Table(
     "tree_nodes",
     metadata,
-    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
-    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    # See `node_number`: nodes are written at the end of the table.
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("level", sa.SmallInteger, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("hash", Hash, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 APPEND_ONLY = ("events", "tree_nodes", "journal")
@@ -71,7 +74,7 @@ _TAKEN = {
     "events": "EXISTS (SELECT 1 FROM events WHERE revision = NEW.revision) OR EXISTS (SELECT 1 FROM events "
     "WHERE stream = NEW.stream AND stream_version = NEW.stream_version) OR EXISTS (SELECT 1 FROM events "
     "WHERE request_id = NEW.request_id AND request_seq = NEW.request_seq)",
-    "tree_nodes": "EXISTS (SELECT 1 FROM tree_nodes WHERE level = NEW.level AND position = NEW.position)",
+    "tree_nodes": "EXISTS (SELECT 1 FROM tree_nodes WHERE number = NEW.number)",
     "journal": "EXISTS (SELECT 1 FROM journal)",
 }
 
@@ -101,14 +104,14 @@ POSTGRES_TRIGGERS = [
 COLUMNS = "revision, stream, stream_version, kind, recorded_at, actor, request_id, request_seq, payload, salt, leaf"
 
 INSERT_EVENT = f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_NODE = "INSERT INTO tree_nodes (level, position, hash) VALUES (?, ?, ?)"
+INSERT_NODE = "INSERT INTO tree_nodes (number, level, position, hash) VALUES (?, ?, ?, ?)"
 SELECT_JOURNAL = "SELECT id, format FROM journal"
 INSERT_JOURNAL = "INSERT INTO journal (id, format) VALUES (?, ?)"
 SELECT_HEAD = "SELECT revision, recorded_at FROM events ORDER BY revision DESC LIMIT 1"
 SELECT_LEAF = "SELECT leaf FROM events WHERE revision = ?"
-SELECT_NODE = "SELECT hash FROM tree_nodes WHERE level = ? AND position = ?"
+SELECT_NODE = "SELECT hash FROM tree_nodes WHERE number = ?"
 SELECT_RANGE = f"SELECT {COLUMNS} FROM events WHERE revision >= ? AND revision <= ? ORDER BY revision LIMIT ?"
-SELECT_NODES = "SELECT level, position, hash FROM tree_nodes WHERE level = ? AND position >= ? AND position < ?"
+SELECT_NODES = "SELECT hash FROM tree_nodes WHERE number >= ? AND number <= ? AND level = ? ORDER BY number"
 # The last event of each of several streams.
 SELECT_STREAM_HEADS = """
     SELECT stream, stream_version, leaf FROM events AS e
@@ -117,6 +120,11 @@ SELECT_STREAM_HEADS = """
 """
 SELECT_REQUESTS = f"SELECT {COLUMNS} FROM events WHERE request_id IN ({{ids}}) ORDER BY revision"
 SELECT_RECORDED_AT = "SELECT recorded_at FROM events WHERE revision = ?"
+
+
+def select_node(level: int, position: int) -> tuple[str, int]:
+    """The statement that reads a node of the tree or, at level 0, a leaf, and the number that it asks for."""
+    return (SELECT_NODE, node_number(level, position)) if level else (SELECT_LEAF, position + 1)
 
 
 def select_events(

@@ -380,8 +380,8 @@ def read_tree(cursor: Any, database: Database, size: int) -> Tree:
     """The tree over the first `size` events, from its kept nodes."""
 
     def node(level: int, position: int) -> bytes:
-        text, values = (sql.SELECT_NODE, (level, position)) if level else (sql.SELECT_LEAF, (position + 1,))
-        row = cursor.execute(database.statement(text), values).fetchone()
+        text, number = sql.select_node(level, position)
+        row = cursor.execute(database.statement(text), (number,)).fetchone()
         if row is None:
             raise JournalUnavailable(f"Node ({level}, {position}) of the Merkle tree is missing: run `journal verify`.")
         return bytes(row[0])

@@ -192,7 +192,7 @@ class Opened:
 def _compare_nodes(computed: list[Node], read: ReadNodes, start: int, end: int) -> None:
     """Compare the nodes that events `start` + 1 … `end` complete with the stored ones; the earliest fault is raised."""
     levels: dict[int, list[bytes]] = {}
-    for level, _, node in computed:
+    for _, level, _, node in computed:
         levels.setdefault(level, []).append(node)
     faults = [
         ((first + index + 1) << level, level, first + index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from hashlib import sha256
 
-from playhead.journal.merkle import Tree
+from playhead.journal.merkle import Tree, node_number
 
 LEAVES = [sha256(b"\x00" + number.to_bytes(4, "big")).digest() for number in range(301)]
 
@@ -48,15 +48,16 @@ def test_a_tree_is_found_again_at_any_size_from_its_kept_nodes() -> None:
         nodes = tree.append(LEAVES[size])
         assert found.append(LEAVES[size]) == nodes
         assert found.root() == tree.root()
-        kept.update({(level, index): node for level, index, node in nodes})
+        kept.update({(level, index): node for _, level, index, node in nodes})
     assert len(kept) < 2 * (tree.size + 1)
 
 
-def test_every_kept_node_is_the_root_of_its_complete_subtree_and_is_kept_once() -> None:
+def test_every_kept_node_is_the_root_of_its_complete_subtree_and_is_kept_once_in_order() -> None:
     tree, kept = Tree(), {}
     for leaf in LEAVES:
-        for level, index, node in tree.append(leaf):
+        for number, level, index, node in tree.append(leaf):
             assert (level, index) not in kept
+            assert number == node_number(level, index) == len(kept) + 1
             kept[level, index] = node
     for (level, index), node in kept.items():
         assert node == rfc_6962_root(index << level, (index + 1) << level)

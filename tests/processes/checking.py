@@ -43,7 +43,7 @@ def check_leaves(journal: Journal, records: list[Record]) -> None:
         assert record.salt is not None
         assert record.payload is not None
         assert record.leaf == leaf_hash(journal.id, previous, record, commitment_of(record.salt, record.payload))
-        for level, _, node in tree.append(record.leaf):
+        for _, level, _, node in tree.append(record.leaf):
             nodes.setdefault(level, []).append(node)
         heads[record.stream], now = (record.stream_version, record.leaf), record.recorded_at
     assert journal.root(len(records)) == tree.root()

@@ -45,7 +45,7 @@ CHANGES: dict[str, tuple[int, Change]] = {
     "a node and a later payload altered": (4, lambda t: _alter_a_node_and_a_later_payload(t)),
     "the journal's id altered": (1, lambda t: t.run("UPDATE journal SET id = ?", bytes(16))),
     "the end cut off": (18, lambda t: t.run("DELETE FROM events WHERE revision >= 18")),
-    "a node added": (20, lambda t: t.run(sql.INSERT_NODE, 7, 3, bytes(32))),
+    "a node added": (20, lambda t: t.run(sql.INSERT_NODE, 511, 7, 3, bytes(32))),
 }
 
 _SET_NODE = "UPDATE tree_nodes SET hash = ? WHERE level = ? AND position = ?"
