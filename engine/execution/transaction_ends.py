@@ -20,7 +20,7 @@ from playhead import v1
 from playhead.context import TaskRunContext
 from playhead.engine.execution.calls import TaskCall, spec_of
 from playhead.engine.execution.definitions import StandIn
-from playhead.engine.execution.effects import CallUser, Loop
+from playhead.engine.execution.effects import AwaitLock, CallUser, Loop
 from playhead.engine.execution.inputs import wait_for
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.transaction_runs import (
@@ -76,13 +76,16 @@ def begin(txn: BaseTransaction, holder: str) -> Loop[None]:
     txn.began_s = time.monotonic()
     if txn.replayed:
         txn.state = TransactionState.COMMITTED if txn.has_ended else TransactionState.ACTIVE
-        yield from _unlock_again(txn)
+        # The process that ended it may have died before it gave the lock back.
+        yield from _unlock(txn, txn.run_id)
         return
+    holder = txn.run_id or holder
     try:
-        yield from _lock(txn, txn.run_id or holder)
+        yield from _lock(txn, holder)
         yield from _look_up(txn)
     except BaseException as error:
-        yield from release(txn)
+        # Whoever waits and is interrupted at the moment of being granted the lock has it.
+        yield from _unlock(txn, holder)
         if isinstance(error, Exception):
             yield from rollback(txn, error)
         raise
@@ -91,22 +94,22 @@ def begin(txn: BaseTransaction, holder: str) -> Loop[None]:
 def _lock(txn: BaseTransaction, holder: str) -> Loop[None]:
     """Take the lock of the key. Who continues a transaction has it already, if it has not lapsed."""
     if txn.locks:
-        yield CallUser(txn.store.aacquire_lock if txn.aio else txn.store.acquire_lock, (txn.key, holder), {})
+        yield AwaitLock(txn.store.lock_manager, txn.key or "", holder)
         txn.holder = holder
 
 
-def _unlock_again(txn: BaseTransaction) -> Loop[None]:
-    """Give back what a process held that died after the end was on record."""
-    if txn.locks and (yield CallUser(txn.store.is_lock_holder, (txn.key, txn.run_id), {})):
-        txn.holder = txn.run_id
-        yield from release(txn)
+def _unlock(txn: BaseTransaction, holder: str) -> Loop[None]:
+    """Give the lock of the key back, if the holder has it."""
+    if txn.locks and (yield CallUser(txn.store.is_lock_holder, (txn.key, holder), {})):
+        txn.holder = holder
+    yield from release(txn)
 
 
 def _look_up(txn: BaseTransaction) -> Loop[None]:
     """Look for the record of the key."""
     exists = False
     if txn.store is not None and txn.key and not txn.overwrite:
-        exists = yield CallUser(txn.store.aexists if txn.aio else txn.store.exists, (txn.key,), {})
+        exists = yield CallUser(_of_store(txn, "exists"), (txn.key,), {})
     txn.state = TransactionState.COMMITTED if exists else TransactionState.ACTIVE
     if exists:
         yield from record_end(txn, CACHED, txn)
@@ -158,7 +161,7 @@ def hand_over(txn: BaseTransaction, parent: BaseTransaction) -> Loop[bool]:
     Answers whether it is open.
     """
     if parent.takes_children:
-        if txn.call is not None and txn.owner is not None and txn.scope_id == txn.run_id:
+        if txn.call is not None and txn.scope_id == txn.run_id:
             yield from record(txn.call, v1.State(type=v1.RUNNING, name=STAGED))
         parent.add_child(txn)
         return True
@@ -222,7 +225,8 @@ def _carry_out_commit(txn: BaseTransaction, plan: int, again: bool = False) -> L
             yield from _call_hook(txn, "commit", reached, plan, number, again)
         for node in nodes:
             if node.writes:
-                yield CallUser(node.store.write, (node._staged_value, node.key), {"holder": node.holder or None})
+                holder = {"holder": node.holder or None}
+                yield CallUser(_of_store(node, "write"), (node._staged_value, node.key), holder)
     except Exception as error:
         txn.logger.exception("An error was encountered while committing transaction %s", txn.shown, exc_info=error)
         yield from _fail(txn, error)
@@ -328,6 +332,12 @@ def release(txn: BaseTransaction) -> Loop[None]:
         yield CallUser(txn.store.release_lock, (txn.key, holder), {})
     except ValueError as error:  # it was given to others when its time was over
         txn.logger.warning("The lock of transaction %s was lost: %s", txn.shown, error)
+
+
+def _of_store(txn: BaseTransaction, method: str) -> Callable[..., Any]:
+    """A method of its store; an async transaction does not block its event loop."""
+    found: Callable[..., Any] = getattr(txn.store, f"a{method}" if txn.aio else method)
+    return found
 
 
 def _told(txn: BaseTransaction, error: BaseException | None) -> str:

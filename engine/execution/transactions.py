@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from playhead.context import FlowRunContext, RunContext, TaskRunContext
+from playhead.engine.execution.hook_references import HookReference
 from playhead.locking.protocol import IsolationLevel
 from playhead.utilities.annotations import NotSet
 
@@ -228,8 +229,10 @@ class BaseTransaction:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("key", "store", "isolation_level", "write_on_commit", "state", "children", "_values")
-        hooks, ids = ("on_commit_hooks", "on_rollback_hooks"), ("run_id", "scope_id", "flow_run_id", "subflow_run_id")
-        state = {name: getattr(self, name) for name in (*kept, *hooks, *ids)}
+        ids = ("run_id", "scope_id", "flow_run_id", "subflow_run_id")
+        state = {name: getattr(self, name) for name in (*kept, *ids)}
+        for name in ("on_commit_hooks", "on_rollback_hooks"):
+            state[name] = [HookReference(hook) for hook in getattr(self, name)]
         return {**state, "_staged_value": self._staged_value if self.writes else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

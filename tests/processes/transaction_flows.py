@@ -92,11 +92,11 @@ async def akeep(txn: Any) -> None:
 
 @flow
 def committed() -> Any:
-    """All is well; a hooked task outside too."""
+    """All is well, outside of it too."""
     with transaction() as txn:
         txn.set("where", "a transaction")
         made = [do("a"), plain(1), do("b")]
-    return [*made, do("after"), bool(txn.is_committed)]
+    return [*made, do("after"), *calls("outside"), bool(txn.is_committed)]
 
 
 @flow

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -750,3 +754,46 @@ class TestSeed:
 def recorded(service: Service, name: str) -> list[Any]:
     """The task runs of the last run of a flow."""
     return service.task_runs(service.flow_runs(name.replace("_", "-"))[-1].spec.id)
+
+
+SCRIPT = """
+import os, signal, threading
+from playhead import flow, task
+from playhead.transactions import transaction
+
+LOCK = threading.Lock()  # by value, it could not be pickled
+
+@task
+def work():
+    pass
+
+@work.on_rollback
+def undo(txn):
+    with LOCK, open("undone", "a") as file:
+        file.write("undo\\n")
+    if not os.environ.get("AGAIN"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@flow
+def killed_in_a_hook():
+    with transaction():
+        work()
+        raise KeyError("oops")
+
+if __name__ == "__main__":
+    killed_in_a_hook()
+"""
+
+
+def test_a_hook_of_a_script_is_called_by_the_process_that_goes_on(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = {**os.environ, "PLAYHEAD_LEASE_TTL_S": "1"}
+    first = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, check=False)
+    assert first.returncode == -signal.SIGKILL
+    run_id = service.flow_runs("killed-in-a-hook")[-1].spec.id
+    command = [sys.executable, "-m", "playhead.engine", run_id]
+    subprocess.run(command, cwd=tmp_path, env={**environment, "AGAIN": "1"}, check=False)
+    assert (tmp_path / "undone").read_text() == "undo\nundo\n"
+    assert service.flow_run(run_id).status.state.message == "Flow run encountered an exception. KeyError: 'oops'"
+    states = {run.status.name: run.status.state.name for run in recorded(service, "killed_in_a_hook")}
+    assert states["work-0"] == states["transaction-0"] == "RolledBack"

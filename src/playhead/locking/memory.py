@@ -52,7 +52,11 @@ class MemoryLockManager:
     ) -> bool:
         """Take the lock, waiting in line for it."""
         claim = self._stand_in_line(key, holder, hold_timeout)
-        concurrent.futures.wait([claim.granted], acquire_timeout)
+        try:
+            concurrent.futures.wait([claim.granted], acquire_timeout)
+        except BaseException:  # of whoever interrupts the thread
+            self._withdraw(key, claim)
+            raise
         return self._settle(key, claim)
 
     async def aacquire_lock(
