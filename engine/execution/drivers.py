@@ -84,7 +84,7 @@ def perform(effect: Effect, client: Client) -> Any:
         return effect.locks.acquire_lock(effect.key, effect.holder)
     if type(effect) is AwaitInputs:
         with futures.away():
-            return inputs_wanted(client, effect.request, effect.seconds).result()
+            return inputs_wanted(client, effect.request, effect.seconds, effect.ended_by).result()
     assert isinstance(effect, WaitFor)
     futures.wait(effect.futures)
     return None
@@ -112,7 +112,7 @@ async def perform_async(effect: Effect, client: Client) -> Any:
     if type(effect) is AwaitLock:
         return await effect.locks.aacquire_lock(effect.key, effect.holder)
     if type(effect) is AwaitInputs:
-        return await asyncio.wrap_future(inputs_wanted(client, effect.request, effect.seconds))
+        return await asyncio.wrap_future(inputs_wanted(client, effect.request, effect.seconds, effect.ended_by))
     assert isinstance(effect, WaitFor)
     await asyncio.wait([asyncio.wrap_future(future._final) for future in effect.futures])
     return None

@@ -13,6 +13,7 @@ AwaitInputs inputs sent to a flow run        a message of them; None when time w
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -92,10 +93,14 @@ class AwaitLock:
 
 @dataclass(slots=True)
 class AwaitInputs:
-    """Wait until a flow run has inputs that are asked for; at most so many seconds, None: as long as it takes."""
+    """Wait until a flow run has inputs that are asked for; at most so many seconds, None: as long as it takes.
+
+    `ended_by` may end the wait, with a signal.
+    """
 
     request: v1.ReceiveInputsRequest
     seconds: float | None
+    ended_by: Callable[[Future[Any]], None] | None = None
 
 
 Effect = Ask | CallUser | Sleep | WaitFor | AwaitTurn | AwaitState | AwaitLock | AwaitInputs

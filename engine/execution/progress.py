@@ -6,10 +6,12 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from playhead.engine.execution.effects import Loop
 from playhead.engine.execution.inputs import elements_of, wait_for
+from playhead.engine.execution.settling import settle
 from playhead.futures import PlayheadFuture
 from playhead.states import Completed, State, StateGroup
 
@@ -22,12 +24,14 @@ class FlowProgress:
     """Calls under way, how those that ended did, and which run made which object.
 
     A failure counts as seen when it was raised in the flow, or its state was asked for: then the flow had its chance to
-    deal with it. `stop` is the signal that ends the flow run at its next call; `call_off` ends the calls under way.
+    deal with it. `stop` is the signal that ends the flow run at its next call; `call_off` ends the calls under way, and
+    what the flow's code waits for ends with the signal.
     """
 
     def __init__(self) -> None:
         self.stop: BaseException | None = None
         self.call_off: Callable[[], None] | None = None
+        self._waits: set[Future[Any]] = set()
         self._failures: dict[int, PlayheadFuture[Any]] = {}
         # One entry for each call. What is done to these is atomic: a lock here would be fought over by all workers.
         self._calls: list[None] = []
@@ -40,6 +44,15 @@ class FlowProgress:
         self.stop = self.stop or signal
         if self.call_off is not None:
             self.call_off()
+        for future in list(self._waits):
+            settle(future, signal)
+
+    def ends(self, future: Future[Any]) -> None:
+        """The flow's code waits for this, and no longer than until the run is to stop."""
+        self._waits.add(future)
+        future.add_done_callback(self._waits.discard)
+        if self.stop is not None:
+            settle(future, self.stop)
 
     def check(self) -> None:
         """Raise the signal that ends the flow run, if there is one."""

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from playhead import v1
 from playhead.client.interface import RECEIVE_INPUTS, WATCH_RUN, Client, Streaming
+from playhead.engine.execution.settling import settle
 from playhead.engine.execution.timer import Alarm, call_later
 from playhead.exceptions import PlayheadError
 
@@ -59,14 +60,19 @@ def state_wanted(client: Client, flow_run_id: str, wanted: Wanted, seconds: floa
 
 
 def inputs_wanted(
-    client: Client, request: v1.ReceiveInputsRequest, seconds: float | None
+    client: Client,
+    request: v1.ReceiveInputsRequest,
+    seconds: float | None,
+    ended_by: Callable[[Future[Any]], None] | None = None,
 ) -> Future[v1.ReceiveInputsResponse | None]:
     """A future of the first message with inputs: those that are there, or the next to come.
 
-    None once `seconds` are over, 0: when none is there. A thread listens meanwhile; it ends with the future, or, when
-    that is given up, within `LISTEN_S`.
+    None once `seconds` are over, 0: when none is there. `ended_by` is told of the future, and may end it. A thread
+    listens meanwhile; it ends with the future, or, when that is given up, within `LISTEN_S`.
     """
     future: Future[v1.ReceiveInputsResponse | None] = Future()
+    if ended_by is not None:
+        ended_by(future)
     end = None if seconds is None else time.monotonic() + seconds
     listen_s = None if seconds is None else max(seconds, FIRST_LOOK_S)
 
@@ -74,14 +80,14 @@ def inputs_wanted(
         try:
             for response in messages(client, RECEIVE_INPUTS, request, lambda: not future.done(), listen_s):
                 if response.inputs:
-                    return _settle(future, response)
+                    return settle(future, response)
                 if end is not None:
                     # Nothing is there: what is left of the time is for what comes.
-                    alarm = call_later(max(end - time.monotonic(), 0.0), lambda: _settle(future, None))
+                    alarm = call_later(max(end - time.monotonic(), 0.0), lambda: settle(future, None))
                     future.add_done_callback(partial(_cancel, alarm))
         except PlayheadError as error:
-            return _settle(future, error)
-        return _settle(future, None)
+            return settle(future, error)
+        return settle(future, None)
 
     threading.Thread(target=listen, name="playhead-inputs", daemon=True).start()
     return future
@@ -89,17 +95,6 @@ def inputs_wanted(
 
 def _cancel(alarm: Alarm, _: object) -> None:
     alarm.cancel()
-
-
-def _settle(future: Future[Any], outcome: object) -> None:
-    """End the wait for a future, unless it has ended or was given up."""
-    try:
-        if isinstance(outcome, PlayheadError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-    except InvalidStateError:
-        return  # somebody was quicker
 
 
 class _Watch:

@@ -30,7 +30,7 @@ from playhead import (
 from playhead import (
     input as run_input_module,
 )
-from playhead.client.interface import CREATE_FLOW_RUN, REGISTER_FLOW
+from playhead.client.interface import CANCEL_FLOW_RUN, CREATE_FLOW_RUN, REGISTER_FLOW
 from playhead.context import FlowRunContext
 from playhead.engine.execution.drivers import drive_async, drive_sync
 from playhead.engine.execution.flow_loop import FlowCall
@@ -366,8 +366,9 @@ class TestSendingAndReceiving:
         send_input("no number", run_id, key_prefix="n")
         send_input(7, run_id, key_prefix="n")
         handler = receive_input(int, timeout=0, key_prefix="n", flow_run_id=run_id)
-        with pytest.raises(ValidationError):
+        with pytest.raises(ValidationError) as caught:
             handler.next()
+        assert caught.value.__notes__ == [f"This is the input {keys(run_id)[0]!r} of flow run {run_id}."]
         assert handler.next() == 7
 
     def test_a_receiver_that_waits_is_woken(self, run_id: UUID) -> None:
@@ -459,6 +460,30 @@ class TestSendingAndReceiving:
 
         with pytest.raises(RunEnded):
             send_input(1, ended())
+
+    @pytest.mark.parametrize("in_a_task", [False, True])
+    def test_a_run_that_is_cancelled_waits_no_longer(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch, in_a_task: bool
+    ) -> None:
+        monkeypatch.setenv("PLAYHEAD_LEASE_RENEWAL_S", "0.02")
+
+        def receive() -> Any:
+            request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=str(this_run()))
+            service.client.unary(CANCEL_FLOW_RUN, request)
+            return receive_input(int, timeout=None).next()
+
+        @flow
+        def waiting() -> Any:
+            return task(receive).submit().result() if in_a_task else receive()
+
+        @flow
+        async def awaiting() -> Any:
+            request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=str(this_run()))
+            service.client.unary(CANCEL_FLOW_RUN, request)
+            return await receive_input(int, timeout=None).anext()
+
+        assert waiting(return_state=True).name == "Cancelled"
+        assert asyncio.run(awaiting(return_state=True)).name == "Cancelled"
 
     def test_tasks_that_wait_for_input_keep_no_others_from_running(self, service: Service) -> None:
         """As many wait as there are workers; what they wait for is sent by tasks behind them."""

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from playhead import v1
+from playhead.context import FlowRunContext
 from playhead.engine.execution.connection import client_here
 from playhead.engine.execution.drivers import drive, drive_async, drive_sync, in_async_code
 from playhead.engine.execution.effects import AwaitInputs, Loop
@@ -117,7 +118,11 @@ class GetInputHandler(Generic[T]):
 
     def to_instance(self, flow_run_input: FlowRunInput) -> T:
         """What an input is for the receiver."""
-        loaded: Any = self.run_input_cls.load_from_flow_run_input(flow_run_input)
+        try:
+            loaded: Any = self.run_input_cls.load_from_flow_run_input(flow_run_input)
+        except ValidationError as error:
+            error.add_note(f"This is the input {flow_run_input.key!r} of flow run {self.flow_run_id}.")
+            raise
         self._last = loaded._plain()
         instance: T = loaded if self.with_metadata else self._last
         return instance
@@ -140,7 +145,9 @@ class GetInputHandler(Generic[T]):
             exclude_keys=self._excluded,
             after_revision=self._revision,
         )
-        response: v1.ReceiveInputsResponse | None = yield AwaitInputs(request, seconds)
+        here = FlowRunContext.get()
+        ended_by = here.progress.ends if here is not None and here.progress is not None else None
+        response: v1.ReceiveInputsResponse | None = yield AwaitInputs(request, seconds, ended_by)
         if response is None:
             raise TimeoutError(f"No input was received within {self.timeout:g} seconds.")
         self._revision = response.meta.revision

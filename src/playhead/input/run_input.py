@@ -264,11 +264,17 @@ def receive_input(
 
 
 def _send(run_input: Any, flow_run_id: Id, sender: str | None, key_prefix: str | None) -> Loop[None]:
-    prefix = key_prefix or run_input_subclass_from_type(type(run_input))._default_prefix()
+    prefix = key_prefix or _default_prefix(run_input)
     value = run_input.value if isinstance(run_input, AutomaticRunInput) else run_input
     here = flow_run_here()
     sender = sender or (SENDER + here if here else None)
     yield from run_inputs.send(str(flow_run_id), prefix, json_of(value), sender, is_prefix=True)
+
+
+def _default_prefix(run_input: Any) -> str:
+    """That of the model of its type, which need not be made for it."""
+    made = isinstance(run_input, AutomaticRunInput)
+    return run_input._default_prefix() if made else f"{type(run_input).__name__.lower()}-auto"
 
 
 def _with_default(cls: type[RunInput], name: str, value: Any) -> tuple[Any, Any]:
