@@ -25,7 +25,7 @@ from playhead.replay.rebuild import compare_views
 from playhead.replay.verify import verify_journal
 from tests.plain_runs import PlainRuns
 from tests.promises.test_p7_decisions_are_pure import stamped
-from tests.simulation import slots
+from tests.simulation import due, slots
 from tests.simulation.broken import hold, same
 from tests.simulation.laws import Decided, check_laws
 from tests.simulation.model import Model, id_of, spec_of, status_after
@@ -253,13 +253,20 @@ class Checks:
     # The events.
 
     def ticked(self, new: deque[Record], clock_us: int) -> None:
-        """A server looked for what is due: what it found is proposed like anything else, and nothing is left."""
+        """A server looked for what is due: what it found is proposed like anything else, and had a cause."""
         while new:
-            self._take(new.popleft())
-        left = [
-            run.id for run in self.model.runs.values() if run.status.lease.token and run.lease_expires_us <= clock_us
-        ]
+            record = new.popleft()
+            proposed = event_of(record).state_proposed
+            if record.kind == "state_proposed" and not proposed.mirrors:
+                due.check_cause(self.model, self.model.runs[text_of(record.stream)], proposed, record.recorded_at)
+            self._take(record)
+        left = [run.id for run in self.model.runs.values() if due.lapsed(run, clock_us)]
         same(left, [], "a lapsed lease is given up")
+        slots.check_nobody_waits_in_vain(self.model)
+
+    def at_rest(self, clock_us: int) -> None:
+        """Nobody asks for anything, and the servers have found all that is due: nothing is left that should be."""
+        due.check_at_rest(self.model, clock_us)
 
     def settled(self, new: deque[Record], since: int) -> None:
         """Nothing is on record that nobody asked for, and the views show what became of the runs (P5, P6)."""
@@ -279,6 +286,7 @@ class Checks:
             self._decision(record, event.state_proposed)
         elif record.kind == "slots_granted":
             self._serve(record, event.slots_granted, event.slots_granted.freed_by, granted)
+            slots.check_granted(event.slots_granted.status, record.recorded_at)
         elif record.kind == "slots_refused":
             self._serve(record, event.slots_refused, event.slots_refused.set_by, refused)
         elif record.kind == "run_updated":
@@ -304,6 +312,7 @@ class Checks:
         slots.check_running(self.model, run, proposed)
         if proposed.HasField("status"):
             slots.check_taking(self.model, run, proposed.status)
+            slots.check_claimed(proposed.status)
             parent = self.model.runs[run.parent_id] if run.parent_id else None
             same(proposed.status, status_after(run, record, proposed, parent), "what is kept about the run")
 

@@ -28,6 +28,12 @@ TASK_KEYS = ("load", "clean", "train")
 TAGS = ("a", "a b")
 CACHE_KEYS = ("k1", "k2", "k3")
 PAUSE_KEYS = ("", "ask", "approve")
+ASKED = {
+    b'{"type": "integer", "minimum": 3}': (b"3", b"40"),
+    b'{"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}}': (b'{"ok": true}',),
+}
+"""What a pause may ask for, and of what is brought here, all that fits."""
+BROUGHT = (b"2", b"3", b"40", b'"3"', b"{}", b'{"ok": 1}', b'{"ok": true}', b"null")
 DEPLOYMENTS = (str(uuid.UUID(int=71)), str(uuid.UUID(int=72)))
 LIMITS = ("tag:a", "tag:a b", "name:db", f"deployment:{DEPLOYMENTS[0]}")
 STATE_TYPES = [value for value in v1.StateType.values() if value]
@@ -67,6 +73,11 @@ class Client:
     def flow_run(self) -> str | None:
         """A flow run that exists, most often one of the newest."""
         return self._one_of([run.id for run in self.model.flow_runs()])
+
+    def paused_run(self) -> str | None:
+        """A flow run that is paused, if one is."""
+        paused = [run.id for run in self.model.flow_runs() if run.status.state.type == v1.PAUSED]
+        return self._one_of(paused) or self.flow_run()
 
     def task_run(self) -> str | None:
         """A task run that exists."""
@@ -128,6 +139,20 @@ class Client:
             due = self.now() + self.chance.choice([-1, 1, 1, 1]) * self.a_while(0.1, 3_600)
             state.details.scheduled_time.CopyFrom(timestamp(due))
         return state
+
+    def question(self) -> bytes:
+        """The schema of what a pause asks for; most ask for nothing."""
+        return self.chance.choice(list(ASKED)) if self.some(0.4) else b""
+
+    def resume(self, flow_run_id: str) -> tuple[str, Any]:
+        """A resume, often with what the pause asks for."""
+        request = v1.ResumeFlowRunRequest(request_id=self.an_id(), flow_run_id=flow_run_id)
+        asked = self.model.runs[flow_run_id].status.state.details.run_input_schema
+        if self.some(0.4):
+            request.run_input = self.chance.choice(ASKED[asked]) if asked else b""
+        elif self.some(0.6):
+            request.run_input = self.chance.choice(BROUGHT)
+        return "resume_flow_run", request
 
     def result(self) -> v1.Result:
         """A stored result, different each time."""
@@ -227,10 +252,60 @@ def run_a_subflow(me: Client, flow_run_id: str, call: int) -> Doing:
         yield from run_a_flow(me, {"create_flow_run": spec}, depth=1)
 
 
+def head_of_a_family(me: Client) -> Doing:
+    """Runs flows whose tasks and subflows are still at work when they end: they are cancelled, crash, or just die."""
+    while True:
+        flow_id = yield from registered(me)
+        if not flow_id:
+            continue
+        answer = yield me.propose(
+            v1.State(type=v1.RUNNING), create_flow_run=me.flow_run_spec(flow_id), lease_ttl=me.lease()
+        )
+        if granted(answer):
+            yield from beget(me, answer.run_id, flow_id, depth=me.chance.choice([1, 1, 2]))
+            yield from leave(me, answer.run_id, answer.lease_token)
+        yield me.a_while(1, 600)
+
+
+def beget(me: Client, flow_run_id: str, flow_id: str, depth: int) -> Doing:
+    """Task runs and subflow runs of a flow run, begun and left as they are; nested so deep."""
+    for call in range(me.chance.choice([1, 2, 3])):
+        state = v1.State(type=me.chance.choice([v1.RUNNING, v1.RUNNING, v1.PENDING]))
+        spec = me.task_run_spec(flow_run_id, me.chance.choice(TASK_KEYS), call)
+        made = yield me.propose(state, create_task_run=spec)
+        if isinstance(made, PlayheadError) or not depth or me.some(0.4):
+            continue
+        child = v1.FlowRunSpec(id=me.an_id(), flow_id=flow_id, parent_task_run_id=made.run_id)
+        terms: dict[str, Any] = {"lease_ttl": me.lease()} if me.some(0.5) else {}
+        answer = yield me.propose(v1.State(type=v1.RUNNING), create_flow_run=child, **terms)
+        if granted(answer):
+            yield from beget(me, child.id, flow_id, depth - 1)
+            if me.some(0.2):
+                pause = v1.PauseFlowRunRequest(
+                    request_id=me.an_id(), flow_run_id=child.id, run_input_schema=me.question()
+                )
+                yield "pause_flow_run", pause
+
+
+def leave(me: Client, flow_run_id: str, token: int) -> Doing:
+    """End a flow run, whatever goes on in it; or say nothing more."""
+    does = me.chance.choice(["nothing", "cancel", "cancel", "crash", "force", "complete"])
+    if does == "cancel":
+        yield "cancel_flow_run", v1.CancelFlowRunRequest(request_id=me.an_id(), flow_run_id=flow_run_id)
+        if me.some(0.6):
+            yield me.propose(v1.State(type=v1.CANCELLED), flow_run_id=flow_run_id, lease_token=token)
+    elif does != "nothing":
+        type_ = {"crash": v1.CRASHED, "force": v1.CANCELLED, "complete": v1.COMPLETED}[does]
+        yield me.propose(v1.State(type=type_), flow_run_id=flow_run_id, lease_token=token, force=does == "force")
+
+
 def pause_and_wait(me: Client, flow_run_id: str, token: int) -> Doing:
     """Pause in the process and look now and then whether it goes on."""
     request = v1.PauseFlowRunRequest(
-        request_id=me.an_id(), flow_run_id=flow_run_id, pause_key=me.chance.choice(PAUSE_KEYS)
+        request_id=me.an_id(),
+        flow_run_id=flow_run_id,
+        pause_key=me.chance.choice(PAUSE_KEYS),
+        run_input_schema=me.question(),
     )
     if me.some(0.6):
         request.timeout.CopyFrom(Duration(seconds=me.chance.choice([1, 30, 600])))
@@ -241,7 +316,29 @@ def pause_and_wait(me: Client, flow_run_id: str, token: int) -> Doing:
         if run.status.state.type != v1.PAUSED:
             break
         if me.some(0.4):
-            yield "resume_flow_run", v1.ResumeFlowRunRequest(request_id=me.an_id(), flow_run_id=flow_run_id)
+            yield me.resume(flow_run_id)
+
+
+def asker(me: Client) -> Doing:
+    """Runs flows that ask for input, and are answered by people who err."""
+    while True:
+        flow_id = yield from registered(me)
+        if not flow_id:
+            continue
+        spec = me.flow_run_spec(flow_id)
+        answer = yield from settled(me, v1.State(type=v1.RUNNING), create_flow_run=spec)
+        if granted(answer):
+            request = v1.PauseFlowRunRequest(
+                request_id=me.an_id(),
+                flow_run_id=answer.run_id,
+                reschedule=me.some(0.3),
+                run_input_schema=me.chance.choice(list(ASKED)),
+            )
+            yield "pause_flow_run", request
+            for _ in range(4):
+                yield me.a_while(0.1, 30)
+                yield me.resume(answer.run_id)
+        yield me.a_while()
 
 
 def registered(me: Client) -> Doing:
@@ -298,10 +395,11 @@ def operator(me: Client) -> Doing:
                     reschedule=does == "suspend",
                     timeout=Duration(seconds=30) if me.some(0.5) else None,
                     pause_key=me.chance.choice(PAUSE_KEYS),
+                    run_input_schema=me.question(),
                 ),
             )
         elif does == "resume":
-            yield "resume_flow_run", v1.ResumeFlowRunRequest(request_id=request_id, flow_run_id=flow_run_id)
+            yield me.resume(me.paused_run() or flow_run_id)
         elif does == "cancel":
             yield "cancel_flow_run", v1.CancelFlowRunRequest(request_id=request_id, flow_run_id=flow_run_id)
         elif does == "start":
@@ -325,6 +423,11 @@ def contender(me: Client) -> Doing:
         spec = v1.TaskRunSpec(id=me.an_id(), task_key="contender", tags=["a"] if me.some(0.8) else ["a b"])
         if me.some(0.3):
             spec.slots["db"] = 1
+        if me.some(0.15):
+            # It stands in line, and is gone when its turn comes.
+            yield me.propose(v1.State(type=v1.RUNNING), create_task_run=spec)
+            yield me.a_while(1, 300)
+            continue
         answer = yield from settled(me, v1.State(type=v1.RUNNING), create_task_run=spec)
         if granted(answer):
             yield me.a_while(0.1, 10)
@@ -419,6 +522,8 @@ def anything(me: Client) -> tuple[str, Any]:
         kind = "task_run_id" if run.is_task is me.some(0.98) else "flow_run_id"
         _, request = me.propose(state, **{kind: run.id})
     terms(me, request, run.status if run else v1.RunStatus())
+    if request.WhichOneof("run") in ("flow_run_id", "create_flow_run"):
+        ask_or_bring(me, request.state)
     return "propose_state", request
 
 
@@ -464,6 +569,14 @@ def terms(me: Client, request: v1.ProposeStateRequest, status: v1.RunStatus) -> 
         request.lease_ttl.CopyFrom(me.lease())
 
 
+def ask_or_bring(me: Client, state: v1.State) -> None:
+    """Ask for input by a pause, or bring some, whether it was asked for or not."""
+    if state.type == v1.PAUSED:
+        state.details.run_input_schema = me.question()
+    elif state.type in (v1.RUNNING, v1.SCHEDULED) and me.some(0.2):
+        state.details.run_input = me.chance.choice(BROUGHT)
+
+
 def other_command(me: Client, method: str, request: Any) -> tuple[str, Any]:
     """Another proposal under a request id that was used."""
     other = v1.ProposeStateRequest()
@@ -478,5 +591,7 @@ CLIENTS: dict[str, Callable[[Client], Doing]] = {
     "scheduler": scheduler,
     "keeper": keeper,
     "contender": contender,
+    "family": head_of_a_family,
+    "asker": asker,
     "meddler": meddler,
 }

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from playhead import v1
 from playhead.journal.encoding import micros_of
-from tests.simulation.broken import hold
+from tests.simulation.broken import hold, same
+from tests.simulation.clients import ASKED
 from tests.simulation.model import TERMINAL, Model, Run
 
 HALF_A_SECOND_US = 500_000
@@ -154,6 +155,25 @@ def a_pause_ends_as_it_should(it: Decided) -> None:
     hold(cancelled or not overdue or it.to == v1.FAILED, "a pause that timed out has failed")
 
 
+def input_is_what_was_asked_for(it: Decided) -> None:
+    """A pause that asks for input is left for RUNNING or SCHEDULED with input that fits, and only then is input taken;
+    none that fits is refused for it. By force anything passes.
+    """
+    if it.run.is_task:
+        return
+    given, proposed = it.command.state.details.run_input, it.command.state.type
+    asked = it.before.state.details.run_input_schema if it.was == v1.PAUSED else b""
+    fits = given in ASKED[asked] if asked else not given
+    goes_on = it.accepted or it.after.state.name == "AwaitingConcurrencySlot"
+    if it.changed and goes_on and proposed in (v1.RUNNING, v1.SCHEDULED):
+        hold(fits or it.forced, "a run goes on with the input that was asked for, and with no other")
+        same(it.after.state.details.run_input, given, "the input of a resume is the run's")
+    if it.accepted and it.to == v1.PAUSED:
+        same(it.after.state.details.run_input_schema, it.command.state.details.run_input_schema, "a pause asks")
+    refused = it.proposed.reason.startswith("run_input")
+    hold(not refused or not fits, "what fits is not refused for what it is", it.proposed.reason)
+
+
 def one_worker_starts_a_run(it: Decided) -> None:
     """Of workers that race for a flow run one makes it PENDING; progress of the same start has another name."""
     if it.changed and not it.run.is_task and it.to == v1.PENDING and not it.forced:
@@ -236,6 +256,7 @@ LAWS: tuple[Callable[[Decided], None], ...] = (
     nothing_runs_before_it_is_due,
     pausing_has_terms,
     a_pause_ends_as_it_should,
+    input_is_what_was_asked_for,
     one_worker_starts_a_run,
     what_failed_is_tried_again,
     what_is_cached_is_found,

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from playhead import v1
-from tests.simulation.broken import hold
+from playhead.journal.encoding import SECOND_US, micros_of
+from tests.simulation.broken import hold, same
 from tests.simulation.model import TERMINAL, Model, Run
 
 UNLIMITED = 2**32 - 1
 """What there is of a limit that was removed while runs waited for it."""
+
+CLAIM_US = 30 * SECOND_US
 
 OCCUPIED = frozenset({v1.RUNNING, v1.CANCELLING})
 """States in which a run has what it needs, and takes nothing."""
@@ -95,6 +98,18 @@ def check_taking(model: Model, run: Run, after: v1.RunStatus) -> None:
     if after.state.type in TERMINAL and after.state != run.status.state:
         hold(not after.slots and not after.HasField("slot_wait"), "what has ended holds no slot and waits for none")
     hold(not (after.slots and after.HasField("slot_wait")), "a run holds all it needs, or waits for all of it")
+
+
+def check_granted(after: v1.RunStatus, now_us: int) -> None:
+    """Slots that a run in line is given are to be claimed: it has half a minute to go on with them."""
+    for held in after.slots:
+        same(micros_of(held.claim_by), now_us + CLAIM_US, f"{held.limit} is given for a while")
+
+
+def check_claimed(after: v1.RunStatus) -> None:
+    """What runs has claimed its slots."""
+    unclaimed = [held.limit for held in after.slots if held.HasField("claim_by")]
+    hold(after.state.type != v1.RUNNING or not unclaimed, "what runs has claimed its slots", after)
 
 
 def check_running(model: Model, run: Run, proposed: v1.StateProposed) -> None:

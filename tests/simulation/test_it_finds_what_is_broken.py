@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from playhead import v1
-from playhead.engine.orchestration import answers
+from playhead.engine.orchestration import answers, json_schema, timers
 from playhead.engine.orchestration.handler import Orchestrating
 from playhead.engine.orchestration.known import Known
 from playhead.engine.orchestration.policy import Policy, core_policy
-from playhead.engine.orchestration.rules import bookkeeping
+from playhead.engine.orchestration.rules import bookkeeping, slots
 from playhead.engine.orchestration.rules.rule import Rule
+from playhead.engine.orchestration.timers import Timers
 from playhead.journal.writer import Writer
 from playhead.projector.fold import FOLDINGS
 from tests.simulation.conftest import Simulate
@@ -71,6 +72,7 @@ def without(rule: str) -> Policy:
         ("PreventPendingTransitions", ""),
         ("HandlePausingFlows", ""),
         ("HandleResumingPausedFlows", ""),
+        ("ValidateRunInput", "input"),
         ("WaitForScheduledTime", "nothing runs before it is due"),
         ("RetryFailedFlows", "what failed is tried again while a retry is left"),
         ("RetryFailedTasks", "what failed is tried again while a retry is left"),
@@ -110,6 +112,11 @@ def nothing(*_: object) -> Any:
     """What a method does that was forgotten."""
 
 
+def no_rows(*_: object) -> Iterator[Any]:
+    """What a look finds that does not look."""
+    return iter(())
+
+
 def refused_as_accepted(decided: Callable[[v1.StateProposed], Any]) -> Callable[[v1.StateProposed], Any]:
     """Answers that do not say who decided."""
 
@@ -128,8 +135,29 @@ def refused_as_accepted(decided: Callable[[v1.StateProposed], Any]) -> Callable[
         (Orchestrating, "catch_up", nothing, ""),
         (Known, "written", nothing, "P7: the cache"),
         (answers, "_decided", refused_as_accepted(answers._decided), "the answer says what is on record"),
+        (Orchestrating, "_mirror", nothing, "a subflow is mirrored"),
+        (Timers, "_due_flow_runs", no_rows, "what is overdue is decided"),
+        (Timers, "_due_task_runs", no_rows, "slots that nobody claims are given on"),
+        (Timers, "_left", no_rows, "what a stopped flow run leaves is ended"),
+        (timers, "_left_subflow_run", nothing, "what a stopped flow run leaves is ended"),
+        (slots, "CLAIM_S", 60, "for a while"),
+        (json_schema, "failures", lambda *_: [], "a run goes on with the input that was asked for, and with no other"),
+        (json_schema, "failures", lambda *_: ["run_input: no"], "what fits is not refused for what it is"),
     ],
-    ids=["request ids", "others' events", "what is in the tables", "who decided"],
+    ids=[
+        "request ids",
+        "others' events",
+        "what is in the tables",
+        "who decided",
+        "those who call subflows",
+        "flow runs that are due",
+        "slots that are not claimed",
+        "what was left over",
+        "subflows of what was stopped",
+        "how long a grant lasts",
+        "what does not fit",
+        "what fits",
+    ],
 )
 def test_a_program_that_forgets(
     simulate: Simulate, monkeypatch: pytest.MonkeyPatch, where: Any, method: str, instead: Any, broken: str

@@ -37,12 +37,18 @@ LONG_EVERY = 100
 TOLD_MAX = 60
 """Lines of a failed history that are told; the replay tells all."""
 
-OFTEN = {"worker": 4, "operator": 2, "scheduler": 1, "keeper": 2, "meddler": 3}
+OFTEN = {"worker": 4, "operator": 2, "scheduler": 1, "keeper": 2, "meddler": 3, "family": 2, "asker": 1}
 """Kinds of clients, and how often there are some of them in a world."""
 
 NEVER = 1 << 30
 REBUILT = 0.02
 """How often the views are made anew at the end."""
+
+REST_S = (0, 45, 400, 4_000)
+"""How long everybody is away at the end, before the servers look for what has fallen due meanwhile."""
+
+LOOKS_MAX = 20
+"""Looks after which nothing more falls due by what the looks before have decided."""
 
 AGAIN_AT_THE_END = 5
 """Answered requests that are sent once more when all is over."""
@@ -265,14 +271,30 @@ class World:
             self._later(self._a_while(self.chance.choice([30, 600])), look)
             if server.up is None:
                 return
-            server.up.timers.tick()
-            since, new = self.checks.head, self.checks.new(server.clock())
-            if new:
-                self._step(server.name, f"looks for what is due: {len(new)} events", "")
-            self.checks.ticked(new, server.clock())
-            self.checks.settled(new, since)
+            self._tick(server)
 
         return look
+
+    def _tick(self, server: Server) -> int:
+        """A server looks for what is due; how many events that made."""
+        server.start().timers.tick()
+        since, new = self.checks.head, self.checks.new(server.clock())
+        found = len(new)
+        if new:
+            self._step(server.name, f"looks for what is due: {found} events", "")
+        self.checks.ticked(new, server.clock())
+        self.checks.settled(new, since)
+        return found
+
+    def _rest(self, server: Server) -> None:
+        """All clients are gone for a while: what falls due is decided, until nothing more does."""
+        self.now_us += self.chance.choice(REST_S) * SECOND_US
+        for _ in range(LOOKS_MAX):
+            # A process that begins looks through everything, as each does now and then.
+            server.stop()
+            if not self._tick(server):
+                break
+        self.checks.at_rest(server.clock())
 
     def _misfortune(self) -> None:
         """A server dies, or its clock is set, as often as this world's habits say."""
@@ -291,6 +313,7 @@ class World:
         server = self.chance.choice(self.servers)
         for sent, _ in self.chance.sample(answered, min(AGAIN_AT_THE_END, len(answered))):
             self._ask(server, "someone who asks again", sent)
+        self._rest(server)
         orchestrator, revision = server.start(), self.chance.randint(1, self.checks.head)
         self.checks.as_of(revision)
         if self.habits.reads_every < NEVER:
