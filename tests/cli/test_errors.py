@@ -92,6 +92,7 @@ def test_a_rule_that_is_mistyped_is_answered_with_those_that_are_like_it(shell: 
         (("flow-run", "ls", "--tag", "nigthly"), "--tag 'nigthly': there is none on record"),
         (("task-run", "ls", "--tag", "nightly", "--task", "lod"), "--task 'lod': there is none on record"),
         (("journal", "tail", "--stream", "00000000-0000-7000-8000-000000000000"), "No such event up to revision 19."),
+        (("flow-run", "logs", "renamed"), "Nothing is on record that it logged"),
     ],
 )
 def test_an_empty_list_says_what_of_it_nothing_on_record_has(

@@ -45,7 +45,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Playhead: an orchestration service whose memory is a journal.",
+    help="Playhead: an orchestration service whose memory is a journal. The commands work on the server that is named, "
+    "else on the database that flows on this machine use.",
     epilog="Try: playhead flow-run ls --as-of '10m ago'",
 )
 
@@ -55,8 +56,8 @@ flow_runs.app.command("resume")(steering.resume)
 flow_runs.app.command("inputs")(inputs.inputs)
 flow_runs.app.command("send-input")(inputs.send_input)
 
-app.add_typer(server.app, name="server", help="The server.")
-app.add_typer(flows.app, name="flow", help="Flows.")
+app.add_typer(server.app, name="server", help="Serve a database, to flows here or elsewhere.")
+app.add_typer(flows.app, name="flow", help="Flows that were registered: each by its first run.")
 app.add_typer(flow_runs.app, name="flow-run", help="Flow runs: look at them, now or in the past, and steer them.")
 app.add_typer(task_runs.app, name="task-run", help="Task runs, now or in the past.")
 app.add_typer(

@@ -38,7 +38,10 @@ def set_(
     session: Session,
     key: Key,
     slots: Annotated[
-        int, typer.Argument(min=0, help="How many there are. 0: whoever needs one is refused.", show_default=False)
+        int,
+        typer.Argument(
+            metavar="SLOTS", min=0, help="How many there are. 0: whoever needs one is refused.", show_default=False
+        ),
     ],
     cancel_new: Annotated[
         bool, typer.Option("--cancel-new", help="Cancel runs that find it full. Without: they wait in line.")
@@ -105,8 +108,9 @@ def ls(session: Session, limit: Limit = 100, all: All = False) -> None:
 @app.command("show")
 @reading
 def show(session: Session, key: Key, limit: Limit = 100, all: All = False) -> None:
-    """Show who holds slots of a limit, longest first, and who waits for them, in the order in which they came: each
-    run's place, name, state, how many slots, and since when.
+    """Show who holds slots of a limit, and who waits for them.
+
+    Those who came first are shown first: each run's place, name, state, how many slots, and since when.
 
     Example: playhead concurrency-limit show tag:database
     """

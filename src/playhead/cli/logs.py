@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -35,7 +36,8 @@ def show_logs(session: Session, kind: Kind, run: str, level: str, lines: int, fo
     filter = v1.LogFilter(level_min=level_of(level))
     setattr(filter, f"{kind}_id", run_id)
     records, position = _last(session, filter, lines) if lines else _all(session, filter)
-    _print(session, records)
+    if not _print(session, records) and not follow:
+        print("Nothing is on record that it logged at this level.", file=sys.stderr)
     if follow:
         session.keeps_open()
         watch = v1.WatchRunRequest(until_terminal=True)
@@ -115,13 +117,16 @@ def _further(session: Session, request: v1.FollowLogsRequest, watch: v1.WatchRun
         yield from records
 
 
-def _print(session: Session, records: Iterable[v1.LogRecord]) -> None:
-    out = console()
+def _print(session: Session, records: Iterable[v1.LogRecord]) -> int:
+    """Print records as they come; how many there were."""
+    out, printed = console(), 0
     for record in records:
+        printed += 1
         if session.as_json:
             print(json.dumps(document_of(record), ensure_ascii=False), flush=True)
         else:
             out.print(_line(record), soft_wrap=True)
+    return printed
 
 
 def _line(record: v1.LogRecord) -> Text:

@@ -25,7 +25,8 @@ Database = Annotated[
     typer.Option(
         "--database",
         metavar="PATH|URL",
-        help="The database, when there is no server: a file or postgresql://…. Or PLAYHEAD_DATABASE.",
+        help="The database, when there is no server: a file or postgresql://…. Or PLAYHEAD_DATABASE. Default: "
+        "~/.playhead/journal.db.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]

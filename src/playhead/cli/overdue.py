@@ -54,4 +54,5 @@ def _print_decided(session: Session, proposed: int) -> None:
     if session.as_json:
         print_json({"proposed": proposed})
     else:
-        print_table((), (), f"{proposed} proposed: playhead audit decisions --actor playhead/timers")
+        shown = ": playhead audit decisions --actor playhead/timers" if proposed else "; nothing was due"
+        print_table((), (), f"{proposed} proposed{shown}")

@@ -79,6 +79,7 @@ def _expected(text: str) -> tuple[int, bytes] | None:
     noted = _NOTED.fullmatch(text)
     if noted is None:
         raise typer.BadParameter(
-            f"{text!r} is not a revision, a colon and a root of 64 hexadecimal digits.", param_hint="--expect"
+            f"{text!r} is not a revision, a colon and a root of 64 hexadecimal digits, as journal head showed them.",
+            param_hint="--expect",
         )
     return int(noted[1]), bytes.fromhex(noted[2])
