@@ -60,10 +60,19 @@ SELECT_STOPPED = f"""
     SELECT valid_from, run_id, state_type FROM flow_run_versions
     WHERE state_type IN {STOPPED} AND valid_to = {OPEN} AND valid_from > ? ORDER BY valid_from LIMIT ?
 """
-# Flow runs that are stopped, whenever that was, and have task runs that are not finished.
+# Flow runs that are stopped, whenever that was, and have task runs that are not finished; or subflow runs that are not,
+# whatever has become of the task runs that track them.
 SELECT_STOPPED_WITH_UNFINISHED = f"""
     SELECT DISTINCT p.valid_from, p.run_id, p.state_type FROM task_run_versions AS v
     JOIN task_runs AS t ON t.run_id = v.run_id
+    JOIN flow_run_versions AS p ON p.run_id = t.flow_run_id AND p.valid_to = {OPEN}
+    WHERE v.state_type IN ({UNFINISHED}) AND v.valid_to = {OPEN} AND p.state_type IN {STOPPED} AND p.valid_from > ?
+    ORDER BY p.valid_from LIMIT ?
+"""
+SELECT_STOPPED_WITH_UNFINISHED_SUBFLOWS = f"""
+    SELECT DISTINCT p.valid_from, p.run_id, p.state_type FROM flow_run_versions AS v
+    JOIN flow_runs AS c ON c.run_id = v.run_id
+    JOIN task_runs AS t ON t.run_id = c.parent_task_run_id
     JOIN flow_run_versions AS p ON p.run_id = t.flow_run_id AND p.valid_to = {OPEN}
     WHERE v.state_type IN ({UNFINISHED}) AND v.valid_to = {OPEN} AND p.state_type IN {STOPPED} AND p.valid_from > ?
     ORDER BY p.valid_from LIMIT ?

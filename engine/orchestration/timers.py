@@ -165,8 +165,9 @@ class Timers:
         """
         head = self._journal.head()[0]
         if now >= self._next_sweep_us:
-            for rows in self._pages(sql.SELECT_STOPPED_WITH_UNFINISHED, (), (0,)):
-                yield from chain.from_iterable(self._left_by(*row) for row in rows)
+            for text in (sql.SELECT_STOPPED_WITH_UNFINISHED, sql.SELECT_STOPPED_WITH_UNFINISHED_SUBFLOWS):
+                for rows in self._pages(text, (), (0,)):
+                    yield from chain.from_iterable(self._left_by(*row) for row in rows)
             self._next_sweep_us = now + round(SWEEP_S * SECOND_US)
             self._followed = head if self._followed is None else self._followed
         assert self._followed is not None
@@ -215,6 +216,9 @@ def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> Due
         again = v1.State(type=v1.PENDING)
         if status.HasField("state"):
             again.CopyFrom(status.state)
+        if micros_of(again.details.pause_timeout) <= now:
+            # No pause can begin that is over. This one is a task run's, which no time ends but its flow run's.
+            again.details.ClearField("pause_timeout")
         due = _seen(subject, run_id, status, again, b"slots not claimed")
         # It is in this state already, and no rule should keep it from giving the slots up.
         due.request.force = True

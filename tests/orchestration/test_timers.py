@@ -192,6 +192,23 @@ def test_a_flow_run_that_does_not_claim_its_slots_stays_as_it_is_without_them(co
     assert not status.slots
 
 
+def test_a_paused_task_run_whose_pause_is_over_gives_its_slots_up_and_stays_paused(command: Commanding) -> None:
+    set_limit(command, "name:db", 1)
+    holder, paused_run = (command.task_run(id=new_id(), task_key="t", slots={"db": 1}) for _ in range(2))
+    command.propose(v1.RUNNING, task_run_id=holder)
+    details = v1.StateDetails(pause_timeout=timestamp(command.clock() + SECOND_US))
+    request = v1.ProposeStateRequest(
+        request_id=new_id(), task_run_id=paused_run, state=v1.State(type=v1.PAUSED, details=details)
+    )
+    assert command.orchestration.propose_state(request, ALICE).result().decision == v1.ACCEPT
+    assert command.propose(v1.RUNNING, task_run_id=paused_run).decision == v1.WAIT
+    command.propose(v1.COMPLETED, task_run_id=holder)
+    command.clock.advance(30 * SECOND_US)
+    assert tick(command) == 1
+    status = command.task_status(paused_run)
+    assert (status.state.type, list(status.slots)) == (v1.PAUSED, [])
+
+
 # Leases of task runs, and crashes that are tried again.
 
 
@@ -381,6 +398,20 @@ def test_what_is_made_late_in_a_stopped_flow_run_is_found_within_a_minute(comman
     command.clock.advance(60 * SECOND_US)
     assert tick(command) == 1
     assert command.task_status(late).state.type == v1.CRASHED
+
+
+def test_who_begins_anew_finds_the_subflow_run_of_a_stopped_flow_run_though_its_task_run_has_ended(
+    command: Commanding,
+) -> None:
+    parent = command.flow_run(v1.RUNNING)
+    tracked = command.task_run(v1.RUNNING, flow_run_id=parent, task_key="flow:child", dynamic_key="0")
+    child = command.flow_run(v1.SCHEDULED, parent_task_run_id=tracked)
+    command.propose(v1.COMPLETED, task_run_id=tracked, force=True)
+    command.propose(v1.CRASHED, flow_run_id=parent)
+    anew = Timers(command.orchestrator.journal, command.orchestrator.orchestration)
+    assert [due.run_id for due in anew.due()] == [child]
+    assert anew.tick() == 1
+    assert name_of(command, child) == "Crashed"
 
 
 def test_several_servers_on_one_database_make_one_event_of_each(store: str) -> None:

@@ -108,7 +108,7 @@ def test_what_is_due_is_found_without_walking_a_table(sqlite_store: str) -> None
         with watched(engine) as statements:
             assert life.orchestrator.timers.tick() == 1
         looked = [(text, values) for text, values in statements if "_versions" in text]
-        assert len({text for text, _ in looked}) == 7
+        assert len({text for text, _ in looked}) == 8
         steps = [step for statement, values in looked for step in plan(engine, statement, values)]
         assert [step for step in steps if step.startswith("SCAN") or "AUTOMATIC" in step] == []
 

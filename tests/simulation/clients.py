@@ -26,7 +26,7 @@ Doing: TypeAlias = Generator[Any, Any, Any]
 FLOW_NAMES = ("etl", "ml", "report")
 TASK_KEYS = ("load", "clean", "train")
 TAGS = ("a", "a b")
-CACHE_KEYS = ("k1", "k2", "k3")
+CACHE_KEYS = ("k1", "k1", "k1", "k2")
 PAUSE_KEYS = ("", "ask", "approve")
 ASKED = {
     b'{"type": "integer", "minimum": 3}': (b"3", b"40"),
@@ -221,7 +221,7 @@ def body(me: Client, flow_run_id: str, token: int, depth: int) -> Doing:
 def run_a_task(me: Client, spec: v1.TaskRunSpec, token: int) -> Doing:
     """Run one task: looked up in the cache, tried again when it fails."""
     running = v1.State(type=v1.RUNNING)
-    key = me.chance.choice(CACHE_KEYS) if me.some(0.4) else ""
+    key = me.chance.choice(CACHE_KEYS) if me.some(0.6) else ""
     running.details.cache_key, running.details.refresh_cache = key, bool(key) and me.some(0.2)
     answer = yield from settled(me, running, create_task_run=spec, lease_token=token)
     while granted(answer):

@@ -26,6 +26,10 @@ def overdue(run: Run, now_us: int) -> str:
     """What of a flow run's own has fallen due, if anything has."""
     status, state = run.status, run.status.state
     if state.type == v1.PAUSED and state.details.HasField("pause_timeout"):
+        # What was suspended, by force, though nothing would start it, can only be cancelled.
+        stranded = isinstance(run.spec, v1.FlowRunSpec) and not run.spec.deployment_id
+        if stranded and state.details.pause_reschedule:
+            return ""
         return "a pause that timed out" if micros_of(state.details.pause_timeout) <= now_us else ""
     if state.type == v1.SCHEDULED and state.name == "Scheduled":
         return "a late run" if micros_of(status.next_scheduled_start_time) + LATE_US <= now_us else ""
@@ -69,6 +73,9 @@ def check_cause(model: Model, run: Run, proposed: v1.StateProposed, now_us: int)
 
 def check_at_rest(model: Model, now_us: int) -> None:
     """Once nothing more happens by itself, nothing is left to happen."""
+    same(
+        sorted(model.users), sorted(run.id for run in model.runs.values() if run.uses_slots), "who uses slots is known"
+    )
     for run in model.runs.values():
         same(lapsed(run, now_us), False, f"a lapsed lease is given up: {run.id}")
         same(unclaimed(run, now_us), False, f"slots that nobody claims are given on: {run.id}")

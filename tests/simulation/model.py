@@ -43,6 +43,11 @@ class Run:
         return isinstance(self.spec, v1.TaskRunSpec)
 
     @property
+    def uses_slots(self) -> bool:
+        """Whether it holds slots or waits for some."""
+        return bool(self.status.slots) or self.status.HasField("slot_wait")
+
+    @property
     def parent_id(self) -> str:
         """Of a task run in a flow run: that flow run."""
         return self.spec.flow_run_id if isinstance(self.spec, v1.TaskRunSpec) else ""
@@ -61,6 +66,8 @@ class Model:
     """What completed under a cache key, oldest first, and until when it counts."""
     limits: dict[str, v1.ConcurrencyLimit] = field(default_factory=dict)
     """Concurrency limits that are set."""
+    users: dict[str, Run] = field(default_factory=dict)
+    """The runs that hold slots of a limit, or wait for some."""
 
     def flow_runs(self) -> list[Run]:
         """The flow runs in the order of their creation."""
@@ -196,11 +203,18 @@ class Model:
         elif record.kind == "concurrency_limit_set":
             self._set_limit(event.concurrency_limit_set)
         elif record.kind in ("slots_granted", "slots_refused"):
-            self.runs[run_id].history.append((record.revision, getattr(event, record.kind).status))
+            self._change(self.runs[run_id], record.revision, getattr(event, record.kind).status)
         elif record.kind == "run_updated":
-            self.runs[run_id].history.append((record.revision, event.run_updated.status))
+            self._change(self.runs[run_id], record.revision, event.run_updated.status)
         elif record.kind == "state_proposed" and event.state_proposed.HasField("status"):
             self._add_state(self.runs[run_id], record, event.state_proposed)
+
+    def _change(self, run: Run, revision: int, status: v1.RunStatus) -> None:
+        run.history.append((revision, status))
+        if run.uses_slots:
+            self.users[run.id] = run
+        else:
+            self.users.pop(run.id, None)
 
     def _set_limit(self, changed: v1.ConcurrencyLimitSet) -> None:
         self.limits.pop(changed.command.limit, None)
@@ -208,7 +222,7 @@ class Model:
             self.limits[changed.limit.limit] = changed.limit
 
     def _add_state(self, run: Run, record: Record, proposed: v1.StateProposed) -> None:
-        run.history.append((record.revision, proposed.status))
+        self._change(run, record.revision, proposed.status)
         state, details = proposed.status.state, proposed.status.state.details
         if proposed.status.lease.token == record.revision:
             run.lease_expires_us = record.recorded_at + micros_of(proposed.status.lease.ttl)

@@ -1,4 +1,4 @@
-"""Slots of concurrency limits, as plain as can be: who holds, who waits, counted anew from all runs each time.
+"""Slots of concurrency limits, as plain as can be: who holds, who waits, counted anew each time from all that use some.
 
 The laws: what is held never exceeds a limit when it is taken; a run gets all it needs or nothing; those who came first
 are served first; whoever has ended holds nothing and waits for nothing; nobody waits while there is enough.
@@ -66,6 +66,8 @@ def described(model: Model, run: Run, needs: dict[str, int]) -> list[v1.LimitFac
 
 def waits_for(run: Run) -> dict[str, int]:
     """What a run waits for."""
+    if not run.status.HasField("slot_wait"):
+        return {}
     return {held.limit: held.count for held in run.status.slot_wait.slots}
 
 
@@ -73,7 +75,7 @@ def held_by_others(model: Model, run: Run, key: str) -> int:
     """Slots of a limit that other runs hold."""
     return sum(
         held.count
-        for other in model.runs.values()
+        for other in model.users.values()
         if other is not run
         for held in other.status.slots
         if held.limit == key
@@ -83,7 +85,7 @@ def held_by_others(model: Model, run: Run, key: str) -> int:
 def ahead_of(model: Model, run: Run, key: str) -> list[Run]:
     """Who waits for a limit and came before a run."""
     since = run.status.slot_wait.since if key in waits_for(run) else UNLIMITED
-    line = [other for other in model.runs.values() if key in waits_for(other)]
+    line = [other for other in model.users.values() if key in waits_for(other)]
     return [other for other in line if other.status.slot_wait.since < since]
 
 
@@ -137,7 +139,7 @@ def check_nobody_waits_in_vain(model: Model) -> None:
 
 def first_in_line(model: Model) -> Iterator[Run]:
     """The waiting runs that nobody is before."""
-    for run in model.runs.values():
+    for run in model.users.values():
         needs = waits_for(run)
         if needs and not any(ahead_of(model, run, key) for key in needs):
             yield run
