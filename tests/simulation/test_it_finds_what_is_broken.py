@@ -26,7 +26,7 @@ SEEDS_MAX = 400
 """Within so many seeds a defect is found; most in the first ten."""
 
 
-RARE_FROM = 850
+RARE_FROM = 250
 """Where to begin to look for a defect that one seed in some hundreds shows."""
 
 
