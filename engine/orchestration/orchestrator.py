@@ -47,8 +47,10 @@ class Orchestrator:
         self._writer: Writer[AnyCommand] = Writer(
             journal.database, journal.id, Orchestrating(journal.id, policy), journal.hub, journal.clock
         )
-        self.orchestration = OrchestrationService(self._writer.submit, journal.clock, status_of)
-        self.calls = OrchestrationService(self._writer.call, journal.clock, status_of)
+        self.orchestration, self.calls = (
+            OrchestrationService(perform, journal.clock, status_of, on_cancel=lambda: self.timers.wake())
+            for perform in (self._writer.submit, self._writer.call)
+        )
         self.runs = RunsService(journal)
         self.events = JournalService(journal)
         self.inputs = InputsService(journal)

@@ -27,13 +27,21 @@ StatusOf = Callable[[PlayheadError], Status]
 class OrchestrationService:
     """Commands. `perform` is the writer's `submit`, or its `call`: then answers are returned, not futures of them.
 
-    `status_of` says how the error of one item of a batch looks on the wire.
+    `status_of` says how the error of one item of a batch looks on the wire. `on_cancel` is called when a flow run was
+    cancelled.
     """
 
-    def __init__(self, perform: Callable[..., Any], clock: Clock, status_of: StatusOf) -> None:
+    def __init__(
+        self,
+        perform: Callable[..., Any],
+        clock: Clock,
+        status_of: StatusOf,
+        on_cancel: Callable[[], None] = lambda: None,
+    ) -> None:
         self._perform = perform
         self._clock = clock
         self._status_of = status_of
+        self._on_cancel = on_cancel
 
     def register_flow(self, request: v1.RegisterFlowRequest, caller: Caller, loop: Loop = None) -> Any:
         """Make sure that a flow of this name exists."""
@@ -97,7 +105,12 @@ class OrchestrationService:
 
     def cancel_flow_run(self, request: v1.CancelFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
         """Propose CANCELLING."""
-        return self._perform((commands.cancel(request, caller),), loop)
+        answer = self._perform((commands.cancel(request, caller),), loop)
+        if isinstance(answer, v1.ProposeStateResponse):
+            self._on_cancel()
+        else:
+            answer.add_done_callback(lambda _: self._on_cancel())
+        return answer
 
     def set_concurrency_limit(self, request: v1.SetConcurrencyLimitRequest, caller: Caller, loop: Loop = None) -> Any:
         """Set or remove a concurrency limit."""

@@ -71,7 +71,8 @@ class Due:
 
 
 class Timers:
-    """The loop that looks for what is due. `tick` is one look; `start` looks every `interval_s` until `stop`.
+    """The loop that looks for what is due. `tick` is one look; `start` looks every `interval_s`, and when woken, until
+    `stop`.
 
     `late_s`: seconds after its time from when on a flow run is late. `cancelling_s`: seconds after which a flow run
     that is CANCELLING, and that no process works on, is CANCELLED.
@@ -95,6 +96,7 @@ class Timers:
         self._followed: int | None = None
         self._next_sweep_us = LONG_AGO
         self._stop = threading.Event()
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -105,8 +107,13 @@ class Timers:
     def stop(self) -> None:
         """End the thread once the batch it is in is done. Safe to call twice."""
         self._stop.set()
+        self._woken.set()
         if self._thread is not None:
             self._thread.join()
+
+    def wake(self) -> None:
+        """Let the thread look at once: a flow run was cancelled, and its subflow runs are to hear of it."""
+        self._woken.set()
 
     def tick(self) -> int:
         """Propose what is due, in batches, until nothing is or TICK_PROPOSALS_MAX are made; how many were made."""
@@ -127,7 +134,11 @@ class Timers:
         return chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now))
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
+        while True:
+            self._woken.wait(self._interval_s)
+            self._woken.clear()
+            if self._stop.is_set():
+                return
             try:
                 self.tick()
             except PlayheadError as error:

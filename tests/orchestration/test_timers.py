@@ -352,6 +352,25 @@ def test_a_run_that_changes_while_it_is_looked_at_is_looked_at_again(command: Co
     assert family.task_names() == ["Cancelled", "Cancelled", "Cancelled", "Completed"]
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["a future", "an answer"])
+def test_the_subflow_runs_of_a_flow_run_that_is_cancelled_hear_of_it_at_once(store: str, waits: bool) -> None:
+    """No look is due for a long time: the cancellation wakes the loop."""
+    with commanding(store) as command:
+        family = Family(command)
+        tick(command)
+        orchestrator = command.orchestrator
+        orchestrator.timers._interval_s = 1e6
+        orchestrator.timers.start()
+        request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=family.parent)
+        if waits:
+            orchestrator.calls.cancel_flow_run(request, ALICE)
+        else:
+            orchestrator.orchestration.cancel_flow_run(request, ALICE).result()
+        watched = orchestrator.runs.watch_run(v1.WatchRunRequest(flow_run_id=family.running), timeout_s=60)
+        names = (response.flow_run.status.state.name for response in watched)
+        assert next(name for name in names if name != "Running") == "Cancelling"
+
+
 def test_cancellation_reaches_the_subflows_of_subflows(command: Commanding) -> None:
     family = Family(command)
     tracked = command.task_run(flow_run_id=family.running, task_key="flow:deep", dynamic_key="0")
