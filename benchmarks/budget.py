@@ -63,6 +63,8 @@ LINES = (
     Line("task_submit_ms", "… tasks submitted, each with the future of the one before", "ms/task"),
     Line("task_async_ms", "… async tasks, each awaited before the next", "ms/task"),
     Line("task_gather_ms", "… 1,000 async tasks gathered", "ms/task"),
+    Line("task_process_ms", "… .map on two worker processes", "ms/task"),
+    Line("many_rss_mb", "peak memory of a flow with 10,000 mapped tasks, results of 20 KiB", "MB", at_most=300),
     Line("empty_flow_ms", "empty flow run", "ms", at_most=5),
     Line("subflow_ms", "empty subflow", "ms"),
     Line("import_s", "from playhead import flow, task", "s", at_most=0.30),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from statistics import median
 
 from playhead import flow, task
+from playhead.task_runners import ProcessPoolTaskRunner
 
 SERIAL_TASKS = 500
 MAPPED_TASKS = 1_000
@@ -38,6 +39,12 @@ def serial(count: int) -> int:
 def mapped(count: int) -> int:
     """As many tasks at once."""
     return sum(future.result() for future in increment.map(list(range(count))))
+
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+def in_processes(count: int) -> int:
+    """As many tasks, in worker processes."""
+    return sum(increment.map(range(count)).result())
 
 
 @flow
@@ -96,9 +103,15 @@ def main(scale: float) -> dict[str, float]:
         "task_submit_ms": _median_ms(lambda: submitted(tasks)) / tasks,
         "task_async_ms": _median_ms(lambda: asyncio.run(serial_async(tasks))) / tasks,
         "task_gather_ms": _median_ms(lambda: asyncio.run(gathered(many))) / many,
+        "task_process_ms": _per_task_ms(in_processes, many),
         "empty_flow_ms": _median_ms(empty, EMPTY_FLOWS),
         "subflow_ms": _median_ms(lambda: calling(subflows)) / subflows,
     }
+
+
+def _per_task_ms(run: Callable[[int], object], count: int) -> float:
+    """Without what a run of one task takes: starting the workers and ending them."""
+    return (_median_ms(lambda: run(count), 3) - _median_ms(lambda: run(1), 3)) / (count - 1)
 
 
 def _median_ms(run: Callable[[], object], repeats: int = REPEATS) -> float:

@@ -36,7 +36,7 @@ def measure(steps: Steps, *, quick: bool) -> dict[str, float]:
             imports.append(float(output([sys.executable, "-c", IMPORT], folder)))
             advance()
         for number in range(rounds):
-            starts.append(_hello(f"{folder}/{number}"))
+            starts.append(whole(f"{folder}/{number}", str(HELLO)))
             advance()
     seconds, megabytes = zip(*starts, strict=True)
     return {"import_s": median(imports), "cold_start_s": median(seconds), "cold_rss_mb": median(megabytes)}
@@ -56,9 +56,8 @@ def output(command: list[str], folder: str) -> str:
     return done.stdout
 
 
-def _hello(folder: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a whole `python hello.py`, its journal created on the way."""
-    seconds, megabytes = json.loads(
-        output([sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, str(HELLO)], folder)
-    )
+def whole(folder: str, *arguments: str) -> tuple[float, float]:
+    """Seconds and peak megabytes of a whole `python …`, its journal created on the way."""
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, *arguments]
+    seconds, megabytes = json.loads(output(command, folder))
     return seconds, megabytes

@@ -27,6 +27,7 @@ from playhead.engine.orchestration.facts import gather
 from playhead.engine.orchestration.inputs import ChangeInput, Inputs
 from playhead.engine.orchestration.known import Known, Run
 from playhead.engine.orchestration.policy import Policy, Subject
+from playhead.engine.orchestration.rules.rule import TERMINAL
 from playhead.engine.orchestration.rules.slots import GRANT_SLOTS, REFUSE_SLOTS, granted, refused
 from playhead.engine.orchestration.slots import Slots
 from playhead.exceptions import AlreadyExists, BadRequest, NotFound, VersionMismatch
@@ -156,6 +157,8 @@ class Orchestrating:
             if completed and run.subject is Subject.TASK_RUN and status.state.details.cache_key:
                 self._known.keep_cache_entry(run.run_id, status.state)
             run.status = status
+            if status.state.type in TERMINAL:
+                self._known.ended(run)
         record = self._append(append, run.run_id, "state_proposed", event, command, seq)
         uses_slots = self._slots.any_set or run.spec.slots
         if uses_slots and proposed.HasField("status"):

@@ -26,6 +26,9 @@ from playhead.projector.sql import (
 RUNS_MAX = 10_000
 """Runs kept in memory; the others are read when they are asked for."""
 
+RESULT_BYTES_MAX = 1_024
+"""Runs that have ended with a larger result inside are not kept: few ask for them again."""
+
 FLOWS_MAX = 1_000
 
 
@@ -55,6 +58,7 @@ class Known:
         # Entries and keys of this transaction, which are not in the tables yet.
         self._new_cache: dict[str, tuple[int | None, v1.CacheEntry]] = {}
         self._new_keys: dict[tuple[bytes, str], bytes] = {}
+        self._large: list[bytes] = []
 
     def load(self, append: Append, wanted: Sequence[tuple[Subject, bytes]]) -> None:
         """Read the runs, and the flow runs they are in, that are not known yet."""
@@ -82,6 +86,11 @@ class Known:
     def keep(self, run: Run) -> None:
         """A run that was created, or changed otherwise than in its status."""
         self._runs.put(run.run_id, run)
+
+    def ended(self, run: Run) -> None:
+        """A run has ended in this transaction. Until it is written, it is known from here alone."""
+        if run.status.state.result.ByteSize() > RESULT_BYTES_MAX:
+            self._large.append(run.run_id)
 
     def flow(self, append: Append, key: bytes | str) -> v1.Flow | None:
         """A flow by id or name."""
@@ -138,6 +147,9 @@ class Known:
         """What this transaction added is in the tables now."""
         self._new_cache.clear()
         self._new_keys.clear()
+        for run_id in self._large:
+            self._runs.drop(run_id)
+        self._large.clear()
 
     def catch_up(self, records: Iterable[Record]) -> None:
         """Others changed these runs: read them again when they are asked for."""

@@ -16,6 +16,8 @@ import logging
 import os
 import socket
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,6 +36,13 @@ from playhead.states import Retrievable
 from playhead.storage import Place, fetch, put, url_of
 
 INLINE_BYTES_MAX = 16 * 1024
+
+VALUES_BYTES_MAX = 32 << 20
+"""Values that were stored and are held in memory too, in bytes as stored; those beyond are read when asked for."""
+
+RESULT_BYTES = 1_024
+"""What a result that is held counts for beside its value."""
+
 _UNREAD = object()
 
 logger = logging.getLogger("playhead.results")
@@ -297,31 +306,62 @@ class ResultStore:
 
 
 class StoredResult(Retrievable):
-    """A value stored with a state. `get()` reads it, once; with `keep` False, each time."""
+    """A value stored with a state. `get()` reads it, once while there is room for it; with `keep` False, each time."""
 
-    __slots__ = ("_keep", "_value", "message")
+    __slots__ = ("__weakref__", "_keep", "_value", "message")
 
     def __init__(self, message: v1.Result, value: object = _UNREAD, keep: bool = True) -> None:
         self.message = message
         self._keep = keep
         self._value = value if keep else _UNREAD
+        if self._value is not _UNREAD:
+            _in_memory.add(self)
 
     def get(self) -> Any:
         """The value. Raises `CorruptResult` when it is not what was stored."""
-        if self._value is not _UNREAD:
-            return self._value
+        if (held := self._value) is not _UNREAD:
+            return held
         value = loads(read_bytes(self.message), self.message.media_type)
         if self._keep:
             self._value = value
+            _in_memory.add(self)
         return value
+
+    def forget(self) -> None:
+        """Read it anew the next time."""
+        self._value = _UNREAD
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_from_bytes, (self.message.SerializeToString(),))
 
     def __repr__(self) -> str:
-        if self._value is not _UNREAD:
-            return repr(self._value)
+        if (held := self._value) is not _UNREAD:
+            return repr(held)
         return f"<stored {self.message.media_type}, {self.message.size_bytes} bytes>"
+
+
+class _InMemory:
+    """The stored results that hold their values too, up to `VALUES_BYTES_MAX`: the oldest make room."""
+
+    def __init__(self) -> None:
+        self._results: deque[tuple[weakref.ref[StoredResult], int]] = deque()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, result: StoredResult) -> None:
+        """A result holds its value from now on."""
+        size = result.message.size_bytes + RESULT_BYTES
+        with self._lock:
+            self._results.append((weakref.ref(result), size))
+            self._bytes += size
+            while self._bytes > VALUES_BYTES_MAX and len(self._results) > 1:
+                oldest, freed = self._results.popleft()
+                self._bytes -= freed
+                if (forgotten := oldest()) is not None:
+                    forgotten.forget()
+
+
+_in_memory = _InMemory()
 
 
 def read_bytes(result: v1.Result) -> bytes:
