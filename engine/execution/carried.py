@@ -227,12 +227,10 @@ def _flow_run_context(told: _Told, client: Client | None) -> FlowRunContext:
     parameters = cache(lambda: _recorded_parameters(run_id, flow, client))
     run = FlowRun(run_id, of_run.text("name"), of_run.texts("tags"), of_run.text("flow_name"), parameters)
     _restore(run, of_run)
-    run.flow_id, run.flow_version = of_run.text("flow_id"), of_run.fields.get("flow_version")
-    run.parent_task_run_id, run.lease_token = of_run.fields.get("parent_task_run_id"), of_run.number("lease_token")
-    run.deployment_id, run.expected_start_time = (
-        of_run.fields.get("deployment_id"),
-        of_run.moment("expected_start_time"),
-    )
+    run.flow_id, run.lease_token = of_run.text("flow_id"), of_run.number("lease_token")
+    run.flow_version, run.deployment_id = of_run.fields.get("flow_version"), of_run.fields.get("deployment_id")
+    run.parent_task_run_id = of_run.fields.get("parent_task_run_id")
+    run.expected_start_time = of_run.moment("expected_start_time")
     log_prints = bool(told.fields.get("log_prints"))
     context = FlowRunContext(flow, run, parameters, client, ThreadPoolTaskRunner(), log_prints)
     context.start_time, context.ancestors = told.moment("start_time"), told.texts("ancestors")

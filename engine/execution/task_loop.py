@@ -80,8 +80,8 @@ def task_loop(call: TaskCall) -> Loop[State[Any]]:
         return (yield from _task_run(call))
     try:
         state = yield from _task_run(call)
-    except BaseException:
-        mark.move(Stage.CRASHED)
+    except BaseException as error:
+        mark.stop(error)
         raise
     mark.end(state)
     return state

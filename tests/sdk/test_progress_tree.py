@@ -13,6 +13,7 @@ from playhead.context import FlowRunContext
 from playhead.engine.execution.live import FlowTally, Stage
 from playhead.engine.execution.live.tally import ROWS_MAX, SUBFLOWS_MAX
 from playhead.engine.execution.live.tree import duration, trees
+from playhead.engine.signals import Abort, Pause
 from playhead.runs import FlowRun
 from playhead.states import Cancelled, Completed, Crashed, Failed, Paused, Pending, Running, State
 from tests.sdk.conftest import Service
@@ -82,6 +83,22 @@ def test_the_tree_shows_tasks_and_subflows_with_their_states() -> None:
 def test_each_end_of_a_call_is_named(state: State[Any], shown: str) -> None:
     root = FlowTally("etl", run_of("red-orca"))
     root.called("m.t", "t").end(state)
+    assert lines(root)[1] == f"└── t: {shown}"
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (ValueError(), "1 crashed"),
+        (KeyboardInterrupt(), "1 crashed"),
+        (Abort("cancelled"), "1 cancelled"),
+        (GeneratorExit(), "1 cancelled"),
+        (Pause("paused"), "1 paused"),
+    ],
+)
+def test_a_call_that_stops_without_a_state_is_named_too(error: BaseException, shown: str) -> None:
+    root = FlowTally("etl", run_of("red-orca"))
+    root.called("m.t", "t").stop(error)
     assert lines(root)[1] == f"└── t: {shown}"
 
 

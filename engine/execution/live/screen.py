@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Any, TextIO
 
+_ERASE_TO_END = "\x1b[K"
 _ERASE_BELOW = "\x1b[J"
 _DOWN = "\x1bD"
 _SAVE_CURSOR = "\x1b7"
@@ -60,8 +61,11 @@ class Screen:
         """Put a frame, lines with line ends between, in the place of the one before."""
         with self._lock:
             if frame != self._frame or not self._is_drawn:
-                self._frame = frame
-                self._put(self._terminal, "")
+                before, self._frame = self._frame if self._is_drawn else "", frame
+                self._is_drawn = bool(frame) and not self._held
+                if self._is_drawn or before:
+                    self._terminal.write(self._below_cursor(before))
+                    self._terminal.flush()
 
     def print(self, stream: TextIO, text: str) -> None:
         """Print a text above the frame."""
@@ -78,11 +82,16 @@ class Screen:
             stream.write(f"{erase}{text}{self._below_cursor() if self._is_drawn else ''}")
             stream.flush()
 
-    def _below_cursor(self) -> str:
-        """What draws the frame in the lines below the cursor's, and leaves the cursor where it is."""
-        lines = self._frame.count("\n") + 1
-        room = f"{_DOWN * lines}\x1b[{lines}A"  # the terminal scrolls where there are too few
-        return f"{room}{_SAVE_CURSOR}\n{self._frame}{_RESTORE_CURSOR}"
+    def _below_cursor(self, before: str = "") -> str:
+        """What draws the frame in the lines below the cursor's, over the one before, and leaves the cursor where it is.
+
+        Each line is erased by itself: some terminals keep what is erased as a whole in what can be scrolled back to.
+        """
+        lines = self._frame.split("\n")
+        lines += [""] * (before.count("\n") + 1 - len(lines))
+        room = f"{_DOWN * len(lines)}\x1b[{len(lines)}A"  # the terminal scrolls where there are too few
+        drawn = "".join(f"\n{line}{_ERASE_TO_END}" for line in lines)
+        return f"{_ERASE_TO_END}{room}{_SAVE_CURSOR}{drawn}{_RESTORE_CURSOR}"
 
     def _ask(self, *prompt: Any) -> str:
         """`input()`, which writes past sys.stdout where that is a terminal."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from playhead.engine.signals import Abort, Pause
 from playhead.runs import FlowRun
 from playhead.state import State, StateType
 
@@ -102,6 +103,11 @@ class Mark:
     def end(self, state: State[Any]) -> None:
         """The call has ended in this state."""
         self.move(stage_of(state))
+
+    def stop(self, error: BaseException) -> None:
+        """The call has ended with this, without a state."""
+        stopped = isinstance(error, (Abort, GeneratorExit))
+        self.move(Stage.CANCELLED if stopped else Stage.PAUSED if isinstance(error, Pause) else Stage.CRASHED)
 
 
 class FlowTally:
