@@ -23,6 +23,7 @@ from playhead.cache_policies import (
     CompoundCachePolicy,
 )
 from playhead.results import ResultStore
+from playhead.transactions import CommitMode, transaction
 from tests.sdk.conftest import Service
 
 
@@ -293,3 +294,45 @@ class TestKeyStorage:
         run = service.flow_runs("retried")[-1]
         names = [service.state_names(task_run=task_run.spec.id) for task_run in service.task_runs(run.spec.id)]
         assert names == [["Pending", "Running", "Completed"], ["Pending", "Cached"]]
+
+
+class TestInTransactions:
+    """A result that is rolled back is shared with nobody, wherever its key is."""
+
+    @pytest.fixture(params=["service", "key storage", "storage key"])
+    def options(self, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+        """Options of a task that shares its results."""
+        choices: dict[str, dict[str, Any]] = {
+            "service": {"cache_policy": INPUTS},
+            "key storage": {"cache_policy": INPUTS.configure(key_storage=tmp_path / "keys")},
+            "storage key": {"result_storage": tmp_path / "results", "result_storage_key": "key-{parameters[x]}"},
+        }
+        return choices[request.param]
+
+    def test_it_is_shared_once_it_is_committed(self, service: Service, tmp_path: Path, options: Any) -> None:
+        made = Calls(False, tmp_path).task(**options)
+
+        @flow
+        def writing(rolled_back: bool) -> None:
+            with transaction(commit_mode=CommitMode.OFF if rolled_back else None):
+                assert made(tmp_path.name, return_state=True).name == "Completed"
+
+        for rolled_back in (True, False):
+            writing(rolled_back)
+        assert made(tmp_path.name, return_state=True).name == "Cached"
+
+    def test_a_run_that_calls_it_and_fails_takes_it_back(self, service: Service, tmp_path: Path, options: Any) -> None:
+        made = Calls(False, tmp_path).task(**options)
+
+        @task
+        def around(fails: bool) -> None:
+            with transaction():
+                assert made(tmp_path.name, return_state=True).name == "Completed"
+                assert not fails
+
+        @flow
+        def calling() -> list[str]:
+            return [around(fails, return_state=True).name for fails in (True, False)]
+
+        assert calling() == ["Failed", "Completed"]
+        assert made(tmp_path.name, return_state=True).name == "Cached"

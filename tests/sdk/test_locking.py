@@ -155,6 +155,25 @@ def test_a_manager_can_be_taken_to_another_process(made: LockManager) -> None:
     assert MemoryLockManager() is MemoryLockManager()
 
 
+def test_who_is_interrupted_while_waiting_leaves_the_line() -> None:
+    """Or nobody would give back the lock that is granted later."""
+    manager, key = MemoryLockManager(), new_id()
+    manager.acquire_lock(key, "holder")
+    watching = threading.Thread(target=_interrupt_once_there_is_a_line, args=(manager, key))
+    watching.start()
+    with pytest.raises(KeyboardInterrupt):
+        manager.acquire_lock(key, "interrupted")
+    watching.join()
+    manager.release_lock(key, "holder")
+    assert not manager.is_locked(key)
+
+
+def _interrupt_once_there_is_a_line(manager: MemoryLockManager, key: str) -> None:
+    while len(manager._claims[key]) < 2:
+        pass
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 COUNTING = """
 import os, sys
 from pathlib import Path
