@@ -6,12 +6,12 @@ order of their revisions, gives the same rows, whether one at a time or a millio
 | event                 | rows                                                                                |
 |-----------------------|-------------------------------------------------------------------------------------|
 | flow_registered       | flows                                                                               |
-| flow_run_created      | flow_runs, first version, states if it has one                                      |
-| task_run_created      | task_runs, first version, states if it has one                                      |
-| state_proposed        | decisions; if the run changed: version, states, slot users; cache entry if completed |
+| flow_run_created      | flow_runs, first version                                                            |
+| task_run_created      | task_runs, first version                                                            |
+| state_proposed        | decisions; if the run changed: version, slot users; cache entry if completed        |
 | run_updated           | version                                                                             |
 | concurrency_limit_set | concurrency limits                                                                  |
-| slots_granted         | version, states if it has a new one, slot users                                     |
+| slots_granted         | version, slot users                                                                 |
 | input_sent            | run inputs                                                                          |
 | input_deleted         | run inputs                                                                          |
 | slots_refused         | as slots_granted                                                                    |
@@ -28,7 +28,7 @@ from playhead.journal.errors import NewerDatabase
 from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
-VIEWS_VERSION = 5
+VIEWS_VERSION = 6
 """Version of these folds and their tables. A process that finds rows of an older one rebuilds them."""
 
 Write = Callable[[str, Sequence[Sequence[Any]]], None]
@@ -66,6 +66,7 @@ class _Runs:
             OPEN,
             state.type,
             state.name,
+            state.revision,
             status.name.casefold(),
             "\n" + "\n".join(tags) + "\n" if tags else "",
             micros_of(status.start_time) if status.HasField("start_time") else None,
@@ -211,7 +212,6 @@ class Fold:
         "_inputs",
         "_slots",
         "_statements",
-        "_states",
         "_task_runs",
     )
 
@@ -223,7 +223,6 @@ class Fold:
         self._flow_runs = _Runs(self._statements.flow_runs, are_flow_runs=True)
         self._task_runs = _Runs(self._statements.task_runs, are_flow_runs=False)
         self._flows: list[tuple[Any, ...]] = []
-        self._states: list[tuple[Any, ...]] = []
         self._decisions: list[tuple[Any, ...]] = []
         self._cache: list[tuple[Any, ...]] = []
         self._slots = _Slots(self._statements)
@@ -245,7 +244,6 @@ class Fold:
         write(text.insert_flow, self._flows)
         self._flow_runs.flush(write)
         self._task_runs.flush(write)
-        write(text.insert_state, self._states)
         write(text.insert_decision, self._decisions)
         write(text.insert_cache, self._cache)
         self._slots.flush(write)
@@ -278,7 +276,6 @@ class Fold:
             )
         )
         self._flow_runs.change(record.stream, record.revision, created.status, first=True)
-        self._state(record, created.status)
 
     def _task_run_created(self, record: Record, event: v1.Event) -> None:
         created = event.task_run_created
@@ -295,7 +292,6 @@ class Fold:
             )
         )
         self._task_runs.change(record.stream, record.revision, created.status, first=True)
-        self._state(record, created.status)
 
     def _state_proposed(self, record: Record, event: v1.Event) -> None:
         proposed = event.state_proposed
@@ -318,7 +314,6 @@ class Fold:
         status = proposed.status
         (self._task_runs if is_task else self._flow_runs).change(record.stream, record.revision, status)
         self._slots.change(record.stream, record.revision, before, status, is_task)
-        self._state(record, status)
         if is_task and proposed.decision == v1.ACCEPT and command.state.type == v1.COMPLETED:
             self._insert_cache(record, status.state)
 
@@ -342,7 +337,6 @@ class Fold:
         runs = self._task_runs if served.task_run else self._flow_runs
         runs.change(record.stream, record.revision, served.status)
         self._slots.change(record.stream, record.revision, served.facts.status, served.status, served.task_run)
-        self._state(record, served.status)
 
     def _input_sent(self, record: Record, event: v1.Event) -> None:
         sent = event.input_sent.command
@@ -351,11 +345,6 @@ class Fold:
     def _input_deleted(self, record: Record, event: v1.Event) -> None:
         deleted = event.input_deleted.command
         self._inputs.delete(record.revision, bytes_of(deleted.flow_run_id), deleted.key)
-
-    def _state(self, record: Record, status: v1.RunStatus) -> None:
-        # A status can change while its state stays.
-        if status.state.revision == record.revision:
-            self._states.append((record.revision, record.stream, status.state.type, status.state.name))
 
     def _insert_cache(self, record: Record, state: v1.State) -> None:
         details = state.details

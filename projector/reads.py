@@ -91,12 +91,12 @@ class Reads:
             return list(connection.execute(query))
 
     def history(
-        self, view: sa.Table, run_id: bytes, at: int, after: int | None, size: int, clauses: list[Clause]
+        self, revision: sa.Column[Any], run_id: bytes, at: int, after: int | None, size: int, clauses: list[Clause]
     ) -> list[Row]:
-        """A run's rows in the states or decisions view, oldest first, with their events."""
+        """A run's events that have a row in the view with this column, oldest first."""
         query = (
             sa.select(events)
-            .select_from(events.join(view, view.c.revision == events.c.revision))
+            .select_from(events.join(revision.table, revision == events.c.revision))
             .where(events.c.stream == run_id, events.c.revision <= at, events.c.revision > (after or 0), *clauses)
             .order_by(events.c.stream_version)
             .limit(size)

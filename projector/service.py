@@ -112,7 +112,10 @@ class RunsService:
         """Every state a run has been in, oldest first."""
         page = self._moments.page(request)
         run_id = self._existing(request, page.revision)
-        rows, token = self._history(self._reads.tables.states, run_id, page, [])
+        of_task = request.WhichOneof("run") == "task_run_id"
+        versions = (self._reads.tables.task_runs if of_task else self._reads.tables.flow_runs).versions.c
+        entered = versions.state_revision == versions.valid_from
+        rows, token = self._history(versions.valid_from, run_id, page, [entered])
         states = [status_of(event).state for _, event in rows]
         return v1.ListStatesResponse(meta=self._moments.meta(page.revision), states=states, next_page_token=token)
 
@@ -124,7 +127,7 @@ class RunsService:
         run_id = self._existing(request, page.revision)
         view = self._reads.tables.decisions
         clauses = [view.c.decision.in_(set(request.decisions))] if request.decisions else []
-        rows, token = self._history(view, run_id, page, clauses)
+        rows, token = self._history(view.c.revision, run_id, page, clauses)
         decisions = [decision_record(record, event) for record, event in rows]
         return v1.ListDecisionsResponse(
             meta=self._moments.meta(page.revision), decisions=decisions, next_page_token=token
@@ -273,9 +276,9 @@ class RunsService:
         )
 
     def _history(
-        self, view: Any, run_id: bytes, page: Page, clauses: list[Any]
+        self, revision: Any, run_id: bytes, page: Page, clauses: list[Any]
     ) -> tuple[list[tuple[Record, v1.Event]], str]:
-        rows = self._reads.history(view, run_id, page.revision, page.key, page.size + 1, clauses)
+        rows = self._reads.history(revision, run_id, page.revision, page.key, page.size + 1, clauses)
         kept = fitting([record_of(row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
         token = page.next_token(kept[-1].revision) if len(kept) < len(rows) else ""
         return [(record, event_of(record)) for record in kept], token

@@ -48,7 +48,6 @@ class ViewTables:
     flows: sa.Table
     flow_runs: RunTables
     task_runs: RunTables
-    states: sa.Table
     decisions: sa.Table
     cache: sa.Table
     limits: sa.Table
@@ -101,15 +100,6 @@ def made_of(prefix: str = "") -> ViewTables:
         flows,
         RunTables(flow_runs, _versions(f"{prefix}flow_run_versions", metadata)),
         RunTables(task_runs, _versions(f"{prefix}task_run_versions", metadata)),
-        # The state itself is in the event of this revision.
-        sa.Table(
-            f"{prefix}states",
-            metadata,
-            sa.Column("revision", Revision, primary_key=True, autoincrement=False),
-            sa.Column("run_id", Id, nullable=False),
-            sa.Column("type", sa.SmallInteger, nullable=False),
-            sa.Column("name", sa.Text, nullable=False),
-        ),
         sa.Table(
             f"{prefix}decisions",
             metadata,
@@ -202,6 +192,8 @@ def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
         sa.Column("valid_to", sa.BigInteger, nullable=False),
         sa.Column("state_type", sa.SmallInteger, nullable=False),
         sa.Column("state_name", sa.Text, nullable=False),
+        # Of the event that brought the state, which is in it: `valid_from`, where this version has a new one.
+        sa.Column("state_revision", sa.BigInteger, nullable=False),
         # Case-folded, as filters compare it; lower() of SQLite knows no letters but those of English.
         sa.Column("folded_name", sa.Text, nullable=False),
         # Each tag between two line feeds, which no tag can hold.
@@ -242,7 +234,6 @@ class ViewStatements:
     flow_runs: RunStatements
     task_runs: RunStatements
     insert_flow: str
-    insert_state: str
     insert_decision: str
     insert_cache: str
     close_limit: str
@@ -261,7 +252,6 @@ def statements(prefix: str = "") -> ViewStatements:
         _run_statements(tables.flow_runs),
         _run_statements(tables.task_runs),
         _insert(tables.flows),
-        _insert(tables.states),
         _insert(tables.decisions),
         _insert(tables.cache),
         f"UPDATE {tables.limits.name} SET valid_to = ? WHERE limit_key = ? AND valid_to = {OPEN}",

@@ -36,7 +36,7 @@ def make() -> None:
         address = f"{folder}/journal.db"
         _live(address)
         connection = sqlite3.connect(address)
-        for table in ("flows", "flow_runs", "flow_run_versions", "task_runs", "task_run_versions", "states"):
+        for table in ("flows", "flow_runs", "flow_run_versions", "task_runs", "task_run_versions"):
             connection.execute(f"DROP TABLE {table}")
         for table in ("decisions", "cache_entries", "views", "leases"):
             connection.execute(f"DROP TABLE {table}")

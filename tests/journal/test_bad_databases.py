@@ -126,7 +126,7 @@ def test_an_sqlite_database_of_something_else_is_refused_and_kept(sqlite_store: 
     assert Path(sqlite_store).read_bytes() == before
 
 
-@pytest.mark.parametrize("table", ["flows", "journal", "events", "states"])
+@pytest.mark.parametrize("table", ["flows", "journal", "events", "decisions"])
 def test_a_postgresql_database_with_tables_of_something_else_is_refused_and_kept(
     postgres_store: str, table: str
 ) -> None:

@@ -40,9 +40,10 @@ TAMPERINGS: dict[str, tuple[str, tuple[str, str, int, set[str]]]] = {
         "UPDATE flows SET name = 'spy' WHERE created_revision = 16",
         ("flows", "different", 16, {"name"}),
     ),
-    "a state added": (
-        "INSERT INTO states (revision, run_id, type, name) SELECT 13, run_id, 3, 'Late' FROM states WHERE revision = 4",
-        ("states", "surplus", 13, set()),
+    "a decision added": (
+        "INSERT INTO decisions (revision, run_id, decision, rule, before_type, proposed_type, forced) "
+        "SELECT 16, run_id, decision, rule, before_type, proposed_type, forced FROM decisions WHERE revision = 15",
+        ("decisions", "surplus", 16, set()),
     ),
 }
 
@@ -72,12 +73,12 @@ def test_a_difference_is_not_seen_as_of_a_revision_before_it(history: History) -
 
 def test_differences_are_bounded_for_each_table(history: History) -> None:
     tampering = Tampering(history.journal, history.journal.database.connect_writer())
-    tampering.run("DELETE FROM states")
+    tampering.run("DELETE FROM task_run_versions")
     tampering.run("UPDATE decisions SET rule = 'Spy'")
     found = compare_views(history.journal, differences_max=2).differences
     assert [(difference.view, difference.what) for difference in found] == [
         *[("decisions", "different")] * 2,
-        *[("states", "missing")] * 2,
+        *[("task_run_versions", "missing")] * 2,
     ]
 
 
@@ -94,10 +95,10 @@ def test_a_difference_has_both_values(history: History) -> None:
 def test_tables_that_are_missing_or_of_another_version_are_told_and_replaced(history: History) -> None:
     tampering = Tampering(history.journal, history.journal.database.connect_writer())
     tampering.connection.execute("DROP TABLE decisions")
-    tampering.connection.execute("ALTER TABLE states RENAME COLUMN name TO called")
+    tampering.connection.execute("ALTER TABLE flows RENAME COLUMN name TO called")
     missing, renamed = rebuild_views(history.journal).differences
     assert (missing.view, missing.revision, missing.live) == ("decisions", 0, {"columns": []})
-    assert (renamed.view, renamed.live["columns"]) == ("states", ["revision", "run_id", "type", "called"])
+    assert (renamed.view, renamed.live["columns"]) == ("flows", ["created_revision", "flow_id", "called", "created_at"])
     assert compare_views(history.journal).differences == []
 
 
