@@ -9,22 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import closing
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from playhead import v1
 from playhead.client.interface import RECEIVE_INPUTS, WATCH_RUN, Client, Streaming
 from playhead.engine.execution.settling import settle
-from playhead.engine.execution.timer import Alarm, call_later
+from playhead.engine.execution.timer import call_later
 from playhead.exceptions import PlayheadError
 
 LISTEN_S = 30.0
 FIRST_LOOK_S = 10.0
-"""How long a stream is listened to at least, so that what is there is seen however little time is given."""
+"""How long the first message of a stream, which comes at once, may take."""
 
 BROKEN_PAUSE_S = 0.2
 """Before a stream that broke is taken up again."""
@@ -73,28 +72,29 @@ def inputs_wanted(
     future: Future[v1.ReceiveInputsResponse | None] = Future()
     if ended_by is not None:
         ended_by(future)
-    end = None if seconds is None else time.monotonic() + seconds
-    listen_s = None if seconds is None else max(seconds, FIRST_LOOK_S)
 
     def listen() -> None:
         try:
-            for response in messages(client, RECEIVE_INPUTS, request, lambda: not future.done(), listen_s):
-                if response.inputs:
-                    return settle(future, response)
-                if end is not None:
-                    # Nothing is there: what is left of the time is for what comes.
-                    alarm = call_later(max(end - time.monotonic(), 0.0), lambda: settle(future, None))
-                    future.add_done_callback(partial(_cancel, alarm))
+            settle(future, _first_inputs(client, request, lambda: not future.done(), seconds))
         except PlayheadError as error:
-            return settle(future, error)
-        return settle(future, None)
+            settle(future, error)
 
     threading.Thread(target=listen, name="playhead-inputs", daemon=True).start()
     return future
 
 
-def _cancel(alarm: Alarm, _: object) -> None:
-    alarm.cancel()
+def _first_inputs(
+    client: Client, request: v1.ReceiveInputsRequest, is_wanted: Callable[[], bool], seconds: float | None
+) -> v1.ReceiveInputsResponse | None:
+    end = None if seconds is None else time.monotonic() + seconds
+    # Looking takes what it takes, however little time is given; what is left of that is for what comes.
+    with closing(messages(client, RECEIVE_INPUTS, request, is_wanted, FIRST_LOOK_S)) as looking:
+        seen = next(looking, None)
+    left_s = None if end is None else max(end - time.monotonic(), 0.0)
+    if seen is None or not seen.inputs:
+        with closing(messages(client, RECEIVE_INPUTS, request, is_wanted, left_s)) as coming:
+            seen = next((response for response in coming if response.inputs), None)
+    return seen
 
 
 class _Watch:
@@ -168,7 +168,7 @@ def messages(
     request: Any,
     is_wanted: Callable[[], bool],
     seconds: float | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """The messages of a stream that follows, while they are wanted, for so many seconds at most; None: without end.
 
     The request has an `after_revision`, which moves on with what was seen. Raises what is no interruption: NotFound.

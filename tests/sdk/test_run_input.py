@@ -336,6 +336,15 @@ class TestSendingAndReceiving:
             with pytest.raises(TimeoutError):
                 ask()
 
+    def test_looking_leaves_nothing_behind(self, run_id: UUID) -> None:
+        handler = receive_input(int, timeout=0, flow_run_id=run_id)
+        for _ in range(20):
+            assert handler.get("k") is None
+        looked = [thread for thread in threading.enumerate() if thread.name == "playhead-inputs"]
+        for thread in looked:
+            thread.join(5)
+        assert not [thread for thread in looked if thread.is_alive()]
+
     def test_excluded_keys_are_not_received(self, run_id: UUID) -> None:
         for key in ("k-1", "k-2", "k-3"):
             create_flow_run_input(key, key, run_id)
