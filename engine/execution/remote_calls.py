@@ -25,6 +25,7 @@ from playhead.engine.execution.drivers import call_user
 from playhead.engine.execution.effects import CallUser, RunTimedOut
 from playhead.engine.execution.log_shipping import ship_from_loggers
 from playhead.engine.execution.references import place_of
+from playhead.engine.execution.tracebacks import of_user_code
 from playhead.exceptions import ConfigurationError, NotSendable, SerializationError
 from playhead.futures import resolve_futures_to_states
 from playhead.logging.prints import patch_print
@@ -86,7 +87,8 @@ def answer(data: bytes) -> bytes:
     except RunTimedOut:
         return pickle_dumps(("timed out",))
     except BaseException as error:  # also what ends processes: the run ends with it, its worker goes on
-        return pickle_dumps(("raised", dump_exception(error), traceback.format_exc()))
+        text = "".join(traceback.format_exception(error.with_traceback(of_user_code(error))))
+        return pickle_dumps(("raised", dump_exception(error), text))
 
 
 def unpack(data: bytes, effect: CallUser) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from threading import Event
 from typing import Any
 
 from playhead.engine.execution.effects import CalledOff, WorkerLost
@@ -80,11 +81,14 @@ class DaskTaskRunner(ClusterTaskRunner):
     def send(self, call: bytes) -> bytes:
         """Have a worker answer."""
         future = self._client.submit(answer, call, key=f"{_KEY}{new_id()}", pure=False)
+        ended = Event()
+        # The future is waited for here: `result(timeout)` can lose the answer when it comes as the time is over.
+        future.add_done_callback(lambda _: ended.set())
         try:
-            while True:
-                with self.waiting():
-                    reply: bytes = future.result(timeout=LOOK_S)
-                    return reply
+            while not ended.wait(LOOK_S):
+                self.look()
+            reply: bytes = future.result()
+            return reply
         except CalledOff:
             future.cancel()
             raise

@@ -53,10 +53,10 @@ class RayTaskRunner(ClusterTaskRunner):
         """Have a worker answer."""
         answers = self._answer.options(**{**(_options.get() or {}), "max_retries": 0}).remote(call)
         try:
-            while True:
-                with self.waiting():
-                    reply: bytes = ray.get(answers, timeout=LOOK_S)
-                    return reply
+            while not ray.wait([answers], timeout=LOOK_S)[0]:
+                self.look()
+            reply: bytes = ray.get(answers)
+            return reply
         except CalledOff:
             ray.cancel(answers, force=True)
             raise

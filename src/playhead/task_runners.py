@@ -14,8 +14,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from threading import Lock
 from typing import Any, Self
@@ -282,15 +281,11 @@ class ClusterTaskRunner(RemoteTaskRunner):
     def disconnect(self) -> None:
         """Leave the cluster, and end it if `connect` has started it."""
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Around each wait of up to `LOOK_S` for an answer; it raises TimeoutError. Raises `CalledOff`."""
-        try:
-            yield
-        except TimeoutError:
-            if self._off:
-                raise CalledOff from None
-            self._resize()
+    def look(self) -> None:
+        """Called every `LOOK_S` by who waits for an answer. Raises `CalledOff`."""
+        if self._off:
+            raise CalledOff
+        self._resize()
 
     def call_off(self) -> None:
         """Have those that wait for calls give them up."""
