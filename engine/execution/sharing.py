@@ -47,6 +47,7 @@ class Sharing:
 
     `key`: what the service looks for. `look_in`: the key of the record that the run looks for itself, `named`: of the
     one that `result_storage_key` asks for; both name its result afterwards. `locks`: it has the lock of `lock` then.
+    `waits`: what names its result is written when the transaction around is committed, by the hooks in `waiting`.
     """
 
     key: str = ""
@@ -179,8 +180,10 @@ def _policy_of(call: TaskCall) -> CachePolicy | None:
     policy: CachePolicy | None = task.cache_policy
     if policy is None or isinstance(policy, NoCache) or _is_off():
         return None
-    by_default = not task.names_policy
-    return None if by_default and settings.flag("PLAYHEAD_TASKS_DEFAULT_NO_CACHE") else policy
+    if task.names_policy:
+        return policy
+    # DEFAULT is about one flow run: outside of any, nobody else could have the key.
+    return None if call.flow is None or settings.flag("PLAYHEAD_TASKS_DEFAULT_NO_CACHE") else policy
 
 
 def _is_off() -> bool:
