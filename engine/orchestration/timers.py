@@ -30,7 +30,7 @@ from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.policy import Subject
 from playhead.engine.orchestration.rules.stopping import left_by
 from playhead.engine.orchestration.service import OrchestrationService
-from playhead.exceptions import PlayheadError, VersionMismatch
+from playhead.exceptions import BadRequest, PlayheadError, VersionMismatch
 from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
 from playhead.journal.journal import Journal
 from playhead.journal.record import Caller
@@ -147,12 +147,15 @@ class Timers:
 
     def _propose(self, dues: list[Due]) -> int:
         futures = [self._orchestration.propose_state(due.request, TIMERS) for due in dues]
-        for future in futures:
+        for due, future in zip(dues, futures, strict=True):
             try:
                 future.result()
             except VersionMismatch:
                 # The run has changed since it was looked at. The next look sees what it is now, whatever it is due for.
                 self._next_sweep_us = LONG_AGO
+            except BadRequest:
+                # What is wrong with one proposal must not keep the others from being made.
+                logger.exception("What is due about run %s can not be proposed: %s", due.run_id, due.why)
         return len(futures)
 
     def _lapsed(self, now: int) -> Iterator[list[Due]]:

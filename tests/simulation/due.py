@@ -25,17 +25,20 @@ def lapsed(run: Run, now_us: int) -> bool:
 def overdue(run: Run, now_us: int) -> str:
     """What of a flow run's own has fallen due, if anything has."""
     status, state = run.status, run.status.state
-    if state.type == v1.PAUSED and state.details.HasField("pause_timeout"):
-        # What was suspended, by force, though nothing would start it, can only be cancelled.
-        stranded = isinstance(run.spec, v1.FlowRunSpec) and not run.spec.deployment_id
-        if stranded and state.details.pause_reschedule:
-            return ""
+    if state.type == v1.PAUSED and state.details.HasField("pause_timeout") and not stranded(run):
         return "a pause that timed out" if micros_of(state.details.pause_timeout) <= now_us else ""
     if state.type == v1.SCHEDULED and state.name == "Scheduled":
         return "a late run" if micros_of(status.next_scheduled_start_time) + LATE_US <= now_us else ""
     if state.type == v1.CANCELLING and not status.HasField("lease"):
         return "a cancellation that nobody ends" if micros_of(state.timestamp) + CANCELLING_US <= now_us else ""
     return ""
+
+
+def stranded(run: Run) -> bool:
+    """It was suspended, by force, though nothing would start it again: it can only be cancelled."""
+    state = run.status.state
+    suspended = state.type == v1.PAUSED and state.details.pause_reschedule
+    return suspended and isinstance(run.spec, v1.FlowRunSpec) and not run.spec.deployment_id
 
 
 def unclaimed(run: Run, now_us: int) -> bool:
@@ -61,7 +64,7 @@ def left_over(model: Model, run: Run) -> bool:
         return stopped != v1.CANCELLING and not _stands_for_one_that_goes_on(model, run)
     if run.status.state.type == v1.CANCELLING:
         return False
-    return stopped != v1.CRASHED or not run.status.HasField("lease")
+    return stopped != v1.CRASHED or not (run.status.HasField("lease") or stranded(run))
 
 
 def check_cause(model: Model, run: Run, proposed: v1.StateProposed, now_us: int) -> None:
