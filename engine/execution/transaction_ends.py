@@ -127,10 +127,24 @@ def leave(txn: BaseTransaction, error: BaseException | None) -> Loop[None]:
             yield from wait_for(txn.futures)
             handed_over = yield from _end(txn, error)
     finally:
-        if txn.parent is not None and txn.state == TransactionState.ROLLED_BACK:
-            doom(txn.parent, f"transaction {txn.shown}")
         if not handed_over:
-            yield from release(txn)
+            yield from _let_go(txn)
+
+
+def end_by_hand(txn: BaseTransaction, ending: Loop[bool]) -> Loop[bool]:
+    """Commit or roll back inside the block, once what was submitted in it has ended."""
+    try:
+        yield from wait_for(txn.futures)
+        return (yield from ending)
+    finally:
+        yield from _let_go(txn)
+
+
+def _let_go(txn: BaseTransaction) -> Loop[None]:
+    """It has ended: what is around it hears of it, and whoever waits for its locks."""
+    if txn.parent is not None and txn.state == TransactionState.ROLLED_BACK:
+        doom(txn.parent, f"transaction {txn.shown}")
+    yield from release(txn)
 
 
 def _end(txn: BaseTransaction, error: BaseException | None) -> Loop[bool]:

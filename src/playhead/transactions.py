@@ -20,9 +20,8 @@ from typing import Any, Self
 from playhead.context import FlowRunContext, TaskRunContext
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.drivers import drive_async, drive_sync
-from playhead.engine.execution.effects import Loop
 from playhead.engine.execution.ids import new_id
-from playhead.engine.execution.transaction_ends import begin, commit, leave, release, rollback
+from playhead.engine.execution.transaction_ends import begin, commit, end_by_hand, leave, rollback
 from playhead.engine.execution.transactions import (
     LOGGER,
     BaseTransaction,
@@ -73,12 +72,12 @@ class Transaction(BaseTransaction):
     def commit(self) -> bool:
         """Commit now; False when it has ended before. Raises `CommitFailed`: then it is rolled back."""
         _leave_block(self)
-        return drive_sync(_ended(self, commit(self)), _client(self))
+        return drive_sync(end_by_hand(self, commit(self)), _client(self))
 
     def rollback(self) -> bool:
         """Roll back now; False when it has ended before. Errors of hooks are logged, and are in `failures`."""
         _leave_block(self)
-        return drive_sync(_ended(self, rollback(self)), _client(self))
+        return drive_sync(end_by_hand(self, rollback(self)), _client(self))
 
 
 class AsyncTransaction(BaseTransaction):
@@ -109,12 +108,12 @@ class AsyncTransaction(BaseTransaction):
     def commit(self) -> Coroutine[Any, Any, bool]:
         """As `Transaction.commit`."""
         _leave_block(self)
-        return drive_async(_ended(self, commit(self)), _client(self))
+        return drive_async(end_by_hand(self, commit(self)), _client(self))
 
     def rollback(self) -> Coroutine[Any, Any, bool]:
         """As `Transaction.rollback`."""
         _leave_block(self)
-        return drive_async(_ended(self, rollback(self)), _client(self))
+        return drive_async(end_by_hand(self, rollback(self)), _client(self))
 
 
 def transaction(
@@ -138,7 +137,15 @@ def transaction(
     write_on_commit   False: do not write the record
     logger            by default that of the run
     """
-    return Transaction(key, **_options(key, store, commit_mode, isolation_level, overwrite, write_on_commit, logger))
+    return Transaction(
+        key,
+        store=_store(key, store),
+        commit_mode=commit_mode,
+        isolation_level=isolation_level,
+        overwrite=overwrite,
+        write_on_commit=write_on_commit,
+        logger=logger,
+    )
 
 
 def atransaction(
@@ -151,8 +158,15 @@ def atransaction(
     logger: Any = None,
 ) -> AsyncTransaction:
     """A transaction around a block of async code: `async with atransaction(…) as txn:`. Options as `transaction`."""
-    options = _options(key, store, commit_mode, isolation_level, overwrite, write_on_commit, logger)
-    return AsyncTransaction(key, **options)
+    return AsyncTransaction(
+        key,
+        store=_store(key, store),
+        commit_mode=commit_mode,
+        isolation_level=isolation_level,
+        overwrite=overwrite,
+        write_on_commit=write_on_commit,
+        logger=logger,
+    )
 
 
 def get_transaction() -> BaseTransaction | None:
@@ -160,27 +174,13 @@ def get_transaction() -> BaseTransaction | None:
     return transaction_of(place_of(TaskRunContext.get(), FlowRunContext.get()))
 
 
-def _options(
-    key: str | None,
-    store: Any,
-    commit_mode: CommitMode | None,
-    isolation_level: IsolationLevel | None,
-    overwrite: bool,
-    write_on_commit: bool,
-    logger: Any,
-) -> dict[str, Any]:
-    if key and store is None:
-        from playhead.results import get_result_store  # loads with the first key
+def _store(key: str | None, store: Any) -> Any:
+    """The store of a key's record: the given one, else that of the run."""
+    if not key or store is not None:
+        return store
+    from playhead.results import get_result_store  # loads with the first key
 
-        store = get_result_store()
-    return {
-        "store": store,
-        "commit_mode": commit_mode,
-        "isolation_level": isolation_level,
-        "overwrite": overwrite,
-        "write_on_commit": write_on_commit,
-        "logger": logger,
-    }
+    return get_result_store()
 
 
 def _enter(txn: BaseTransaction) -> None:
@@ -207,13 +207,6 @@ def _leave_block(txn: BaseTransaction) -> None:
     """Code that follows is in the transaction around it."""
     if innermost.get() is txn:
         innermost.set(txn.outer)
-
-
-def _ended(txn: BaseTransaction, ending: Loop[bool]) -> Loop[bool]:
-    try:
-        return (yield from ending)
-    finally:
-        yield from release(txn)
 
 
 def _client(txn: BaseTransaction) -> Any:

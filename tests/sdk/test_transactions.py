@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from playhead import flow, task, v1
-from playhead.client.interface import CANCEL_FLOW_RUN
+from playhead.client.interface import CANCEL_FLOW_RUN, PROPOSE_STATE
 from playhead.context import FlowRunContext
 from playhead.engine.execution.ids import new_id
 from playhead.exceptions import ConfigurationError, SerializationError
@@ -232,20 +233,24 @@ class TestByItself:
             "Commit hook 'word' finished running successfully",
         ]
 
-    def test_it_is_ended_by_hand(self) -> None:
-        first, second = Transaction(), Transaction()
-        for txn in (first, second):
-            txn.__enter__()
-            txn.stage(1, [says("undo")], [says("commit")])
-        assert second.rollback()
-        assert not second.rollback()
-        assert get_transaction() is first
-        assert first.commit()
-        assert not first.commit()
-        assert not first.rollback()
-        assert heard == ["undo", "commit"]
+    @pytest.mark.parametrize("end", ["commit", "rollback"])
+    def test_it_is_ended_by_hand(self, end: str) -> None:
+        txn = Transaction().__enter__()
+        txn.stage(1, [says("rollback")], [says("commit")])
+        assert getattr(txn, end)()
+        assert heard == [end]
         assert get_transaction() is None
+        assert not txn.commit()
+        assert not txn.rollback()
+        assert heard == [end]
         assert Transaction().rollback()
+
+    def test_one_that_is_rolled_back_by_hand_rolls_back_what_is_around_it(self) -> None:
+        with transaction() as outer:
+            outer.stage(1, [says("undo outer")])
+            Transaction().__enter__().rollback()
+        assert outer.is_rolled_back()
+        assert heard == ["undo outer"]
 
     def test_one_that_was_open_for_too_long_is_not_committed(self) -> None:
         with pytest.raises(CommitFailed, match="open for more than") as raised, Transaction(timeout=-1) as txn:
@@ -632,6 +637,48 @@ class TestInFlows:
         assert heard == ["write 1", "undo"]
         states = {run.status.name: run.status.state.name for run in recorded(service, "cancelled_inside")}
         assert (states["transaction-0"], states["hooked-0"]) == ("RolledBack", "RolledBack")
+
+    def test_a_process_that_was_given_up_undoes_nothing(self, service: Service) -> None:
+        @flow
+        def given_up() -> None:
+            with transaction():
+                hooked(1)
+                context = FlowRunContext.get()
+                assert context is not None
+                crashed = v1.State(type=v1.CRASHED)
+                request = v1.ProposeStateRequest(flow_run_id=context.flow_run.run_id, state=crashed)
+                request.request_id = new_id()
+                service.client.unary(PROPOSE_STATE, request)
+                raise KeyError
+
+        assert given_up(return_state=True).is_crashed()  # type: ignore[call-arg]  # an option of the call
+        assert heard == ["write 1"]
+        states = {run.status.name: run.status.state.name for run in recorded(service, "given_up")}
+        assert states["hooked-0"] == "Completed"
+
+    def test_hooks_that_can_not_be_stored_are_called_here_and_a_warning_says_so(
+        self, service: Service, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        lock = threading.Lock()
+
+        def hook(txn: Any) -> None:
+            with lock:
+                heard.append("undo")
+
+        @flow
+        def holds_a_lock() -> None:
+            with transaction("k", ResultStore()) as txn:
+                txn.stage(1, [hook])
+                write(1)
+                raise KeyError
+
+        state = holds_a_lock(return_state=True)  # type: ignore[call-arg]  # an option of the call
+        assert state.is_failed()
+        assert heard == ["write 1", "undo"]
+        (warning,) = [message for message in caplog.messages if "can not be stored" in message]
+        assert warning.startswith("Hooks or values of transaction 'k' can not be stored: if this process dies")
+        states = {run.status.name: run.status.state.name for run in recorded(service, "holds_a_lock")}
+        assert states["write-0"] == states["transaction k-0"] == "RolledBack"
 
     def test_async_flows_and_tasks(self, service: Service) -> None:
         @task
