@@ -101,12 +101,19 @@ class Database(ABC):
     def triggers(self) -> Sequence[str]:
         """Statements that make the journal's tables append-only."""
 
+    @abstractmethod
+    def adapt(self, metadata: sa.MetaData) -> None:
+        """Say in this database's words what the tables say in SQLite's. To say it in both where tables are defined
+        would load PostgreSQL's whole dialect in every process.
+        """
+
     def create_tables(self, metadata: sa.MetaData) -> None:
         """Make those of the tables that do not exist yet, all or none, one process at a time."""
         with self.reading() as connection:
             if metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
                 return
             self.begin_append(connection.connection.cursor())
+            self.adapt(metadata)
             metadata.create_all(connection)
             for trigger in self.triggers() if metadata is sql.metadata else ():
                 connection.exec_driver_sql(trigger)
@@ -254,6 +261,9 @@ class SqliteDatabase(Database):
     def triggers(self) -> Sequence[str]:
         return sql.SQLITE_TRIGGERS
 
+    def adapt(self, metadata: sa.MetaData) -> None:
+        """Nothing to do: tables are defined in SQLite's words."""
+
     def translate(self, error: BaseException) -> JournalError | None:
         if not isinstance(error, sqlite3.Error) or isinstance(error, DEFECTS_SQLITE):
             return None
@@ -296,6 +306,13 @@ class PostgresDatabase(Database):
             pool_pre_ping=True,
             isolation_level="AUTOCOMMIT",
         )
+
+    def adapt(self, metadata: sa.MetaData) -> None:
+        for table in metadata.tables.values():
+            if "fillfactor" in table.info:
+                table.dialect_options["postgresql"]["with"] = {"fillfactor": str(table.info["fillfactor"])}
+            for index in table.indexes:
+                index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
 
     def connect_writer(self) -> Any:
         import psycopg

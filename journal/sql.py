@@ -53,7 +53,6 @@ events = sa.Table(
         "request_seq",
         unique=True,
         sqlite_where=sa.text("request_id IS NOT NULL"),
-        postgresql_where=sa.text("request_id IS NOT NULL"),
     ),
 )
 

@@ -31,7 +31,6 @@ records = sa.Table(
             f"{run}_id",
             "position",
             sqlite_where=sa.text(f"{run}_id IS NOT NULL"),
-            postgresql_where=sa.text(f"{run}_id IS NOT NULL"),
         )
         for run in ("flow_run", "task_run")
     ),

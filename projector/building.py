@@ -147,6 +147,7 @@ def _locked(journal: Journal) -> Iterator[Any]:
 
 def _definitions(journal: Journal, prefix: str) -> Iterator[str]:
     dialect = journal.database.engine.dialect
+    journal.database.adapt(made_of(prefix).metadata)
     for table in made_of(prefix).all:
         yield _create(journal, table)
         for index in sorted(table.indexes, key=lambda index: str(index.name)):

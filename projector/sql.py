@@ -111,7 +111,7 @@ def made_of(prefix: str = "") -> ViewTables:
             sa.Column("proposed_type", sa.SmallInteger, nullable=False),
             sa.Column("forced", sa.SmallInteger, nullable=False),
             # Those that a rule decided, all refusals among them: few, and what is looked for.
-            sa.Index(f"{prefix}decisions_by_rules", "revision", sqlite_where=BY_A_RULE, postgresql_where=BY_A_RULE),
+            sa.Index(f"{prefix}decisions_by_rules", "revision", sqlite_where=BY_A_RULE),
         ),
         sa.Table(
             f"{prefix}cache_entries",
@@ -165,7 +165,6 @@ def made_of(prefix: str = "") -> ViewTables:
                 "input_key",
                 unique=True,
                 sqlite_where=sa.text(f"valid_to = {OPEN}"),
-                postgresql_where=sa.text(f"valid_to = {OPEN}"),
             ),
         ),
     )
@@ -206,14 +205,14 @@ def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
         sa.Index(f"{name}_by_run", "run_id", "valid_from", unique=True),
         # Which runs are, or at a revision were, in a state, for states that few runs are in.
         sa.Index(f"{name}_by_state", "state_type", "valid_to", "valid_from", "state_name"),
-        sa.Index(f"{name}_due", "due_at", "valid_from", sqlite_where=due, postgresql_where=due),
-        postgresql_with={"fillfactor": "90"},
+        sa.Index(f"{name}_due", "due_at", "valid_from", sqlite_where=due),
+        info={"fillfactor": 90},
     )
 
 
 def _partial(name: str, *columns: str, unique: bool = False) -> sa.Index:
     where = sa.text(f"{columns[0]} IS NOT NULL")
-    return sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=where)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,15 @@ def test_a_flow_that_pauses_for_no_input_loads_no_json_schema(tmp_path: Path, mo
     assert loaded & {"jsonschema", "referencing"} == set()
 
 
+def test_a_flow_on_sqlite_loads_nothing_of_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path))
+    hello = Path(__file__).parents[2] / "examples" / "hello.py"
+    program = f"import runpy, sys; runpy.run_path({str(hello)!r}, run_name='__main__'); print(sorted(sys.modules))"
+    output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert "sqlalchemy.dialects.sqlite" in output
+    assert "sqlalchemy.dialects.postgresql" not in output
+
+
 @pytest.mark.parametrize("room", ["grpc_server", "journal", "projector", "logs", "replay", "engine.orchestration"])
 def test_importing_the_sdk_loads_no_room_of_the_server(room: str) -> None:
     program = f"from playhead import flow, task; import sys; sys.exit('playhead.{room}' in sys.modules)"

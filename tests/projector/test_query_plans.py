@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,20 @@ def test_decisions_are_looked_through_in_order(sqlite_store: str, name: str, ord
         assert [step for step in steps if step.startswith("SCAN") or "ORDER BY" in step or "AUTOMATIC" in step] == []
         by_rules = [step for step in steps if "decisions_by_rules" in step]
         assert bool(by_rules) == (name in ("refusals", "decisions of a rule"))
+
+
+def test_partial_indexes_are_the_same_on_both_databases(sqlite_store: str, postgres_store: str) -> None:
+    on_sqlite = names(sqlite_store, "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '% WHERE %'")
+    on_postgres = names(postgres_store, "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%% WHERE %%'")
+    assert on_postgres == on_sqlite
+    assert {"events_by_request", "decisions_by_rules", "run_inputs_now", "log_records_by_flow_run"} <= on_sqlite
+
+
+def names(store: str, query: str) -> set[str]:
+    """What a query of a new database's catalogue names, without what a view's tables were called while it was made."""
+    with Life(store) as life, life.orchestrator.journal.database.reading() as connection:
+        life.orchestrator.logs.read_logs(v1.ReadLogsRequest())
+        return {re.sub("^rebuild_[0-9a-f]+_", "", name) for (name,) in connection.exec_driver_sql(query)}
 
 
 def test_what_is_due_is_found_without_walking_a_table(sqlite_store: str) -> None:

@@ -30,6 +30,7 @@ def check_every_revision(life: Life) -> None:
     live = live_rows(life.orchestrator)
     tables = made_of(prefix)
     with unsaved(life.orchestrator) as (connection, cursor):
+        journal.database.adapt(tables.metadata)
         tables.metadata.create_all(connection)
         for record in life.records():
             fold_into(prefix, [record], journal, cursor)
