@@ -14,6 +14,7 @@ policies of one's own, classes with a `compute_key`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
@@ -188,7 +189,7 @@ class RunId(CachePolicy):
 
 @dataclass
 class Inputs(CachePolicy):
-    """The arguments of the call, without those in `exclude`."""
+    """The arguments of the call, and the object whose method it is, as `self`, without those in `exclude`."""
 
     exclude: list[str] = field(default_factory=list)
 
@@ -198,7 +199,8 @@ class Inputs(CachePolicy):
         self, task_ctx: Any, inputs: dict[str, Any] | None, flow_parameters: dict[str, Any] | None, **kwargs: Any
     ) -> str | None:
         """A digest of them; None when there are none."""
-        counted = {name: value for name, value in (inputs or {}).items() if name not in self.exclude}
+        given = {**(inputs or {}), **receiver_of(task_ctx)}
+        counted = {name: value for name, value in given.items() if name not in self.exclude}
         return _hash_each(counted) if counted else None
 
     def __sub__(self, other: str) -> CachePolicy:
@@ -212,6 +214,12 @@ FLOW_PARAMETERS = FlowParameters()
 RUN_ID = RunId()
 NO_CACHE = NONE = NoCache()
 DEFAULT = INPUTS + TASK_SOURCE + RUN_ID
+
+
+def receiver_of(task_ctx: Any) -> dict[str, Any]:
+    """Whose method a task is, as `self`: an instance or a class. Empty for functions."""
+    function = task_ctx.task.fn if task_ctx is not None else None
+    return {"self": function.__self__} if inspect.ismethod(function) else {}
 
 
 def _hash_each(values: dict[str, Any]) -> str:

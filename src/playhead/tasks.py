@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
-from playhead.cache_policies import CachePolicy
+from playhead.cache_policies import CachePolicy, receiver_of
 from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import TaskCall, make_call
 from playhead.engine.execution.definitions import Hook, NameSource
@@ -357,13 +357,13 @@ def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Cal
 
 
 def task_input_hash(context: Any, arguments: dict[str, Any]) -> str | None:
-    """A cache key of the task, its code and its arguments, the same in every process.
+    """A cache key of the task, its code, its arguments and whose method it is, the same in every process.
 
     None, which means no caching, for arguments that have no digest.
     """
     code = getattr(context.task.fn, "__code__", None)
     try:
-        return hash_objects(context.task.task_key, code, arguments)
+        return hash_objects(context.task.task_key, code, arguments, receiver_of(context))
     except HashError:
         return None
 

@@ -23,6 +23,7 @@ from playhead.cache_policies import (
     CompoundCachePolicy,
 )
 from playhead.results import ResultStore
+from playhead.tasks import task_input_hash
 from playhead.transactions import CommitMode, transaction
 from tests.sdk.conftest import Service
 
@@ -131,6 +132,36 @@ class TestPolicies:
             return [future.wait().name for future in (one.submit(1), *one.map([1, 2]))]
 
         assert submitting() == ["Cached", "Cached", "Completed"]
+
+
+class Multiplier:
+    """Tasks that are methods."""
+
+    def __init__(self, by: int) -> None:
+        self.by = by
+
+    @task(cache_policy=INPUTS + RUN_ID)
+    def times(self, n: int) -> int:
+        return self.by * n
+
+    @task(cache_policy=INPUTS - "self" + RUN_ID)
+    def by_arguments(self, n: int) -> int:
+        return self.by * n
+
+    @task(cache_key_fn=task_input_hash)
+    def hashed(self, n: int) -> int:
+        return self.by * n
+
+
+def test_a_method_is_a_call_of_its_object(service: Service) -> None:
+    @flow
+    def multiplying(which: str) -> list[int]:
+        return [getattr(Multiplier(by), which)(n) for by, n in ((2, 1), (3, 1), (2, 1), (2, 2))]
+
+    assert multiplying("times") == multiplying("hashed") == [2, 3, 2, 4]
+    assert multiplying("by_arguments") == [2, 2, 2, 4]
+    names = [run.status.state.name for run in service.task_runs(service.flow_runs("multiplying")[0].spec.id)]
+    assert names == ["Completed", "Completed", "Cached", "Completed"]
 
 
 class TestNoPolicy:
