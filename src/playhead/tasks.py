@@ -94,6 +94,8 @@ class Task(Generic[P, R]):
         on_running: list[Hook] | None = None,
         on_completion: list[Hook] | None = None,
         on_failure: list[Hook] | None = None,
+        on_cancellation: list[Hook] | None = None,
+        on_crashed: list[Hook] | None = None,
         on_commit: list[Hook] | None = None,
         on_rollback: list[Hook] | None = None,
         viz_return_value: Any = None,
@@ -126,11 +128,11 @@ class Task(Generic[P, R]):
         self.on_running_hooks = hooks_of(on_running, "on_running", "task")
         self.on_completion_hooks = hooks_of(on_completion, "on_completion", "task")
         self.on_failure_hooks = hooks_of(on_failure, "on_failure", "task")
+        self.on_cancellation_hooks = hooks_of(on_cancellation, "on_cancellation", "task")
+        self.on_crashed_hooks = hooks_of(on_crashed, "on_crashed", "task")
         self.on_commit_hooks = hooks_of(on_commit, "on_commit", "task")
         self.on_rollback_hooks = hooks_of(on_rollback, "on_rollback", "task")
         self.viz_return_value = viz_return_value
-        self.on_crashed_hooks: list[Hook] = []
-        self.on_cancellation_hooks: list[Hook] = []
         self.isasync = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
         self.isgenerator = inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
         self.signature = Signature(fn, "task")
@@ -216,6 +218,8 @@ class Task(Generic[P, R]):
             "on_running": self.on_running_hooks,
             "on_completion": self.on_completion_hooks,
             "on_failure": self.on_failure_hooks,
+            "on_cancellation": self.on_cancellation_hooks,
+            "on_crashed": self.on_crashed_hooks,
             "on_commit": self.on_commit_hooks,
             "on_rollback": self.on_rollback_hooks,
             "viz_return_value": self.viz_return_value,
@@ -243,6 +247,16 @@ class Task(Generic[P, R]):
     def on_failure(self, fn: Hook) -> Hook:
         """Decorator: call `fn(task, task_run, state)` when a run has failed for good."""
         self.on_failure_hooks.append(fn)
+        return fn
+
+    def on_cancellation(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(task, task_run, state)` when a run ends CANCELLED in this process."""
+        self.on_cancellation_hooks.append(fn)
+        return fn
+
+    def on_crashed(self, fn: Hook) -> Hook:
+        """Decorator: call `fn(task, task_run, state)` when a run has crashed and its process lives to say so."""
+        self.on_crashed_hooks.append(fn)
         return fn
 
     def on_commit(self, fn: Hook) -> Hook:
@@ -314,6 +328,8 @@ def task(
     on_running: list[Hook] | None = None,
     on_completion: list[Hook] | None = None,
     on_failure: list[Hook] | None = None,
+    on_cancellation: list[Hook] | None = None,
+    on_crashed: list[Hook] | None = None,
     on_commit: list[Hook] | None = None,
     on_rollback: list[Hook] | None = None,
     viz_return_value: Any = None,
@@ -347,7 +363,7 @@ def task(__fn: Callable[P, R] | None = None, **options: Any) -> Task[P, R] | Cal
     cache_result_in_memory   False: the result is read from storage each time it is asked for
     timeout_seconds       a run that takes longer fails as "TimedOut"
     log_prints            print() in the task becomes log records
-    on_running, on_completion, on_failure   functions of (task, task_run, state)
+    on_running, on_completion, on_failure, on_cancellation, on_crashed   functions of (task, task_run, state)
     on_commit, on_rollback   functions of (transaction): see `playhead.transactions`
     viz_return_value      kept with the task for programs that draw flows; it has no effect on runs
     """

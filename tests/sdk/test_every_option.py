@@ -332,6 +332,8 @@ class TestTasks:
             ("on_running", Completed(), ["Running"]),
             ("on_completion", Completed(), ["Completed"]),
             ("on_failure", ValueError("it fails"), ["Failed"]),
+            ("on_cancellation", Cancelled(), ["Cancelled"]),
+            ("on_crashed", SystemExit(3), ["Crashed"]),
         ],
     )
     def test_hooks(self, service: Service, form: Form, hook: str, returned: Any, seen: list[str], way: str) -> None:
@@ -346,7 +348,11 @@ class TestTasks:
         made = form.task(ending, task_run_name="hooked", **told)
         if way == "decorator":
             getattr(made, hook)(form.hook(calls))
-        form.state(made)
+        if isinstance(returned, SystemExit):
+            with pytest.raises(SystemExit):
+                form.run(made)
+        else:
+            form.state(made)
         assert calls == [("ending", "hooked", name) for name in seen]
 
     @pytest.mark.parametrize("way", ["call", "submit", "map"])

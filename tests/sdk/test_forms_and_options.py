@@ -184,6 +184,8 @@ TASK_OPTIONS: dict[str, tuple[Any, Any]] = {
     "log_prints": (True, False),
     "on_completion": ([hook], [other_hook]),
     "on_failure": ([hook], [other_hook]),
+    "on_cancellation": ([hook], [other_hook]),
+    "on_crashed": ([hook], [other_hook]),
     "on_running": ([hook], [other_hook]),
     "viz_return_value": (1, 2),
 }
