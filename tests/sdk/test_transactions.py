@@ -19,6 +19,7 @@ from playhead import flow, task, v1
 from playhead.client.interface import CANCEL_FLOW_RUN, PROPOSE_STATE
 from playhead.context import FlowRunContext
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.watching import state_wanted
 from playhead.exceptions import ConfigurationError, SerializationError
 from playhead.locking.memory import MemoryLockManager
 from playhead.results import ResultStore
@@ -803,6 +804,9 @@ def recorded(service: Service, name: str) -> list[Any]:
     return service.task_runs(service.flow_runs(name.replace("_", "-"))[-1].spec.id)
 
 
+BOUND_S = 60.0
+"""What a test waits at most for what is to happen."""
+
 SCRIPT = """
 import os, signal, threading
 from playhead import flow, task
@@ -838,6 +842,8 @@ def test_a_hook_of_a_script_is_called_by_the_process_that_goes_on(service: Servi
     first = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, check=False)
     assert first.returncode == -signal.SIGKILL
     run_id = service.flow_runs("killed-in-a-hook")[-1].spec.id
+    # Its lease lapses, and with it all its task runs have crashed.
+    assert state_wanted(service.client, run_id, lambda state: state.type == v1.CRASHED, BOUND_S).result()
     command = [sys.executable, "-m", "playhead.engine", run_id]
     subprocess.run(command, cwd=tmp_path, env={**environment, "AGAIN": "1"}, check=False)
     assert (tmp_path / "undone").read_text() == "undo\nundo\n"
