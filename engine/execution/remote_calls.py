@@ -25,7 +25,7 @@ from playhead.engine.execution.drivers import call_user
 from playhead.engine.execution.effects import CallUser, RunTimedOut
 from playhead.engine.execution.log_shipping import ship_from_loggers
 from playhead.engine.execution.references import place_of
-from playhead.engine.execution.tracebacks import of_user_code
+from playhead.engine.execution.tracebacks import RemoteTraceback, of_user_code
 from playhead.exceptions import ConfigurationError, NotSendable, SerializationError
 from playhead.futures import resolve_futures_to_states
 from playhead.logging.prints import patch_print
@@ -41,13 +41,6 @@ class RemoteCall:
     timeout_s: float | None
     context: dict[str, Any]
     machine: str
-
-
-class RemoteTraceback(Exception):
-    """Where an error came from in the other process: the cause of what is raised here."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
 
 
 def pack(effect: CallUser) -> bytes:
@@ -81,7 +74,7 @@ def answer(data: bytes) -> bytes:
             return pickle_dumps(("returned", value))
         except SerializationError as error:
             raise NotSendable(
-                f"The result of task {call.task.name!r} can not be sent from the process that ran it: {error}. Return "
+                f"The result of task {call.task.name!r} can not be sent from the process that ran it. {error}. Return "
                 "something that can be pickled, or use ThreadPoolTaskRunner."
             ) from error
     except RunTimedOut:
@@ -152,10 +145,10 @@ def _fault(call: RemoteCall, error: SerializationError) -> str:
             pickle_dumps(value)
         except SerializationError as fault:
             return (
-                f"Parameter {name!r} of task {call.task.name!r} can not be sent to another process: {fault}. Pass "
+                f"Parameter {name!r} of task {call.task.name!r} can not be sent to another process. {fault}. Pass "
                 "something that can be pickled, make it inside the task, or use ThreadPoolTaskRunner."
             )
     return (
-        f"Task {call.task.name!r} can not be sent to another process: {error}. Make what its function uses from "
-        "outside a parameter or part of a module, or use ThreadPoolTaskRunner."
+        f"Task {call.task.name!r} can not be sent to another process: {error.__cause__}. Make what its function uses "
+        "from outside a parameter or part of a module, or use ThreadPoolTaskRunner."
     )

@@ -17,11 +17,20 @@ _ON_OUR_WAY = (
 )
 
 
+class RemoteTraceback(Exception):
+    """Where an error came from in another process, as text: the cause of the error that is raised here."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
 def of_user_code(error: BaseException, to_the_end: bool = True) -> TracebackType | None:
     """The traceback of an error without this package's frames before and between those of the user's code.
 
-    The frames after them stay, for the error comes from there; `to_the_end=False` leaves them out too.
+    The frames after them stay, for the error comes from there; `to_the_end=False` leaves them out too, as they are for
+    an error that came from another process.
     """
+    to_the_end = to_the_end and not isinstance(error.__cause__, RemoteTraceback)
     kept: list[TracebackType] = []
     passed: list[TracebackType] = []
     for entry in _entries(error):

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import partial
 from threading import Lock
 from typing import Any, Self
 
@@ -136,6 +137,10 @@ class ThreadPoolTaskRunner(TaskRunner):
     def duplicate(self) -> Self:
         """A runner with as many workers that has not started."""
         return type(self)(self.max_workers)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as one that has not started: so flows can be sent to other processes."""
+        return type(self), (self.max_workers,)
 
     def run(self, call: TaskCall, future: PlayheadFuture[Any]) -> None:
         """Queue a call; it starts when a worker is free."""
@@ -264,6 +269,9 @@ class ClusterTaskRunner(RemoteTaskRunner):
     def duplicate(self) -> Self:
         """Another one on the same cluster, or with the same options, that has not started."""
         return type(self)(**self.options())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self.options()), ()
 
     @abstractmethod
     def options(self) -> dict[str, Any]:

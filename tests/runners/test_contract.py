@@ -96,6 +96,7 @@ def test_an_error_is_the_one_that_was_raised_and_says_where(
     logged = [record for record in caplog.records if record.exc_info and "Encountered exception" in record.message]
     text = logging.Formatter().formatException(logged[0].exc_info)  # type: ignore[arg-type]  # it has one
     assert 'raise Refusal(code, "no")' in text
+    assert "remote_calls.py" not in text
 
 
 def test_what_would_end_a_process_ends_the_run(runner: MakeRunner, embedded: Service) -> None:

@@ -9,6 +9,9 @@ import cloudpickle
 import pytest
 
 from playhead import flow, task
+from playhead.dask import DaskTaskRunner
+from playhead.ray import RayTaskRunner
+from playhead.task_runners import ProcessPoolTaskRunner, SequentialTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from tests.runners import work
 
 
@@ -60,6 +63,20 @@ def test_a_function_that_refers_to_its_task_goes_with_it() -> None:
     function = carried(again.fn)
     assert function(1).fn(0) is None
     assert function(1).signature.bind((2,), {}) == {"n": 2}
+
+
+@pytest.mark.parametrize(
+    "runner",
+    [
+        ThreadPoolTaskRunner(2),
+        SequentialTaskRunner(),
+        ProcessPoolTaskRunner(3),
+        DaskTaskRunner(address="tcp://here:1"),
+        RayTaskRunner(init_kwargs={"num_cpus": 1}),
+    ],
+)
+def test_a_flow_goes_with_its_runner(runner: TaskRunner) -> None:
+    assert carried(flow(lambda: None, task_runner=runner)).task_runner == runner
 
 
 def test_a_module_that_is_taken_by_value_is() -> None:
