@@ -7,9 +7,11 @@ RUN_ID             the same flow run; outside of flow runs, the same task run
 DEFAULT            INPUTS + TASK_SOURCE + RUN_ID
 NO_CACHE, NONE     never
 
-`+` asks for the conditions of both. These are about calls of one task: two tasks never share. A key function's keys are
-the user's own, and tasks whose functions give the same key do share: `CachePolicy.from_cache_key_fn`. So do those of
-policies of one's own, classes with a `compute_key`.
+`+` asks for the conditions of both. These are about calls of one task: two tasks never share. (Tasks that a function
+makes, each with other values enclosed, are one task: what tells them apart has to be an argument, or in a key.)
+
+A key function's keys are the user's own, and tasks whose functions give the same key do share:
+`CachePolicy.from_cache_key_fn`. So do those of policies of one's own, classes with a `compute_key`.
 """
 
 from __future__ import annotations
