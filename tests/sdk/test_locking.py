@@ -218,3 +218,20 @@ def test_the_service_frees_the_lock_of_a_process_that_was_killed(embedded: Servi
     users = embedded.client.unary(LIST_SLOT_USERS, v1.ListSlotUsersRequest(limit="name:lock:key")).users
     assert [embedded.task_run(user.task_run_id).spec.name for user in users] == ["next"]
     manager.release_lock("key", "next")
+
+
+def test_the_holder_of_a_lock_goes_on_in_another_process_under_a_lease_of_that_one(embedded: Service) -> None:
+    environment = {**os.environ, "PLAYHEAD_LEASE_TTL_S": "1"}
+    subprocess.run([sys.executable, "-c", HOLDING], env=environment, check=False)
+
+    def lease_of_lock() -> int:
+        (user,) = embedded.client.unary(LIST_SLOT_USERS, v1.ListSlotUsersRequest(limit="name:lock:key")).users
+        return embedded.task_run(user.task_run_id).status.lease.token
+
+    manager, before = ServiceLockManager(), lease_of_lock()
+    assert manager.acquire_lock("key", "killed")
+    assert lease_of_lock() > before
+    assert manager.acquire_lock("key", "killed")
+    assert not manager.acquire_lock("key", "next", acquire_timeout=0)
+    manager.release_lock("key", "killed")
+    assert not manager.is_locked("key")

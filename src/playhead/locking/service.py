@@ -12,6 +12,7 @@ from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.drivers import drive_async, drive_sync
 from playhead.engine.execution.effects import Ask, Loop
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.proposals import propose
 from playhead.engine.execution.slots import Held, give_slots_back, lock_name, take
 from playhead.engine.execution.translation import NAME_BYTES_MAX, bounded_line
@@ -29,8 +30,8 @@ class ServiceLockManager:
     name:lock:KEY` shows the line.
 
     See `playhead.locking.protocol.LockManager`. A lock without a `hold_timeout` is freed when the holder's process
-    dies: once its lease, PLAYHEAD_LEASE_TTL_S, has lapsed. A `hold_timeout` is at least 1 second and at most a day. The
-    service is the one that the environment selects.
+    dies: once its lease, PLAYHEAD_LEASE_TTL_S, has lapsed. The same holder in another process waits for that, too. A
+    `hold_timeout` is at least 1 second and at most a day. The service is the one that the environment selects.
     """
 
     def acquire_lock(
@@ -74,6 +75,8 @@ class ServiceLockManager:
 def _acquire(client: Client, key: str, holder: str, timeout_s: float | None, hold_s: float | None) -> Loop[bool]:
     run = yield from _holder(key)
     if run is not None and run.spec.name == holder:
+        if run.spec.id not in _held and run.status.HasField("lease") and hold_s is None:
+            yield from _take_over(client, run)
         return True
     hold = None
     if hold_s is not None:
@@ -86,6 +89,15 @@ def _acquire(client: Client, key: str, holder: str, timeout_s: float | None, hol
         return False
     _held[call.task_run.run_id] = held
     return True
+
+
+def _take_over(client: Client, run: v1.TaskRun) -> Loop[None]:
+    """Renew here the lease of a lock that another process has taken for the same holder, once that one has died."""
+    name = run.spec.name
+    mine = TaskRun(run.spec.id, name, [], run.spec.task_key, run.spec.task_key, "", "")
+    call = TaskCall(StandIn(name, run.spec.task_key), mine, {}, client, None)
+    response = yield from propose(request_under_lease(call, v1.State(type=v1.RUNNING)))
+    _held[run.spec.id] = Held(call, keeper_of(call, response))
 
 
 def _release(key: str, holder: str) -> Loop[None]:
