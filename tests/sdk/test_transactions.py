@@ -703,7 +703,7 @@ class TestInFlows:
 
 
 class TestSeed:
-    """The examples of the seed document, with outcomes."""
+    """The examples of a widely known guide to transactions, with outcomes."""
 
     @pytest.mark.parametrize("broken", ["", "notification"])
     def test_transactional_workflow(self, service: Service, broken: str, capsys: pytest.CaptureFixture[str]) -> None:
