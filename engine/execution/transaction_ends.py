@@ -11,18 +11,14 @@ Hooks that had completed when their process died are not called again. One that 
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
 from typing import Any
 
 from playhead import v1
-from playhead.context import TaskRunContext
-from playhead.engine.execution.calls import TaskCall, spec_of
-from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import AwaitLock, CallUser, Loop
 from playhead.engine.execution.inputs import wait_for
-from playhead.engine.execution.tracebacks import of_user_code
+from playhead.engine.execution.transaction_hooks import call_hook, name_of
 from playhead.engine.execution.transaction_runs import (
     CACHED,
     COMMITTED,
@@ -33,22 +29,14 @@ from playhead.engine.execution.transaction_runs import (
     Plan,
     announce,
     begin_run,
-    has_completed,
-    hook_run,
     mark_rolled_back,
     record,
     record_end,
     runs_in,
 )
 from playhead.engine.execution.transactions import BaseTransaction, CommitMode, TransactionState
-from playhead.engine.execution.translation import message_of
 from playhead.engine.signals import Pause
 from playhead.exceptions import CommitFailed, ConfigurationError, ExecutionError
-from playhead.results import ResultStore
-from playhead.states import exception_to_failed_state
-
-Reached = tuple[BaseTransaction, Callable[..., Any]]
-"""A hook, and the transaction that it is given."""
 
 
 def begin(txn: BaseTransaction, holder: str) -> Loop[None]:
@@ -70,6 +58,7 @@ def begin(txn: BaseTransaction, holder: str) -> Loop[None]:
         else:
             if plan.error is not None:
                 txn.state = TransactionState.ROLLED_BACK
+                yield from _let_go(txn)
                 raise plan.error
             assert txn.call is not None
             yield from record(txn.call, v1.State(type=v1.RUNNING))
@@ -236,7 +225,7 @@ def _carry_out_commit(txn: BaseTransaction, plan: int, again: bool = False) -> L
     hooks = [(node, hook) for node in nodes for hook in node.on_commit_hooks]
     try:
         for number, reached in enumerate(hooks):
-            yield from _call_hook(txn, "commit", reached, plan, number, again)
+            yield from call_hook(txn, "commit", reached, plan, number, again)
         for node in nodes:
             if node.writes:
                 holder = {"holder": node.holder or None}
@@ -267,61 +256,17 @@ def _carry_out_rollback(
     hooks = [(node, hook) for node in nodes for hook in reversed(node.on_rollback_hooks)]
     for number, reached in enumerate(hooks):
         try:
-            yield from _call_hook(txn, "rollback", reached, plan, number, again)
+            yield from call_hook(txn, "rollback", reached, plan, number, again)
         except Exception as failure:  # the other hooks have their own things to undo
             txn.failures.append(failure)
             if error is not None:
-                error.add_note(f"Rollback hook {_name(reached[1])!r} failed: {type(failure).__name__}: {failure}")
+                error.add_note(f"Rollback hook {name_of(reached[1])!r} failed: {type(failure).__name__}: {failure}")
     for run in (yield from runs_in(txn)) if undone is None else undone:
         assert txn.call is not None
         yield from mark_rolled_back(txn.call, run)
     for node in nodes:
         node.state = TransactionState.ROLLED_BACK
     yield from record_end(txn, ROLLED_BACK, txn, _told(txn, error or txn.doom))
-
-
-def _call_hook(txn: BaseTransaction, kind: str, reached: Reached, plan: int, number: int, again: bool) -> Loop[None]:
-    """Call a hook, in a run of its own where the transaction is on record. Raises what it raises."""
-    node, hook = reached
-    name = _name(hook)
-    call = hook_run(txn, kind, name, plan, number)
-    if call is not None:
-        if again and (yield from has_completed(call)):
-            return
-        yield from record(call, v1.State(type=v1.RUNNING), spec_of(call, {}))
-    txn.logger.info("Running %s hook %r", kind, name)
-    try:
-        yield from _called(node, hook, call)
-    except Exception as error:
-        txn.logger.error(
-            "An error was encountered while running %s hook %r",
-            kind,
-            name,
-            exc_info=error.with_traceback(of_user_code(error)),
-        )
-        if call is not None:
-            yield from record(call, _failed(error))
-        raise
-    txn.logger.info("%s hook %r finished running successfully", kind.capitalize(), name)
-    if call is not None:
-        yield from record(call, v1.State(type=v1.COMPLETED, result=ResultStore().store(None)))
-
-
-def _called(node: BaseTransaction, hook: Callable[..., Any], call: TaskCall | None) -> Loop[None]:
-    """Call a hook. Tasks that it calls belong to its run: what calls come after does not depend on it."""
-    if call is None:
-        yield CallUser(hook, (node,), {})
-        return
-    with TaskRunContext(HookDefinition(hook, call.task), call.task_run, {}, call.client):
-        yield CallUser(hook, (node,), {})
-
-
-class HookDefinition(StandIn):
-    """What a hook's run is a run of."""
-
-    def __init__(self, hook: Callable[..., Any], of: StandIn) -> None:
-        super().__init__(of.name, of.task_key)
-        self.isasync = inspect.iscoroutinefunction(hook)
 
 
 class RolledBack(ExecutionError):
@@ -357,15 +302,3 @@ def _of_store(txn: BaseTransaction, method: str) -> Callable[..., Any]:
 def _told(txn: BaseTransaction, error: BaseException | None) -> str:
     reasons = [f"{type(each).__name__}: {each}" for each in (error, *txn.failures) if each is not None]
     return "\n".join(reasons)
-
-
-def _failed(error: Exception) -> v1.State:
-    state = exception_to_failed_state(error, "Hook encountered an exception:")
-    try:
-        return message_of(state, ResultStore().store(error))
-    except Exception:
-        return message_of(state)
-
-
-def _name(hook: Callable[..., Any]) -> str:
-    return str(getattr(hook, "__name__", repr(hook)))
