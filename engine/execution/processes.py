@@ -77,7 +77,12 @@ class Processes:
         with self._lock:
             if self._called_off:
                 raise CalledOff
-            worker = self._idle.pop() if self._idle else _Worker()
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.lives():
+                    break
+            else:
+                worker = _Worker()
             self._busy.add(worker)
         return worker
 
@@ -90,7 +95,8 @@ class _Worker:
 
         self._pipe, theirs = Pipe()
         fd = theirs.fileno()
-        command = [sys.executable, "-c", _BEGIN, str(fd), json.dumps(sys.path)]
+        places = [place for place in sys.path if isinstance(place, str)]
+        command = [sys.executable, "-c", _BEGIN, str(fd), json.dumps(places)]
         with theirs:
             # In a process group of its own: what is typed at the terminal is for the flow's process.
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(fd,), process_group=0)
@@ -99,6 +105,9 @@ class _Worker:
         """Raises EOFError and OSError when the process has ended."""
         self._pipe.send_bytes(data)
         return self._pipe.recv_bytes()
+
+    def lives(self) -> bool:
+        return self._process.poll() is None
 
     def close(self) -> None:
         self._pipe.close()

@@ -99,7 +99,8 @@ class DaskTaskRunner(ClusterTaskRunner):
 
     def disconnect(self) -> None:
         """Leave the scheduler, and end the cluster that was made."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
         if self._own_cluster is not None:
             self._own_cluster.close()
 

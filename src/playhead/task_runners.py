@@ -133,6 +133,7 @@ class ThreadPoolTaskRunner(TaskRunner):
             raise ValueError("`max_workers` must be at least 1.")
         self.max_workers = max_workers
         self._pool: Pool | None = None
+        self._starting = Lock()
 
     def duplicate(self) -> Self:
         """A runner with as many workers that has not started."""
@@ -144,9 +145,11 @@ class ThreadPoolTaskRunner(TaskRunner):
 
     def run(self, call: TaskCall, future: PlayheadFuture[Any]) -> None:
         """Queue a call; it starts when a worker is free."""
-        if self._pool is None:
-            self._pool = self._start()
-        self._pool.submit(PooledRun(task_loop(call), call.client, future))
+        pool = self._pool
+        if pool is None:
+            with self._starting:
+                pool = self._pool = self._pool or self._start()
+        pool.submit(PooledRun(task_loop(call), call.client, future))
 
     def _start(self) -> Pool:
         return Pool(self.max_workers or settings.task_runner_threads())
@@ -220,7 +223,7 @@ class RemoteTaskRunner(ThreadPoolTaskRunner):
             return unpack(self.send(call), effect)
         except CalledOff:
             flow = FlowRunContext.get()
-            stop = flow.progress.stop if flow is not None else None
+            stop = flow.progress.stop if flow is not None and flow.progress is not None else None
             raise stop or CancelledError from None
 
 
@@ -287,7 +290,7 @@ class ClusterTaskRunner(RemoteTaskRunner):
 
     @abstractmethod
     def disconnect(self) -> None:
-        """Leave the cluster, and end it if `connect` has started it."""
+        """Leave the cluster, and end it if `connect` has started it, as far as it came."""
 
     def look(self) -> None:
         """Called every `LOOK_S` by who waits for an answer. Raises `CalledOff`."""
@@ -313,8 +316,12 @@ class ClusterTaskRunner(RemoteTaskRunner):
     __hash__ = None  # type: ignore[assignment]  # options may be anything
 
     def _start(self) -> Pool:
-        self.connect()
-        self._room = self._room_now()
+        try:
+            self.connect()
+            self._room = self._room_now()
+        except BaseException:
+            self.disconnect()
+            raise
         return Pool(self._room, self._call)
 
     def _resize(self) -> None:

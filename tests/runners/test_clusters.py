@@ -169,6 +169,25 @@ class Growing(ClusterTaskRunner):
         pass
 
 
+def test_a_cluster_that_can_not_be_connected_to_is_left_as_far_as_it_was_entered(embedded: Service) -> None:
+    left = []
+
+    class Unreachable(Growing):
+        def connect(self) -> None:
+            raise OSError("nobody is there")
+
+        def disconnect(self) -> None:
+            left.append(True)
+
+    @flow(task_runner=Unreachable())
+    def submitting() -> None:
+        with pytest.raises(OSError, match="nobody is there"):
+            work.pid.submit()
+
+    submitting()
+    assert left == [True]
+
+
 @pytest.mark.parametrize(("workers", "calls"), [(0, 1), (1, 2), (16, 32), (CALLS_MAX, CALLS_MAX)])
 def test_twice_as_many_calls_as_workers_are_under_way(workers: int, calls: int) -> None:
     runner = Growing(workers)

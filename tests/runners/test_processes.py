@@ -86,6 +86,19 @@ def test_workers_are_kept_for_the_next_calls_and_end_with_the_flow_run(embedded:
     assert not psutil.pid_exists(worker)
 
 
+def test_a_worker_that_died_between_calls_costs_no_run(embedded: Service) -> None:
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def going_on() -> tuple[int, int]:
+        first: int = work.pid.submit().result()
+        psutil.Process(first).kill()
+        while psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
+            pass
+        return first, work.pid.submit().result()
+
+    first, second = going_on()
+    assert first != second
+
+
 def test_there_are_never_more_workers_than_asked_for(embedded: Service) -> None:
     @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
     def many() -> list[int]:
