@@ -119,6 +119,18 @@ def test_options_of_ray_go_with_what_is_submitted(ray_cluster: None, embedded: S
     assert using() == ("42", None)
 
 
+@pytest.mark.parametrize(("module", "library"), [("dask", "distributed"), ("ray", "ray")])
+def test_without_its_library_a_runner_says_what_to_install(module: str, library: str) -> None:
+    program = f"import sys; sys.modules[{library!r}] = None; import playhead.{module}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"pip install 'playhead[{module}]'" in done.stderr
+
+
+def test_other_runners_load_neither_library() -> None:
+    program = "import sys, playhead.task_runners; sys.exit(bool({'distributed', 'dask', 'ray'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
 def test_options_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="Cannot specify `address` together with `cluster_class`, `adapt_kwargs`"):
         DaskTaskRunner(address="tcp://here:1", cluster_class="x.Y", adapt_kwargs={"minimum": 1})
