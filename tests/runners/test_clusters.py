@@ -31,7 +31,9 @@ from playhead.dask import DaskTaskRunner
 def pid(x):
     return os.getpid()
 
-@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 1, "dashboard_address": None}, adapt_kwargs=ADAPT))
+one = {"n_workers": 1, "dashboard_address": "127.0.0.1:0"}
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs=one, adapt_kwargs=ADAPT))
 def main():
     return os.getpid() in pid.map([1, 2, 3]).result()
 
@@ -85,7 +87,7 @@ def test_a_plain_script_starts_a_ray_of_its_own_and_ends_it(tmp_path: Path) -> N
 def test_a_cluster_that_is_there_is_used_and_left_as_it_is(embedded: Service) -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
 
         @flow(task_runner=DaskTaskRunner(cluster=cluster))
         def using() -> Any:
