@@ -1,4 +1,4 @@
-"""The examples of the guide to context and utilities, each with its documented outcome."""
+"""The examples of a guide to context and utilities of Prefect 3.4, each with its documented outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guide's examples of run input, their imports changed, completed where lines lack."""
+"""The examples of run input in a guide to Prefect 3.4, their imports changed, completed where lines lack."""
 
 from __future__ import annotations
 

@@ -702,8 +702,8 @@ class TestInFlows:
         assert heard[2:] == ["undo", "undo"]
 
 
-class TestSeed:
-    """The examples of a widely known guide to transactions, with outcomes."""
+class TestGuide:
+    """The examples of a guide to Prefect 3.4, with their outcomes."""
 
     @pytest.mark.parametrize("broken", ["", "notification"])
     def test_transactional_workflow(self, service: Service, broken: str, capsys: pytest.CaptureFixture[str]) -> None:
