@@ -18,7 +18,7 @@ from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose_shielded
 from playhead.engine.signals import TerminationSignal
 from playhead.logging.loggers import RunLogger
-from playhead.runs import Run
+from playhead.runs import FlowRun, Run
 from playhead.states import State, exception_to_crashed_state
 
 
@@ -40,6 +40,8 @@ def report_crash(
         return state
     if response.decision == v1.ACCEPT:
         run.state = state
+        kind = "flow" if isinstance(run, FlowRun) else "task"
+        logger.debug("Reported crashed %s run %r successfully!", kind, run.name)
         yield from run_hooks(definition, run, state, logger)
     else:
         logger.debug("Reported crashed run, but the state stays %s: %s", response.state.name, response.reason)

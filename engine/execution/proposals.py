@@ -11,7 +11,7 @@ from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import state_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout, QueueFull
-from playhead.logging.loggers import RunLogger
+from playhead.logging.loggers import RunLogger, get_logger
 
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
@@ -24,6 +24,8 @@ FLOW_STOPPED = frozenset({LEASE_LOST, "PreventRunningTasksFromStoppedFlows"})
 
 ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
+
+_logger = get_logger("engine")
 
 
 class Line:
@@ -66,7 +68,9 @@ def propose(
         if response.waits_for_slots:
             yield from _in_line(request, response, flow_run_id)
         elif response.decision == v1.WAIT:
-            yield Sleep(response.delay.seconds + response.delay.nanos / 1e9)
+            seconds = response.delay.seconds + response.delay.nanos / 1e9
+            _logger.debug("Received wait instruction for %gs: %s", seconds, response.reason)
+            yield Sleep(seconds)
         elif response.state.type == v1.PAUSED:
             yield from until_resumed(flow_run_id, response)
         else:

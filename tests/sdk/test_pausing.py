@@ -595,12 +595,18 @@ class TestSuspended:
         return make
 
     def test_it_goes_on_where_it_was(
-        self, service: Service, of_deployment: Callable[[str], tuple[str, list[str]]]
+        self,
+        service: Service,
+        of_deployment: Callable[[str], tuple[str, list[str]]],
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
+        caplog.set_level("INFO")
         run_id, done = of_deployment("suspending")
         state: Any = enter_flow_run_engine_from_subprocess(run_id)
         assert (state.name, sorted(done)) == ("Suspended", ["first", "submitted"])
-        assert state.state_details.pause_timeout is not None
+        until = state.state_details.pause_timeout
+        told = f"Currently paused and suspending execution. Resume before {until.isoformat()} to finish execution."
+        assert caplog.records[-1].getMessage() == told
         with pytest.raises(PausedRun):
             state.result()
         resume_flow_run(run_id)
