@@ -23,6 +23,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from playhead import v1
+from playhead.engine.signals import Abort as Abort  # signals are no errors, but Prefect has them here
+from playhead.engine.signals import ExternalSignal as ExternalSignal
+from playhead.engine.signals import Pause as Pause
+from playhead.engine.signals import TerminationSignal as TerminationSignal
 
 
 class PlayheadError(Exception):
