@@ -25,8 +25,6 @@ FLOW_STOPPED = frozenset({LEASE_LOST, "PreventRunningTasksFromStoppedFlows"})
 ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
 
-_logger = get_logger("engine")
-
 
 class Line:
     """A run's place in a line for slots, told in its log once: for what it waits, and when it has it."""
@@ -69,7 +67,7 @@ def propose(
             yield from _in_line(request, response, flow_run_id)
         elif response.decision == v1.WAIT:
             seconds = response.delay.seconds + response.delay.nanos / 1e9
-            _logger.debug("Received wait instruction for %gs: %s", seconds, response.reason)
+            get_logger("engine").debug("Received wait instruction for %gs: %s", seconds, response.reason)
             yield Sleep(seconds)
         elif response.state.type == v1.PAUSED:
             yield from until_resumed(flow_run_id, response)
