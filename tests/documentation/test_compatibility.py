@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
+TESTS = Path(__file__).parents[1]
+PAGE = TESTS.parent / "docs" / "compatibility.md"
 SECTION = re.compile(r"^## [^`\n]*`(playhead[\w.]*)`\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| (?!name \|)(.+?) \| (.+) \|$", re.MULTILINE)
 NAME = re.compile(r"`(playhead[\w.]*|[A-Za-z]\w*(?:\.\w+)*)(?:\(.*?\))?`")
@@ -90,6 +91,16 @@ def test_what_is_listed_is_there(module: str, name: str, said: str) -> None:
 def test_every_name_is_listed(module: str) -> None:
     listed = {name.removeprefix("playhead.") for where, name, _ in rows() if where == module}
     assert not set(NAMES[module].split()) - listed
+
+
+def test_each_area_says_where_it_is_tested_and_every_module_of_the_sdk_is_named() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    areas, _, table = page.partition("\n## Where it is tested\n")
+    tested = {area: re.findall(r"`([\w/]+)`", modules) for area, modules in ROW.findall(table)}
+    assert set(re.findall(r"^## ([^:\n]+)", areas, re.MULTILINE)) <= set(tested)
+    named = {TESTS / f"{module}.py" for modules in tested.values() for module in modules}
+    assert {path for path in named if not path.is_file()} == set()
+    assert set((TESTS / "sdk").glob("test_*.py")) <= named
 
 
 def is_there(module: str, name: str) -> bool:
