@@ -219,7 +219,8 @@ def record_of(record: logging.LogRecord) -> v1.LogRecord | None:
         run_name=_fitting(str(name or ""), NAME_BYTES_MAX),
     )
     message.time.FromNanoseconds(int(record.created * 1e6) * 1_000)
-    if extra := {name: value for name, value in fields.items() if name not in _STANDARD}:
+    # What begins with "_" was added to all records by a library, such as Ray.
+    if extra := {name: value for name, value in fields.items() if name not in _STANDARD and not name.startswith("_")}:
         message.extra = _json_of(extra)
     return message
 

@@ -211,18 +211,17 @@ def test_failures_that_are_allowed_reach_what_comes_after(service: Service) -> N
             raise ValueError("Negative value")
         return value * 2
 
-    handled: list[str] = []
-
     @flow
-    def failure_handling_example() -> None:
+    def failure_handling_example() -> Any:
         values = [-1, 2, 3, -4, 5]
         results = risky_task.map(allow_failure(values))
-        handled.extend(handle_result.map(results).result())
+        return handle_result.map(results)
 
     state = failure_handling_example(return_state=True)
-    error = "Error: Negative value"
-    assert handled == [error, "Success: 4", "Success: 6", error, "Success: 10"]
     assert state.is_completed()
+    error = "Error: Negative value"
+    handled = [each.result() for each in state.result()]
+    assert handled == [error, "Success: 4", "Success: 6", error, "Success: 10"]
 
 
 def test_quoted_expressions(service: Service) -> None:

@@ -120,6 +120,19 @@ def test_what_a_run_was_made_of_is_recorded(service: Service) -> None:
     assert [i.task_run_id for i in inputs["wait_for"].inputs] == [by_name["add-0"].id]
 
 
+def test_each_mapped_run_was_made_of_what_was_mapped_over(service: Service) -> None:
+    @flow
+    def tracing() -> None:
+        add.map(echo.submit([1, 2]), wait_for=[echo.submit("waited for")]).wait()
+
+    tracing()
+    made, waited, *mapped = service.task_runs(service.flow_runs("tracing")[-1].spec.id)
+    assert [run.status.name for run in mapped] == ["add-0", "add-1"]
+    for run in mapped:
+        assert [i.task_run_id for i in run.spec.inputs["x"].inputs] == [made.spec.id]
+        assert [i.task_run_id for i in run.spec.inputs["wait_for"].inputs] == [waited.spec.id]
+
+
 def test_a_failed_upstream_holds_the_call_back(service: Service) -> None:
     ran = []
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,26 @@ def test_what_is_not_to_be_stored_is_not(service: Service, monkeypatch: pytest.M
     monkeypatch.setenv("PLAYHEAD_LOGGING_TO_API_ENABLED", "false")
     secretive()
     assert logs_of(service.flow_runs("secretive")[-1].spec.id) == []
+
+
+def test_what_a_library_adds_to_all_records_is_not_stored(service: Service) -> None:
+    def stamped(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = made(*args, **kwargs)
+        vars(record)["_stamp"] = 7
+        return record
+
+    @flow
+    def stamping() -> None:
+        get_run_logger().info("stamped", extra={"batch": 1})
+
+    made = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(stamped)
+    try:
+        stamping()
+    finally:
+        logging.setLogRecordFactory(made)
+    (record,) = [each for each in logs_of(service.flow_runs("stamping")[-1].spec.id) if each.message == "stamped"]
+    assert json.loads(record.extra) == {"batch": 1}
 
 
 def test_loggers_of_libraries_are_stored_where_that_is_asked_for(

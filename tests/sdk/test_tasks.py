@@ -83,6 +83,20 @@ def test_async_tasks_submitted_from_sync_flows(service: Service) -> None:
     assert mapping() == [2, 3, 4]
 
 
+def test_an_async_task_that_a_sync_flow_calls_is_a_coroutine_as_ever(service: Service) -> None:
+    @flow
+    async def adding_async(x: int) -> int:
+        return await add_async(x)
+
+    @flow
+    def running() -> list[int]:
+        return [asyncio.run(add_async(1)), asyncio.run(adding_async(2))]
+
+    assert running() == [2, 3]
+    runs = service.task_runs(service.flow_runs("running")[-1].spec.id)
+    assert [run.status.name for run in runs] == ["add_async-0", "adding-async-0"]
+
+
 def test_a_task_in_a_task_is_a_run_of_the_same_flow_run(service: Service) -> None:
     @task
     def outer(n: int) -> Any:
