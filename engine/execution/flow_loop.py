@@ -49,7 +49,7 @@ from playhead.engine.execution.translation import (
     state_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import FlowPauseTimeout, RunRefused
+from playhead.exceptions import FlowPauseTimeout, PausedRun, RunRefused
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.results import persist_result_of, result_store_around
@@ -57,6 +57,7 @@ from playhead.runs import FlowRun
 from playhead.states import (
     TERMINAL_STATES,
     Cancelled,
+    Paused,
     Running,
     State,
     StateType,
@@ -233,8 +234,7 @@ def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop
         logger.exception("Encountered exception during execution:", exc_info=state.data)
         return state
     except Exception as error:
-        logger.exception("Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error)))
-        state = exception_to_failed_state(error, "Flow run encountered an exception.")
+        state = _asked_for(error, logger)
     finally:
         TaskRunContext.show(outer_task)
     yield from progress.drain()
@@ -248,6 +248,21 @@ def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop
     if state.is_completed() and not kept:
         state.data = Unstored(state.data)
     return state
+
+
+def _asked_for(error: Exception, logger: RunLogger) -> State[Any]:
+    """What an error of the function asks for: a call that came to a pause pauses its flow run as well."""
+    if isinstance(error, PausedRun) and isinstance(error.state, State):
+        details = error.state.state_details
+        return Paused(
+            name=error.state.name,
+            message=error.state.message,
+            pause_expiration_time=details.pause_timeout,
+            reschedule=bool(details.pause_reschedule),
+            pause_key=details.pause_key,
+        )
+    logger.exception("Encountered exception during execution:", exc_info=error.with_traceback(of_user_code(error)))
+    return exception_to_failed_state(error, "Flow run encountered an exception.")
 
 
 def _new_run(call: FlowCall) -> FlowRun:
@@ -387,9 +402,7 @@ def _suspend(run: FlowRun, logger: RunLogger) -> Loop[State[Any]]:
 
 def _leave(run: FlowRun, state: State[Any], logger: RunLogger) -> State[Any]:
     run.state = state
-    until = state.state_details.pause_timeout
-    in_time = f" Resume before {until.isoformat()} to finish execution." if until else ""
-    logger.info("Currently paused and suspending execution.%s", in_time)
+    _log_pause(state, logger)
     return state
 
 
@@ -405,10 +418,18 @@ def _until_due(run: FlowRun, awaiting: v1.State) -> Loop[None]:
 
 
 def _log_end(state: State[Any], logger: RunLogger) -> None:
-    if state.type == StateType.COMPLETED:
+    if state.type == StateType.PAUSED:
+        _log_pause(state, logger)
+    elif state.type == StateType.COMPLETED:
         logger.info("Finished in state %s", state)
     else:
         logger.error("Finished in state %s", state)
+
+
+def _log_pause(state: State[Any], logger: RunLogger) -> None:
+    until = state.state_details.pause_timeout
+    in_time = f" Resume before {until.isoformat()} to finish execution." if until else ""
+    logger.info("Currently paused and suspending execution.%s", in_time)
 
 
 def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: RunLogger) -> None:

@@ -16,6 +16,7 @@ from playhead.client.interface import CANCEL_FLOW_RUN, CREATE_FLOW_RUN, REGISTER
 from playhead.context import FlowRunContext
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.proposals import propose
+from playhead.exceptions import PausedRun
 from playhead.flows import load_flow_from_entrypoint
 from playhead.runs import TaskRun
 from playhead.runtime import flow_run as current
@@ -143,6 +144,28 @@ def scheduled(client: Any, due_us: int) -> str:
     spec = v1.FlowRunSpec(id=new_id(), flow_id=flow_id, name="due", state=state)
     client.unary(CREATE_FLOW_RUN, v1.CreateFlowRunRequest(request_id=new_id(), spec=spec))
     return spec.id
+
+
+@pytest.mark.parametrize("way", ["returned by the flow", "returned by a task", "of a submitted task"])
+def test_a_paused_state_pauses_the_flow_run(service: Service, caplog: pytest.LogCaptureFixture, way: str) -> None:
+    @task
+    def pausing() -> Any:
+        return Paused(timeout_seconds=600, pause_key="k")
+
+    @flow
+    def paused() -> Any:
+        if way == "returned by the flow":
+            return Paused(timeout_seconds=600, pause_key="k")
+        return pausing() if way == "returned by a task" else pausing.submit().result()
+
+    state = paused(return_state=True)
+    recorded = service.flow_run(state.state_details.flow_run_id).status.state
+    assert (state.name, recorded.name, recorded.details.pause_key) == ("Paused", "Paused", "k")
+    until = state.state_details.pause_timeout.isoformat()
+    told = f"INFO Currently paused and suspending execution. Resume before {until} to finish execution."
+    assert said(caplog)[-1] == told
+    with pytest.raises(PausedRun):
+        state.result()
 
 
 class TestParametersThatDoNotFit:
