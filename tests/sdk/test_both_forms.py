@@ -139,17 +139,6 @@ class TestContext:
 
         assert carrying() == [True, True]
 
-    def test_a_flow_has_background_tasks(self, service: Service) -> None:
-        @flow
-        async def working() -> str:
-            context = FlowRunContext.get()
-            assert context is not None
-            background = asyncio.create_task(asyncio.sleep(0, "done"))
-            context.background_tasks.add(background)
-            return await background
-
-        assert asyncio.run(working()) == "done"
-
 
 class TestRunInput:
     def test_an_input_is_sent_with_and_without_await(self, service: Service) -> None:

@@ -146,6 +146,24 @@ def scheduled(client: Any, due_us: int) -> str:
     return spec.id
 
 
+def test_prints_of_a_task_run_are_logged_where_the_engine_is_told_so(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    def printing() -> None:
+        print("printed")
+
+    @flow
+    async def around() -> None:
+        context = FlowRunContext.get()
+        assert context is not None
+        run = await engine.create_task_run(printing, "printing", context, {}, "key")
+        assert (await engine.begin_task_run(printing, run, {}, log_prints=True)).is_completed()
+
+    asyncio.run(around())
+    assert "INFO printed" in said(caplog)
+
+
 @pytest.mark.parametrize("way", ["returned by the flow", "returned by a task", "of a submitted task"])
 def test_a_paused_state_pauses_the_flow_run(service: Service, caplog: pytest.LogCaptureFixture, way: str) -> None:
     @task
