@@ -537,6 +537,7 @@ class TestFromOutside:
 PROGRAM = """
 from playhead import flow, pause_flow_run, suspend_flow_run, task
 from playhead.engine import pause_flow_run as pause_of_version_2
+from playhead.states import Suspended
 
 done = []
 
@@ -560,6 +561,15 @@ def suspended_by_others():
     step("first")
     suspend_flow_run(flow_run_id=flow_run.id)
     return step("second")
+
+@task
+def asking(answer):
+    done.append("asked")
+    return answer if done.count("asked") == 2 else Suspended(timeout_seconds=3600, pause_key="asking")
+
+@flow
+def suspended_by_its_task():
+    return [step("first"), asking("yes")]
 """
 
 
@@ -627,6 +637,17 @@ class TestSuspended:
         state: Any = enter_flow_run_engine_from_subprocess(run_id)
         assert (state.name, done) == ("Suspended", ["first"])
         assert str(state.state_details.flow_run_id) == run_id
+
+    def test_a_task_that_returns_a_suspended_state_is_asked_again(
+        self, service: Service, of_deployment: Callable[[str], tuple[str, list[str]]]
+    ) -> None:
+        run_id, done = of_deployment("suspended_by_its_task")
+        state: Any = enter_flow_run_engine_from_subprocess(run_id)
+        assert (state.name, done) == ("Suspended", ["first", "asked"])
+        assert state.state_details.pause_timeout is not None
+        resume_flow_run(run_id)
+        state = enter_flow_run_engine_from_subprocess(run_id)
+        assert (state.result(), done) == (["first", "yes"], ["first", "asked", "asked"])
 
 
 class TestWaiting:
