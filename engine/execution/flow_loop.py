@@ -72,6 +72,7 @@ class FlowCall:
     """One call of a flow. `tracking`: the task run that stands for a subflow in its parent.
 
     `existing`: a run to go on with. `begun`: a run of this call is on record, and will hear what becomes of it.
+    `arguments_digest`: of a subflow's parameters; empty: they have none.
     """
 
     flow: FlowDefinition
@@ -82,6 +83,7 @@ class FlowCall:
     wait_for: Iterable[Any] | None = None
     existing: FlowRun | None = None
     begun: bool = False
+    arguments_digest: bytes = b""
 
 
 def flow_loop(call: FlowCall) -> Loop[State[Any]]:
@@ -322,10 +324,16 @@ def _spec(call: FlowCall, run: FlowRun) -> Loop[v1.FlowRunSpec]:
         state=v1.State(type=v1.PENDING),
     )
     if call.tracking is not None:
-        spec.idempotency_key = f"subflow:{run.parent_task_run_id}"
+        spec.idempotency_key = subflow_key(call)
     if flow.retry.retries:
         spec.retry.CopyFrom(flow.retry)
     return spec
+
+
+def subflow_key(call: FlowCall) -> str:
+    """The idempotency key of a subflow run: the call that it is of, and the arguments."""
+    assert call.tracking is not None
+    return f"subflow:{call.tracking.task_run.run_id}:{call.arguments_digest.hex()}"
 
 
 def _refuse(call: FlowCall, run: FlowRun, state: State[Any], logger: RunLogger) -> Loop[State[Any]]:

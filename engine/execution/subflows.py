@@ -16,7 +16,7 @@ from playhead.engine.execution.calls import make_call, spec_of
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import FlowDefinition, Hook
 from playhead.engine.execution.effects import Ask, Loop
-from playhead.engine.execution.flow_loop import FlowCall, flow_loop
+from playhead.engine.execution.flow_loop import FlowCall, flow_loop, subflow_key
 from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded
@@ -28,6 +28,7 @@ from playhead.exceptions import UpstreamTaskError
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.runs import FlowRun
 from playhead.states import Pending, State, StateDetails, exception_to_crashed_state
+from playhead.utilities.hashing import arguments_digest
 
 
 class TrackingTask:
@@ -79,6 +80,7 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     request = v1.ProposeStateRequest(
         create_task_run=spec, state=v1.State(type=v1.RUNNING), lease_token=tracked.lease_token
     )
+    request.state.details.arguments_digest = call.arguments_digest = arguments_digest(call.parameters)
     response = yield from start(request, tracked.task_run, logger)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
@@ -94,11 +96,13 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
 
 
 def _earlier_run(call: FlowCall) -> Loop[FlowRun | None]:
-    """The subflow run that an earlier attempt of the parent made for this call."""
+    """The subflow run that an earlier attempt of the parent made for this call, with these arguments."""
     assert call.tracking is not None
     filter_ = v1.FlowRunFilter(parent_task_run_ids=[call.tracking.task_run.run_id])
-    answer: v1.ListFlowRunsResponse = yield Ask(LIST_FLOW_RUNS, v1.ListFlowRunsRequest(filter=filter_, page_size=1))
+    answer: v1.ListFlowRunsResponse = yield Ask(LIST_FLOW_RUNS, v1.ListFlowRunsRequest(filter=filter_))
     for recorded in answer.flow_runs:
+        if recorded.spec.idempotency_key != subflow_key(call):
+            continue
         run = flow_run_of(recorded)
         run.parameters = call.parameters
         return run

@@ -68,6 +68,7 @@ from playhead.states import (
     exception_to_failed_state,
     return_value_to_state,
 )
+from playhead.utilities.hashing import arguments_digest
 
 
 def task_loop(call: TaskCall) -> Loop[State[Any]]:
@@ -157,15 +158,20 @@ def _run(
     call: TaskCall, context: TaskRunContext, sources: Lineage, sharing: Sharing, logger: RunLogger
 ) -> Loop[State[Any]]:
     task, run = call.task, call.task_run
+    # Outside of a flow run no call is made again.
+    digest = arguments_digest(context.parameters) if call.flow is not None else b""
     found = sharing.find(logger)
     if found is not None:
-        response = yield from propose(_first_request(call, sources, message_of(found, found.data.message)))
+        cached = message_of(found, found.data.message)
+        cached.details.arguments_digest = digest
+        response = yield from propose(_first_request(call, sources, cached))
         if response.decision == v1.ACCEPT:
             if response.version > VERSION_WHEN_NEW and call.flow is not None:
                 yield from finish_own(call, logger)
             run.state = _recorded(found, response, call)
             return run.state
     running = v1.State(type=v1.RUNNING)
+    running.details.arguments_digest = digest
     sharing.ask(running)
     response = yield from start(_first_request(call, sources, running), run, logger)
     if response.version > VERSION_WHEN_NEW and call.flow is not None:
@@ -184,6 +190,8 @@ def _run(
                 yield from run_hooks(task, run, run.state, logger)
             state = yield from _attempt(call, context, logger)
             state, message = stored(state, task, logger, sharing)
+            if state.type == StateType.COMPLETED:
+                message.details.arguments_digest = digest
             own = yield from stage_outcome(call, context, state, message, logger, sharing.waiting)
             response = yield from propose(request_under_lease(call, message))
             if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:

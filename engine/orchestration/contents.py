@@ -117,8 +117,9 @@ def _check_details(state: v1.State, field: str) -> None:
     bounded_line(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
     optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
     optional_id(details.transaction_run_id, f"{field}.transaction_run_id")
-    if details.damaged_result and len(details.damaged_result) != DIGEST_BYTES:
-        raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=f"{field}.damaged_result")
+    for digest_of in ("damaged_result", "arguments_digest"):
+        if len(getattr(details, digest_of)) not in (0, DIGEST_BYTES):
+            raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=f"{field}.{digest_of}")
     if details.run_input_schema:
         check_schema(details.run_input_schema, f"{field}.run_input_schema")
     if details.run_input:
@@ -137,6 +138,7 @@ _DETAILS_OF: dict[str, frozenset[int]] = {
     "cache_expiration": frozenset({v1.COMPLETED}),
     "refresh_cache": frozenset({v1.RUNNING}),
     "damaged_result": frozenset({v1.RUNNING}),
+    "arguments_digest": frozenset({v1.RUNNING, v1.COMPLETED}),
     "cache_key": frozenset({v1.RUNNING, v1.COMPLETED}),
     "rolled_back": frozenset({v1.COMPLETED}),
     "transaction_run_id": frozenset({v1.COMPLETED}),

@@ -176,6 +176,7 @@ class Orchestrating:
         if tracking is None:
             return
         request = v1.ProposeStateRequest(task_run_id=spec.parent_task_run_id, state=answers.mirrored(run), force=True)
+        request.state.details.arguments_digest = tracking.status.state.details.arguments_digest
         mirror = Propose(request_id, caller, request, Subject.TASK_RUN, tracking.run_id, None)
         event = v1.Event()
         self._decide(append, mirror, tracking, event.state_proposed)

@@ -63,6 +63,16 @@ def found_damaged(result: v1.Result) -> v1.State:
     return state(v1.RUNNING, cache_key="k", damaged_result=digest_of(result))
 
 
+def completed_with(digest: bytes) -> v1.Facts:
+    """A task run that completed with arguments of this digest."""
+    return facts(state(v1.COMPLETED, result=STORED, arguments_digest=digest), run_count=4)
+
+
+def running_with(digest: bytes, cache_key: str = "") -> v1.State:
+    """RUNNING with arguments of this digest."""
+    return state(v1.RUNNING, arguments_digest=digest, cache_key=cache_key)
+
+
 def failed(run_count: int) -> v1.Facts:
     """A task run that failed in that attempt."""
     return facts(state(v1.FAILED), run_count=run_count)
@@ -117,6 +127,9 @@ CACHE = table(
     row(cached(facts()), found_damaged(OTHER), REPLACES, "R>Cached"),
     passes(cached(facts()), found_damaged(STORED)),
     passes(cached(facts(state(v1.COMPLETED, result=STORED))), found_damaged(STORED), "A=Rerunning"),
+    # A result of other arguments is not this call's; one that the key finds is.
+    row(cached(completed_with(b"1" * 32)), running_with(b"2" * 32, "k"), REPLACES, "R>Cached"),
+    passes(cached(completed_with(b"1" * 32)), running_with(b"1" * 32, "k"), "R"),
 )
 
 TERMINAL = table(
@@ -149,6 +162,10 @@ TERMINAL = table(
         for result in (STORED, OTHER)
     ),
     row(facts(state(v1.COMPLETED, result=STORED)), found_damaged(OTHER), REJECTS, "R"),
+    row(completed_with(b"1" * 32), running_with(b"2" * 32), RECORDS, "A=Rerunning", {"run_count": 1}),
+    row(completed_with(b"1" * 32), running_with(b"1" * 32), REJECTS, "R"),
+    row(completed_with(b""), running_with(b"1" * 32), REJECTS, "R"),
+    row(completed_with(b"1" * 32), running_with(b""), REJECTS, "R"),
     row(
         inside(failed(4), v1.PAUSED),
         state(v1.RUNNING),
@@ -290,6 +307,7 @@ RERUNS = table(
     row(runs_again(state(v1.RUNNING), 1, 1, 1), MINE, RENAMES, "A=Rerunning"),
     row(runs_again(state(v1.FAILED), 1, 1, 2), MINE, RENAMES, "A=Retrying", {"flow_run_run_count": 2}),
     row(facts(state(v1.COMPLETED, result=STORED)), found_damaged(STORED), RENAMES, "A=Rerunning"),
+    row(completed_with(b"1" * 32), running_with(b"2" * 32), RENAMES, "A=Rerunning"),
     passes(runs_again(state(v1.PENDING), 0, 0, 1), MINE, "A=Mine"),
     passes(runs_again(state(v1.FAILED), 1, 1, 1), MINE, "A=Mine"),
     passes(limited(runs_again(state(v1.PENDING), 1, 1, 1), 1, held=1), MINE, "W30"),

@@ -205,6 +205,10 @@ DETAILS = [
          "state.details.damaged_result"),
     Case("COMPLETED with a damaged result", methods.PROPOSE_STATE, _details(
         v1.COMPLETED, damaged_result=bytes(32)), BAD, "state.details.damaged_result"),
+    Case("digest of arguments that is none", methods.PROPOSE_STATE, _details(v1.RUNNING, arguments_digest=b"1"), BAD,
+         "state.details.arguments_digest"),
+    Case("PENDING with a digest of arguments", methods.PROPOSE_STATE, _details(
+        v1.PENDING, arguments_digest=bytes(32)), BAD, "state.details.arguments_digest"),
     Case("far too long a key", methods.PROPOSE_STATE, _details(v1.COMPLETED, cache_key="k" * 20_001), LARGE,
          "state.details.cache_key"),
     Case("key with a zero", methods.PROPOSE_STATE, _details(v1.COMPLETED, cache_key=NUL), BAD,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from playhead import v1
 from playhead.engine.orchestration.rules.effects import Effect, reject, replace
 from playhead.engine.orchestration.rules.rule import Rule
-from playhead.engine.orchestration.rules.terminal import has_stored_result
+from playhead.engine.orchestration.rules.terminal import has_stored_result, is_of_other_arguments
 
 
 class LimitCacheKeys(Rule):
@@ -37,11 +37,12 @@ class CacheRetrieval(Rule):
     state with its result and details.
 
     Comes before anything that waits or takes slots. Differs: a run that is COMPLETED with a stored result of its own
-    keeps it, and an entry whose result is damaged, as the proposal says, or whose run was rolled back, is none.
+    keeps it, unless that is of other arguments; and an entry whose result is damaged, as the proposal says, or whose
+    run was rolled back, is none.
     """
 
     to_states = frozenset({v1.RUNNING})
-    version = 2
+    version = 3
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         details = proposed.details
@@ -50,10 +51,14 @@ class CacheRetrieval(Rule):
         found, damaged = facts.cache_entry.state, details.damaged_result
         if found.details.rolled_back:
             return None
-        if has_stored_result(facts.status.state, damaged) or (damaged and not has_stored_result(found, damaged)):
+        own, other = facts.status.state, is_of_other_arguments(facts.status.state, proposed)
+        if has_stored_result(own, damaged) and not other:
+            return None
+        if damaged and not has_stored_result(found, damaged):
             return None
         cached = v1.State()
         cached.CopyFrom(found)
         cached.name = "Cached"
         cached.details.ClearField("transaction_run_id")
+        cached.details.arguments_digest = details.arguments_digest
         return replace(cached, f"Found in the cache: the result of task run {facts.cache_entry.task_run_id}.")

@@ -8,7 +8,7 @@ from playhead import v1
 from playhead.engine.orchestration.rules.effects import Effect, rename, replace
 from playhead.engine.orchestration.rules.moments import later
 from playhead.engine.orchestration.rules.rule import ANY, TERMINAL, Rule
-from playhead.engine.orchestration.rules.terminal import has_stored_result
+from playhead.engine.orchestration.rules.terminal import has_stored_result, is_of_other_arguments
 
 ENTROPY_BITS = 64
 JITTER_SPREAD_MAX = 50.0
@@ -76,7 +76,8 @@ class RetryCrashedTasks(Rule):
 
 class RenameReruns(Rule):
     """any -> RUNNING of a task run that ran before: passes as "Retrying" after AwaitingRetry, or from a terminal state
-    when the flow run itself is tried again; else, and when its stored result is damaged, as "Rerunning".
+    when the flow run itself is tried again; else, and when its stored result is damaged or of other arguments, as
+    "Rerunning".
     """
 
     from_states = ANY
@@ -86,6 +87,8 @@ class RenameReruns(Rule):
         status = facts.status
         if proposed.details.damaged_result and has_stored_result(status.state):
             return rename("Rerunning", "The stored result is damaged.")
+        if is_of_other_arguments(status.state, proposed):
+            return rename("Rerunning", "The stored result is one of other arguments.")
         if status.state.type in TERMINAL:
             again = status.flow_run_run_count < facts.flow_run.run_count
             return rename("Retrying", "The flow run is tried again.") if again else None

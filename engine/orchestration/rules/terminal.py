@@ -37,18 +37,22 @@ class HandleTaskTerminalStateTransitions(Rule):
     """terminal -> CANCELLING, PAUSED, CRASHED: ABORT. COMPLETED with a stored result -> any other: REJECT. terminal ->
     not terminal: passes and run_count starts again from 0, so the run has all its retries.
 
-    Differs: a run whose stored result is damaged, as the proposal says, starts again too.
+    Differs: a run whose stored result is damaged, as the proposal says, or is one of other arguments, starts again too.
     """
 
     from_states = TERMINAL
+    version = 2
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         if proposed.type in UNREACHABLE:
             return abort("The run has ended already.")
-        if has_stored_result(facts.status.state, proposed.details.damaged_result):
+        other = is_of_other_arguments(facts.status.state, proposed)
+        if has_stored_result(facts.status.state, proposed.details.damaged_result) and not other:
             return reject("The run is already COMPLETED and its result is stored.")
         if proposed.type in TERMINAL:
             return None
+        if other:
+            return record("The stored result is one of other arguments, so the run starts again: run_count from 0.")
         if has_stored_result(facts.status.state):
             return record("The stored result is damaged, so the run starts again: run_count from 0.")
         return record("The run starts again: run_count from 0.")
@@ -74,6 +78,12 @@ def has_stored_result(state: v1.State, damaged: bytes = b"") -> bool:
     if state.type != v1.COMPLETED or state.result.WhichOneof("stored") is None:
         return False
     return not damaged or digest_of(state.result) != damaged
+
+
+def is_of_other_arguments(state: v1.State, proposed: v1.State) -> bool:
+    """Whether a run that is to run again completed with other arguments than it would have now, as far as is known."""
+    before, now = state.details.arguments_digest, proposed.details.arguments_digest
+    return proposed.type == v1.RUNNING and bool(before and now) and before != now
 
 
 def digest_of(result: v1.Result) -> bytes:

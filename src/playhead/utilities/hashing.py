@@ -25,6 +25,8 @@ from playhead.serialization import is_json_exact
 
 PROTOCOL = 5
 """Of the pickles: part of every digest."""
+ARGUMENTS_BYTES_MAX = 1024 * 1024
+"""Arguments that take more are not told apart."""
 
 
 def stable_hash(value: Any) -> str:
@@ -35,6 +37,16 @@ def stable_hash(value: Any) -> str:
 def hash_objects(*args: Any, **kwargs: Any) -> str:
     """The same of several values."""
     return stable_hash([list(args), kwargs])
+
+
+def arguments_digest(parameters: dict[str, Any]) -> bytes:
+    """The SHA-256 of a call's arguments; empty when they take more than ARGUMENTS_BYTES_MAX, or have no digest."""
+    stream = _Hashing(ARGUMENTS_BYTES_MAX)
+    try:
+        _Teller(stream).dump(parameters)
+    except Exception:  # whatever the user's classes raise when they are pickled
+        return b""
+    return stream.digest()
 
 
 def source_of(function: Any) -> str:
@@ -59,10 +71,28 @@ def _digest(value: Any) -> bytes:
     return hashlib.sha256(stream.getbuffer()).digest()
 
 
+class _Hashing:
+    """A stream of which only the digest is kept. Raises `HashError` when more is written than it takes."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._left = bytes_max
+        self._hash = hashlib.sha256()
+        self.digest = self._hash.digest
+
+    def write(self, data: Any) -> int:
+        """Take some bytes."""
+        size = memoryview(data).nbytes
+        self._left -= size
+        if self._left < 0:
+            raise HashError("It takes too many bytes.")
+        self._hash.update(data)
+        return size
+
+
 class _Teller(pickle.Pickler):
     """Tells values. `fast`: the same object twice is told as two equal ones are."""
 
-    def __init__(self, stream: io.BytesIO) -> None:
+    def __init__(self, stream: io.BytesIO | _Hashing) -> None:
         super().__init__(stream, PROTOCOL)
         self.fast = True
 

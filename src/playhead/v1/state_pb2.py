@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17playhead/v1/state.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x01\n\x05State\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07\x64\x65tails\x18\x06 \x01(\x0b\x32\x19.playhead.v1.StateDetails\x12#\n\x06result\x18\x07 \x01(\x0b\x32\x13.playhead.v1.Result\"\xec\x03\n\x0cStateDetails\x12\x32\n\x0escheduled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcache_key\x18\x02 \x01(\t\x12\x34\n\x10\x63\x61\x63he_expiration\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_cache\x18\x04 \x01(\x08\x12\x31\n\rpause_timeout\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10pause_reschedule\x18\x06 \x01(\x08\x12\x11\n\tpause_key\x18\x07 \x01(\t\x12\x16\n\tretriable\x18\x08 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x11\x63hild_flow_run_id\x18\t \x01(\t\x12\x1a\n\x12untrackable_result\x18\n \x01(\x08\x12\x15\n\rrun_input_key\x18\x0b \x01(\t\x12\x18\n\x10run_input_schema\x18\x0c \x01(\x0c\x12\x11\n\trun_input\x18\r \x01(\x0c\x12\x16\n\x0e\x64\x61maged_result\x18\x0e \x01(\x0c\x12\x13\n\x0brolled_back\x18\x0f \x01(\x08\x12\x1a\n\x12transaction_run_id\x18\x10 \x01(\tB\x0c\n\n_retriable\"\x7f\n\x06Result\x12\x10\n\x06inline\x18\x01 \x01(\x0cH\x00\x12\x31\n\treference\x18\x02 \x01(\x0b\x32\x1c.playhead.v1.ResultReferenceH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x42\x08\n\x06stored\".\n\x0fResultReference\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c*\xa3\x01\n\tStateType\x12\x1a\n\x16STATE_TYPE_UNSPECIFIED\x10\x00\x12\r\n\tSCHEDULED\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\r\n\tCOMPLETED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\r\n\tCANCELLED\x10\x06\x12\x0b\n\x07\x43RASHED\x10\x07\x12\n\n\x06PAUSED\x10\x08\x12\x0e\n\nCANCELLING\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17playhead/v1/state.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x01\n\x05State\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12$\n\x04type\x18\x02 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07\x64\x65tails\x18\x06 \x01(\x0b\x32\x19.playhead.v1.StateDetails\x12#\n\x06result\x18\x07 \x01(\x0b\x32\x13.playhead.v1.Result\"\x86\x04\n\x0cStateDetails\x12\x32\n\x0escheduled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcache_key\x18\x02 \x01(\t\x12\x34\n\x10\x63\x61\x63he_expiration\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_cache\x18\x04 \x01(\x08\x12\x31\n\rpause_timeout\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10pause_reschedule\x18\x06 \x01(\x08\x12\x11\n\tpause_key\x18\x07 \x01(\t\x12\x16\n\tretriable\x18\x08 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x11\x63hild_flow_run_id\x18\t \x01(\t\x12\x1a\n\x12untrackable_result\x18\n \x01(\x08\x12\x15\n\rrun_input_key\x18\x0b \x01(\t\x12\x18\n\x10run_input_schema\x18\x0c \x01(\x0c\x12\x11\n\trun_input\x18\r \x01(\x0c\x12\x16\n\x0e\x64\x61maged_result\x18\x0e \x01(\x0c\x12\x13\n\x0brolled_back\x18\x0f \x01(\x08\x12\x1a\n\x12transaction_run_id\x18\x10 \x01(\t\x12\x18\n\x10\x61rguments_digest\x18\x11 \x01(\x0c\x42\x0c\n\n_retriable\"\x7f\n\x06Result\x12\x10\n\x06inline\x18\x01 \x01(\x0cH\x00\x12\x31\n\treference\x18\x02 \x01(\x0b\x32\x1c.playhead.v1.ResultReferenceH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x42\x08\n\x06stored\".\n\x0fResultReference\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c*\xa3\x01\n\tStateType\x12\x1a\n\x16STATE_TYPE_UNSPECIFIED\x10\x00\x12\r\n\tSCHEDULED\x10\x01\x12\x0b\n\x07PENDING\x10\x02\x12\x0b\n\x07RUNNING\x10\x03\x12\r\n\tCOMPLETED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x12\r\n\tCANCELLED\x10\x06\x12\x0b\n\x07\x43RASHED\x10\x07\x12\n\n\x06PAUSED\x10\x08\x12\x0e\n\nCANCELLING\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.state_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATETYPE']._serialized_start=971
-  _globals['_STATETYPE']._serialized_end=1134
+  _globals['_STATETYPE']._serialized_start=997
+  _globals['_STATETYPE']._serialized_end=1160
   _globals['_STATE']._serialized_start=74
   _globals['_STATE']._serialized_end=296
   _globals['_STATEDETAILS']._serialized_start=299
-  _globals['_STATEDETAILS']._serialized_end=791
-  _globals['_RESULT']._serialized_start=793
-  _globals['_RESULT']._serialized_end=920
-  _globals['_RESULTREFERENCE']._serialized_start=922
-  _globals['_RESULTREFERENCE']._serialized_end=968
+  _globals['_STATEDETAILS']._serialized_end=817
+  _globals['_RESULT']._serialized_start=819
+  _globals['_RESULT']._serialized_end=946
+  _globals['_RESULTREFERENCE']._serialized_start=948
+  _globals['_RESULTREFERENCE']._serialized_end=994
 # @@protoc_insertion_point(module_scope)

@@ -137,6 +137,7 @@ class StateDetails(_message.Message):
     DAMAGED_RESULT_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
     TRANSACTION_RUN_ID_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_DIGEST_FIELD_NUMBER: _builtins.int
     cache_key: _builtins.str
     """RUNNING of a task run: look for a completed state under this key. COMPLETED: insert under it. At most 2,000 bytes."""
     refresh_cache: _builtins.bool
@@ -169,6 +170,11 @@ class StateDetails(_message.Message):
     """
     transaction_run_id: _builtins.str
     """COMPLETED of a task run: the task run that stands for its own transaction, in which hooks wait for the outcome."""
+    arguments_digest: _builtins.bytes
+    """RUNNING or COMPLETED of a task run: the SHA-256 of the call's arguments, in whatever form the client tells them. A
+    run that completed with other ones runs again instead of answering with a result that is not of this call. Unset on
+    either side: not compared. 32 bytes.
+    """
     @_builtins.property
     def scheduled_time(self) -> _timestamp_pb2.Timestamp:
         """SCHEDULED: when to run. Unset when proposed: now. Carried on to PENDING. Not allowed on other types."""
@@ -200,10 +206,11 @@ class StateDetails(_message.Message):
         damaged_result: _builtins.bytes = ...,
         rolled_back: _builtins.bool = ...,
         transaction_run_id: _builtins.str = ...,
+        arguments_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "pause_timeout", b"pause_timeout", "retriable", b"retriable", "scheduled_time", b"scheduled_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "cache_expiration", b"cache_expiration", "cache_key", b"cache_key", "child_flow_run_id", b"child_flow_run_id", "damaged_result", b"damaged_result", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "refresh_cache", b"refresh_cache", "retriable", b"retriable", "rolled_back", b"rolled_back", "run_input", b"run_input", "run_input_key", b"run_input_key", "run_input_schema", b"run_input_schema", "scheduled_time", b"scheduled_time", "transaction_run_id", b"transaction_run_id", "untrackable_result", b"untrackable_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retriable", b"_retriable", "arguments_digest", b"arguments_digest", "cache_expiration", b"cache_expiration", "cache_key", b"cache_key", "child_flow_run_id", b"child_flow_run_id", "damaged_result", b"damaged_result", "pause_key", b"pause_key", "pause_reschedule", b"pause_reschedule", "pause_timeout", b"pause_timeout", "refresh_cache", b"refresh_cache", "retriable", b"retriable", "rolled_back", b"rolled_back", "run_input", b"run_input", "run_input_key", b"run_input_key", "run_input_schema", b"run_input_schema", "scheduled_time", b"scheduled_time", "transaction_run_id", b"transaction_run_id", "untrackable_result", b"untrackable_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retriable: _TypeAlias = _typing.Literal["retriable"]  # noqa: Y015
     _WhichOneofArgType__retriable: _TypeAlias = _typing.Literal["_retriable", b"_retriable"]  # noqa: Y015
