@@ -176,6 +176,7 @@ def _run(
     response = yield from start(_first_request(call, sources, running), run, logger)
     if response.version > VERSION_WHEN_NEW and call.flow is not None:
         if response.state.type == v1.RUNNING:
+            _log_rerun(response, logger)
             yield from finish_own(call, logger)
         elif response.state.type == v1.COMPLETED:
             return (yield from _settled(call, stage_again(call, context, response.state, logger), logger))
@@ -336,6 +337,12 @@ def _recorded(state: State[Any], response: v1.ProposeStateResponse, call: TaskCa
     details.task_run_id = UUID(call.task_run.run_id)
     details.flow_run_id = call.task_run.flow_run_id
     return state
+
+
+def _log_rerun(response: v1.ProposeStateResponse, logger: RunLogger) -> None:
+    for outcome in response.rules:
+        if outcome.effect == v1.RULE_RENAMED and response.state.name == "Rerunning":
+            logger.info("Runs again: %s", outcome.reason)
 
 
 def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: RunLogger) -> None:

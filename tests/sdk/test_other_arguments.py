@@ -99,7 +99,7 @@ def test_calls_in_the_same_order_are_not_repeated(service: Service) -> None:
     assert len(began) == 4
 
 
-def test_the_decision_says_why_it_runs_again(service: Service) -> None:
+def test_log_and_decision_say_why_it_runs_again(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     items = iter([1, 2])
 
     @flow
@@ -114,6 +114,7 @@ def test_the_decision_says_why_it_runs_again(service: Service) -> None:
         changing()
     state = executed_again(service, changing)
     assert state.result() == 2
+    assert "Runs again: The stored result is one of other arguments." in caplog.messages
     (run,) = service.task_runs(state.state_details.flow_run_id)
     assert service.state_names(task_run=run.spec.id) == ["Pending", "Running", "Completed", "Rerunning", "Completed"]
     request = v1.ListDecisionsRequest(task_run_id=run.spec.id)
