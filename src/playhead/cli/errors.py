@@ -46,7 +46,9 @@ def _print(reason: str, message: str, facts: dict[str, str], step: str, as_json:
         error = {"reason": reason, "message": message, "facts": facts, "next_step": step}
         print(json.dumps({"error": error}, ensure_ascii=False), file=sys.stderr)
         return
-    print(f"Error: {message}", file=sys.stderr)
+    from playhead.cli.output import printable
+
+    print(f"Error: {printable(message)}", file=sys.stderr)
     if step:
         print(step, file=sys.stderr)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.formats import DECISION_STYLES, clock, type_name
-from playhead.cli.output import console, print_fields, print_json, shortened
+from playhead.cli.output import print_fields, print_json, print_line, shortened
 from playhead.cli.session import Session
 from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import GET_HEAD, READ_EVENTS, WATCH_EVENTS
@@ -77,12 +77,11 @@ def _further(session: Session, filter: v1.EventFilter, revision: int) -> Iterato
 
 
 def _print(session: Session, events: Iterable[v1.JournalEvent]) -> None:
-    out = console()
     for event in events:
         if session.as_json:
             print(json.dumps(document_of(event), ensure_ascii=False), flush=True)
         else:
-            out.print(event_line(event), soft_wrap=True)
+            print_line(event_line(event))
 
 
 def event_line(event: v1.JournalEvent) -> Text:

@@ -7,7 +7,7 @@ from typing import Any
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.formats import clock, state_text
-from playhead.cli.output import Cell, console, print_json, print_table
+from playhead.cli.output import Cell, print_json, print_line, print_table
 from playhead.cli.session import Session
 from playhead.client.interface import EXPLAIN_RUN
 from playhead.replay.diff import Kind
@@ -23,7 +23,7 @@ def show_explanation(session: Session, kind: Kind, text: str, changes_only: bool
     if session.as_json:
         print_json(document_of(explained))
         return
-    console().print(f"{explained.summary}\n", markup=False, soft_wrap=True)
+    print_line(f"{explained.summary}\n")
     shown = f"{len(explained.steps)} of {len(explained.steps) + explained.left_out} steps"
     more = "; for earlier ones: --steps, or --as-of" if explained.left_out else ""
     print_table(STEP_COLUMNS, map(step_row, explained.steps), f"{shown} as of revision {explained.meta.revision}{more}")

@@ -16,7 +16,7 @@ from rich.text import Text
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.formats import clock
-from playhead.cli.output import console
+from playhead.cli.output import print_line
 from playhead.cli.session import Session
 from playhead.client.interface import FOLLOW_LOGS, READ_LOGS, WATCH_RUN
 from playhead.exceptions import PlayheadError
@@ -119,13 +119,13 @@ def _further(session: Session, request: v1.FollowLogsRequest, watch: v1.WatchRun
 
 def _print(session: Session, records: Iterable[v1.LogRecord]) -> int:
     """Print records as they come; how many there were."""
-    out, printed = console(), 0
+    printed = 0
     for record in records:
         printed += 1
         if session.as_json:
             print(json.dumps(document_of(record), ensure_ascii=False), flush=True)
         else:
-            out.print(_line(record), soft_wrap=True)
+            print_line(_line(record))
     return printed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,6 +14,11 @@ from rich.text import Text
 
 PIPED_WIDTH = 240
 """Columns of a table that is not for a terminal, so that ids can be cut and searched."""
+
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, but for newline and tab: control characters, and those that turn the
+direction of what follows. What a run says must not rewrite, on the screen, what is on record about it.
+"""
 
 Cell = str | Text
 
@@ -33,12 +39,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], note: st
     for index, column in enumerate(columns):
         table.add_column(column, no_wrap=index == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*map(_shown, row))
     out = console()
     if table.row_count:
         out.print(table)
     if note:
-        out.print(Text(note, style="dim"))
+        out.print(_shown(Text(note, style="dim")))
 
 
 def print_fields(fields: Iterable[tuple[str, Cell | None]]) -> None:
@@ -48,11 +54,28 @@ def print_fields(fields: Iterable[tuple[str, Cell | None]]) -> None:
     grid.add_column(overflow="fold")
     for name, value in fields:
         if value:
-            grid.add_row(name, Text(value) if isinstance(value, str) else value)
+            grid.add_row(name, _shown(value))
     console().print(grid)
+
+
+def print_line(line: Cell) -> None:
+    """A line, however long, which a terminal wraps."""
+    console().print(_shown(line), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """A text in which everything can be seen: what is unprintable is written as its escape."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def shortened(value: Any, width: int = 80) -> str:
     """A value as one line of bounded width."""
     text = " ".join(str(value).split())
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _shown(cell: Cell) -> Text:
+    """A cell to print. One that needs escapes is of one style."""
+    if isinstance(cell, str):
+        return Text(printable(cell))
+    return Text(printable(cell.plain), style=cell.style) if UNPRINTABLE.search(cell.plain) else cell
