@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -110,6 +111,28 @@ def bounded_bytes(value: bytes, field: str, limit: int) -> None:
     """Refuse more than `limit` bytes."""
     if len(value) > limit:
         raise TooLarge(f"{len(value)} bytes, at most {limit}", field=field, limit=limit, actual=len(value))
+
+
+def bounded_nesting(data: bytes, field: str, limit: int) -> None:
+    """Refuse JSON with more than `limit` lists and objects inside each other. What is no JSON has none."""
+    if data.count(b"[") + data.count(b"{") <= limit:
+        return
+    try:
+        too_deep = nested_deeper(json.loads(data), limit)
+    except RecursionError:
+        too_deep = True
+    except ValueError:
+        return
+    if too_deep:
+        raise BadRequest(f"nested more than {limit} deep", field=field)
+
+
+def nested_deeper(value: object, levels: int) -> bool:
+    """Whether more lists and objects than `levels` are inside each other."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(nested_deeper(each, levels - 1) for each in inner)
 
 
 def closest(text: str, known: Iterable[str]) -> str:

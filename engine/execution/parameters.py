@@ -17,7 +17,8 @@ from typing import Any
 
 from playhead.engine.execution.references import FunctionReference
 from playhead.exceptions import ParameterBindError, ParameterTypeError, ReservedArgumentError, SerializationError
-from playhead.serialization import is_json_exact
+from playhead.journal.checks import nested_deeper
+from playhead.serialization import JSON_DEPTH_MAX, is_json_exact
 
 ENVELOPE = "__playhead__"
 RESERVED = frozenset({"return_state", "wait_for"})
@@ -214,6 +215,8 @@ def _as_annotated_json(name: str, value: Any, signature: Signature) -> Any:
     try:
         adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(annotation)
         plain = adapter.dump_python(value, mode="json", warnings="error")
+        if nested_deeper(plain, JSON_DEPTH_MAX):
+            return None
         again = adapter.validate_python(json.loads(json.dumps(plain, allow_nan=False)))
         return plain if type(again) is type(value) and bool(again == value) else None
     except Exception:  # whatever a user's type says to this: it is then pickled

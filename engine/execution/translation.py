@@ -85,14 +85,17 @@ def message_of(state: State[object], result: v1.Result | None = None) -> v1.Stat
 
 
 def bounded(text: str, bytes_max: int) -> str:
-    """The text, cut where it is longer than is accepted; what can not be encoded is replaced."""
-    data = text.encode(errors="replace")
-    return text if len(data) <= bytes_max and data.isascii() else data[:bytes_max].decode(errors="ignore")
+    """The text, cut where it is longer than is accepted; half a surrogate pair is written as \\udce9."""
+    if text.isascii():
+        return text[:bytes_max]
+    return text.encode(errors="backslashreplace")[:bytes_max].decode(errors="ignore")
 
 
 def bounded_line(text: str, bytes_max: int) -> str:
-    """The same, on one line."""
-    return bounded(text if text.isprintable() else " ".join(text.split()), bytes_max)
+    """The same, on one line, with characters that can not be printed escaped."""
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(text.split()))
+    return bounded(text, bytes_max)
 
 
 def datetime_of(timestamp: Timestamp) -> datetime:

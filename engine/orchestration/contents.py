@@ -15,6 +15,7 @@ from playhead.journal.checks import (
     bounded_bytes,
     bounded_line,
     bounded_list,
+    bounded_nesting,
     bounded_text,
     id_bytes,
     limit_key,
@@ -32,6 +33,8 @@ INLINE_RESULT_BYTES_MAX = 65_536
 URL_BYTES_MAX = 4_000
 DIGEST_BYTES = 32
 PARAMETERS_BYTES_MAX = 524_288
+# Whoever lists runs must be able to show them.
+PARAMETERS_NESTING_MAX = 64
 TAGS_MAX = 100
 TAG_BYTES_MAX = 200
 INPUTS_MAX = 1_000
@@ -54,6 +57,7 @@ def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:
         raise BadRequest("a run is not forked from itself", field=f"{field}.forked_from_run_id")
     bounded_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
     bounded_bytes(spec.parameters, f"{field}.parameters", PARAMETERS_BYTES_MAX)
+    bounded_nesting(spec.parameters, f"{field}.parameters", PARAMETERS_NESTING_MAX)
     _check_key(spec.idempotency_key, f"{field}.idempotency_key", KEY_BYTES_MAX)
     bounded_text(spec.entrypoint, f"{field}.entrypoint", URL_BYTES_MAX)
     bounded_text(spec.flow_version, f"{field}.flow_version", NAME_BYTES_MAX)

@@ -12,7 +12,7 @@ from typing import Any
 
 from playhead.engine.orchestration import json_schema
 from playhead.exceptions import BadRequest
-from playhead.journal.checks import bounded_bytes
+from playhead.journal.checks import bounded_bytes, nested_deeper
 
 RUN_INPUT_BYTES_MAX = 65_536
 """Of the schema and of the input, each."""
@@ -61,25 +61,14 @@ def _parsed(data: bytes, field: str) -> Any:
     bounded_bytes(data, field, RUN_INPUT_BYTES_MAX)
     try:
         value = json.loads(data.decode(), parse_int=_whole, parse_float=_finite, parse_constant=_finite)
-        _check(value, NESTING_MAX)
+        if nested_deeper(value, NESTING_MAX):
+            raise RecursionError
+        json.dumps(value, ensure_ascii=False).encode()  # refuses text that no database or wire can hold
     except RecursionError:
         raise BadRequest(TOO_DEEP, field=field) from None
     except ValueError as error:
         raise BadRequest(f"not JSON: {error}", field=field) from None
     return value
-
-
-def _check(value: Any, levels_left: int) -> None:
-    """Refuse what is nested too deep, and text that no database or wire can hold."""
-    if isinstance(value, str):
-        value.encode()
-    elif isinstance(value, (dict, list)):
-        if not levels_left:
-            raise RecursionError
-        for inner in value:
-            _check(inner, levels_left - 1)
-        for inner in value.values() if isinstance(value, dict) else ():
-            _check(inner, levels_left - 1)
 
 
 def _whole(digits: str) -> int:

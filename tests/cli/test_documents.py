@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -23,6 +24,12 @@ from playhead.cli.documents import document_of
         (v1.FlowRunSpec(parameters=b'{"day": 3}'), "parameters", {"day": 3}),
         (v1.FlowRunSpec(), "parameters", {}),
         (v1.FlowRunSpec(parameters=b"\xff"), "parameters", "/w=="),
+        (
+            v1.FlowRunSpec(parameters=b"[" * 66 + b"]" * 66),
+            "parameters",
+            base64.b64encode(b"[" * 66 + b"]" * 66).decode(),
+        ),
+        (v1.FlowRunSpec(parameters=b"[" * 90_000), "parameters", base64.b64encode(b"[" * 90_000).decode()),
         (v1.FlowRunSpec(tags=["a", "b"]), "tags", ["a", "b"]),
         (v1.Result(inline=b"abc"), "inline", "YWJj"),
         (v1.UpdateRunRequest(), "name", None),

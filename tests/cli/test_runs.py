@@ -19,6 +19,15 @@ def names(document: dict[str, list[dict[str, dict[str, str]]]], items: str = "fl
     return [run["status"]["name"] for run in document[items]]
 
 
+def test_half_a_surrogate_pair_among_the_parameters_is_printed_as_json_has_it(shell: Shell) -> None:
+    history = History(shell.database)
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=history.flow_id, parameters=rb'{"path": "caf\udce9 \u00e9"}')
+    history.propose(v1.State(type=v1.RUNNING), create_flow_run=spec)
+    history.close()
+    assert shell.document("flow-run", "ls")["flow_runs"][0]["spec"]["parameters"] == {"path": "caf\udce9 é"}
+    assert "\\udce9 é" in shell.run("--json", "flow-run", "ls")
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -88,6 +88,13 @@ def test_a_file_that_holds_no_schema_is_told(shell: Shell, run: str, tmp_path: P
     assert "properties.age.type: 'intt'" in error
 
 
+@pytest.mark.parametrize("seconds", ["inf", "nan", "1e300"])
+def test_a_pause_of_no_length_that_there_is_is_a_mistake_of_the_command_line(
+    shell: Shell, run: str, seconds: str
+) -> None:
+    assert "--timeout" in shell.error("flow-run", "pause", run, "--timeout", seconds, status=2)
+
+
 @pytest.mark.parametrize("arguments", [("resume", "--input", "@none.json"), ("pause", "--input-schema", "none.json")])
 def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line(
     shell: Shell, run: str, arguments: tuple[str, ...]

@@ -126,6 +126,14 @@ def test_a_run_needs_what_it_refers_to(command: Commanding, field: str) -> None:
     assert command.head() == head
 
 
+@pytest.mark.parametrize("nested", [64, 100_000])
+def test_parameters_that_are_too_deep_to_be_shown_are_refused(command: Commanding, nested: int) -> None:
+    assert command.flow_run(parameters=b'{"x":' + b"[" * 63 + b"]" * 63 + b"}")
+    with pytest.raises(BadRequest, match="nested more than 64 deep") as raised:
+        command.flow_run(parameters=b'{"x":' + b"[" * nested + b"]" * nested + b"}")
+    assert raised.value.field == "spec.parameters"
+
+
 def test_no_run_comes_from_itself(command: Commanding) -> None:
     """What a run is in, and comes from, is there before it, so there are no circles."""
     run_id, head = new_id(), command.head()

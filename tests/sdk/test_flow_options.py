@@ -122,6 +122,22 @@ def test_a_timeout_of_a_flow_ends_the_task_it_is_in(embedded: Service) -> None:
     assert run.status.state.message == "Execution was cancelled by the runtime environment."
 
 
+def test_a_name_of_characters_that_can_not_be_printed_has_them_escaped(service: Service) -> None:
+    @task(task_run_name="load-{path}")
+    def load(path: str) -> str:
+        return path
+
+    @flow(name="odd-names", flow_run_name="files-{path}\x1b")
+    def odd(path: str) -> str:
+        return str(load(path))
+
+    latin_1 = "caf\udce9"  # what os.listdir() makes of b"caf\xe9"
+    assert odd(latin_1) == latin_1
+    (run,) = service.flow_runs("odd-names")
+    assert run.status.name == r"files-caf\udce9\x1b"
+    assert [each.status.name for each in service.task_runs(run.spec.id)] == [r"load-caf\udce9"]
+
+
 def test_flow_run_names_come_from_templates_and_functions(service: Service) -> None:
     @flow(flow_run_name="{name}-on-{date:%A}")
     def templated(name: str, date: dt.datetime) -> str:

@@ -69,6 +69,18 @@ def test_untyped_values_come_back_too(value: Any) -> None:
     assert restored(lambda untyped: None, {"untyped": value}) == {"untyped": value}
 
 
+def test_values_that_are_nested_deep_come_back_whatever_their_annotation() -> None:
+    def takes(tree: list[Any]) -> None:
+        """A function."""
+
+    tree: list[Any] = []
+    for _ in range(80):
+        tree = [tree]
+    assert restored(takes, {"tree": tree}) == {"tree": tree}
+    kept = json.loads(parameters_to_json({"tree": tree}, Signature(takes, "flow")))
+    assert kept["tree"][ENVELOPE] == "application/x-cloudpickle"
+
+
 def test_large_parameters_are_kept_in_result_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path))
     parameters = {"text": "x" * (PARAMETERS_BYTES_MAX + 1), "n": 1}

@@ -2,7 +2,7 @@
 
 Keys are stable: a field that is unset is null, only the members of a oneof that were not chosen are left out. Numbers
 are numbers, even of 64 bits. Hashes and salts are hexadecimal, a run's parameters and input are the JSON that they are,
-other bytes base64. Times are RFC 3339, durations seconds with an "s", enums their names.
+unless it is nested too deep; other bytes base64. Times are RFC 3339, durations seconds with an "s", enums their names.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from playhead.journal.checks import nested_deeper
+
 Field = Any
 """A field's descriptor, of whichever implementation protobuf has."""
 
 HEX_FIELDS = frozenset({"leaf_hash", "root_hash", "salt", "sha256"})
 JSON_FIELDS = frozenset({"parameters", "run_input_schema", "run_input", "extra", "value"})
+NESTING_MAX = 64
+"""Lists and objects inside each other that are shown as JSON; no more are taken today."""
+
 EMPTY: dict[str, Any] = {"parameters": {}}
 """What no bytes stand for, where it is not null: a run has parameters always, input only when it was asked for."""
 
@@ -29,6 +34,17 @@ def document_of(message: Message) -> dict[str, Any]:
     return {
         field.name: _field(message, field) for field in message.DESCRIPTOR.fields if not _not_chosen(message, field)
     }
+
+
+def json_of(data: bytes) -> Any:
+    """The value of JSON that is on record. Raises ValueError for what is none, or nested too deep to be shown."""
+    try:
+        value = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if nested_deeper(value, NESTING_MAX):
+        raise ValueError("nested too deep")
+    return value
 
 
 def _not_chosen(message: Message, field: Field) -> bool:
@@ -67,7 +83,7 @@ def _bytes(name: str, value: bytes) -> Any:
         return value.hex()
     if name in JSON_FIELDS:
         try:
-            return json.loads(value) if value else EMPTY.get(name)
+            return json_of(value) if value else EMPTY.get(name)
         except ValueError:
             pass  # a client of another kind may put anything there
     return base64.b64encode(value).decode()

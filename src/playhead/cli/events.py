@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +10,7 @@ from rich.text import Text
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.formats import DECISION_STYLES, clock, type_name
-from playhead.cli.output import print_fields, print_json, print_line, shortened
+from playhead.cli.output import json_text, print_fields, print_json, print_line, shortened
 from playhead.cli.session import Session
 from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import GET_HEAD, READ_EVENTS, WATCH_EVENTS
@@ -79,7 +78,7 @@ def _further(session: Session, filter: v1.EventFilter, revision: int) -> Iterato
 def _print(session: Session, events: Iterable[v1.JournalEvent]) -> None:
     for event in events:
         if session.as_json:
-            print(json.dumps(document_of(event), ensure_ascii=False), flush=True)
+            print(json_text(document_of(event)), flush=True)
         else:
             print_line(event_line(event))
 

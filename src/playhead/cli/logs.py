@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
@@ -16,7 +15,7 @@ from rich.text import Text
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.formats import clock
-from playhead.cli.output import print_line
+from playhead.cli.output import json_text, print_line
 from playhead.cli.session import Session
 from playhead.client.interface import FOLLOW_LOGS, READ_LOGS, WATCH_RUN
 from playhead.exceptions import PlayheadError
@@ -123,7 +122,7 @@ def _print(session: Session, records: Iterable[v1.LogRecord]) -> int:
     for record in records:
         printed += 1
         if session.as_json:
-            print(json.dumps(document_of(record), ensure_ascii=False), flush=True)
+            print(json_text(document_of(record)), flush=True)
         else:
             print_line(_line(record))
     return printed

@@ -30,7 +30,12 @@ def console() -> Console:
 
 def print_json(document: object) -> None:
     """One JSON document; indented for a terminal."""
-    print(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None), flush=True)
+    print(json_text(document, indent=2 if sys.stdout.isatty() else None), flush=True)
+
+
+def json_text(document: object, indent: int | None = None) -> str:
+    """A document as JSON that can be printed: half a surrogate pair stays the escape that it is on record."""
+    return json.dumps(document, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], note: str = "") -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from playhead import v1
-from playhead.cli.documents import document_of
+from playhead.cli.documents import document_of, json_of
 from playhead.cli.formats import age, clock, decision_text, seconds, state_text, type_name
 from playhead.cli.listing import all_pages, decisions_of, note
-from playhead.cli.output import Cell, print_json, print_table, shortened
+from playhead.cli.output import Cell, json_text, print_json, print_table, shortened
 from playhead.cli.overdue import HINT
 from playhead.cli.session import Session
 from playhead.client.interface import LIST_DECISIONS, LIST_STATES
@@ -170,7 +169,7 @@ def _result(result: v1.Result) -> str:
     if "json" not in result.media_type:
         return what
     try:
-        return f"{shortened(json.dumps(json.loads(result.inline), ensure_ascii=False))}  {what}"
+        return f"{shortened(json_text(json_of(result.inline)))}  {what}"
     except ValueError:
         return what  # not what its media type says
 

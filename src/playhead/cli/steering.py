@@ -11,6 +11,9 @@ from playhead.cli.flow_runs import Run
 from playhead.cli.options import connected
 from playhead.cli.session import Session
 
+PAUSE_S_MAX = 100_000_000_000
+"""More than 3,000 years. A pause that ends after the year 9999 the service refuses."""
+
 
 @connected
 def cancel(session: Session, run: Run) -> None:
@@ -60,6 +63,8 @@ def pause(
 
     request = v1.PauseFlowRunRequest(**_about(session, run), reschedule=reschedule, pause_key=key)
     if timeout is not None:
+        if not timeout <= PAUSE_S_MAX:
+            raise typer.BadParameter(f"{timeout:g} is more than {PAUSE_S_MAX:,} seconds.", param_hint="--timeout")
         request.timeout.FromMicroseconds(round(timeout * 1e6))
     if input_schema is not None:
         request.run_input_schema = input_schema.read_bytes()

@@ -138,7 +138,7 @@ class FlowRunSpec(_message.Message):
     name: _builtins.str
     """The run's first name. Empty: one is made from the id. At most 500 bytes."""
     parameters: _builtins.bytes
-    """JSON object of the parameters. At most 524,288 bytes."""
+    """JSON object of the parameters. At most 524,288 bytes, and 64 lists and objects inside each other."""
     idempotency_key: _builtins.str
     """A second run of the same flow with the same key is not created: the first is answered. At most 2,000 bytes."""
     parent_task_run_id: _builtins.str
