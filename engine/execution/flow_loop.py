@@ -162,16 +162,16 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
         if response.state.type == v1.CANCELLING:
             return (yield from _cancel(call, run, logger))
     except Abort as abort:
-        context.task_runner.abandon()
+        _abandon(context, logger)
         yield from _undo(call, context, abort, logger)
         return (yield from _stop(call, run, abort, logger))
     except Pause:
-        context.task_runner.abandon()
+        _abandon(context, logger)
         return (yield from _suspend(run, logger))
     except GeneratorExit:
         raise
     except BaseException as error:
-        context.task_runner.abandon()
+        _abandon(context, logger)
         yield from _undo(call, context, error, logger)
         request = v1.ProposeStateRequest(flow_run_id=run.run_id, lease_token=run.lease_token)
         yield from report_crash(call.flow, run, termination.cause(error), logger, request)
@@ -218,6 +218,14 @@ def _undo(call: FlowCall, context: FlowRunContext, error: BaseException, logger:
         yield from roll_back_own(call.tracking, context, error, logger)
 
 
+def _abandon(context: FlowRunContext, logger: RunLogger) -> None:
+    """Start nothing more. What the runner has to object is logged: how the run ends must be recorded all the same."""
+    try:
+        context.task_runner.abandon()
+    except Exception:
+        logger.exception("The calls that were submitted could not be given up:")
+
+
 def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop[State[Any]]:
     """Call the function, and wait for the calls it submitted. Answers the state it asks for."""
     flow, progress = call.flow, context.progress
@@ -231,7 +239,7 @@ def _attempt(call: FlowCall, context: FlowRunContext, logger: RunLogger) -> Loop
     except RunTimedOut as limit:
         if limit.owner is not effect or flow.timeout_seconds is None:
             raise
-        context.task_runner.abandon()
+        _abandon(context, logger)
         state = timed_out(flow.timeout_seconds, "Flow", limit)
         logger.exception("Encountered exception during execution:", exc_info=state.data)
         return state

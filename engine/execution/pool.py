@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any
 
@@ -60,6 +60,13 @@ class PooledRun:
         self.context = contextvars.copy_context()
         self.holds_slot = False
         self.next_call: CallUser | None = None
+
+    def give_up(self) -> None:
+        """End it where it stands, in its own context: what it has entered there is left there."""
+        try:
+            self.context.run(self.loop.close)
+        finally:
+            self.future.fail(Abort("The flow run ended before the task run was started."))
 
 
 Step = tuple[PooledRun, Any, BaseException | None]
@@ -104,15 +111,15 @@ class Pool:
             self._ready.put(None)
 
     def abandon(self) -> None:
-        """Start no more runs; those that have not started are given up."""
+        """Start no more runs; those that wait for a slot are given up, all of them, also when one of them objects."""
         with self._lock:
             given_up = [*self._waiting, *self._backlog]
             self._waiting.clear()
             self._backlog.clear()
-        for run, _, _ in given_up:
-            run.loop.close()
-            run.future.fail(Abort("The flow run ended before the task run was started."))
-        self.close()
+        with ExitStack() as ends:
+            ends.callback(self.close)
+            for run, _, _ in reversed(given_up):
+                ends.callback(run.give_up)
 
     def _enqueue_with_slot(self, step: Step, line: deque[Step]) -> None:
         """Queue a step once its run has a slot; until one is free, it stands in line."""

@@ -162,9 +162,9 @@ class ThreadPoolTaskRunner(TaskRunner):
 
     def abandon(self) -> None:
         """Start nothing more."""
-        if self._pool is not None:
-            self._pool.abandon()
-            self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.abandon()
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.max_workers == getattr(other, "max_workers", None)
@@ -205,10 +205,12 @@ class RemoteTaskRunner(ThreadPoolTaskRunner):
 
     def abandon(self) -> None:
         """Start nothing more, and end the calls under way. Returns when that is on record, within `ABANDON_S`."""
-        super().abandon()
-        self.call_off()
-        wait(self._under_way.copy(), ABANDON_S)
-        self.close()
+        try:
+            super().abandon()
+        finally:
+            self.call_off()
+            wait(self._under_way.copy(), ABANDON_S)
+            self.close()
 
     def _start(self) -> Pool:
         return Pool(self.max_workers or os.cpu_count() or 1, self._call)
