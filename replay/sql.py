@@ -55,12 +55,12 @@ def changes_before(database: Database, versions: sa.Table, run_id: bytes, revisi
 
 
 def missing_in(present: sa.Table, absent: sa.Table, at: int, limit: int) -> sa.Select[Any]:
-    """Rows of `present`, of revisions up to `at`, of whose key `absent` has none."""
+    """Rows of `present` of whose key `absent` has none: of revisions up to `at`, or that the journal does not have."""
     on = _same_key(present, absent)
     return (
         _ordered(present)
         .select_from(present.outerjoin(absent, on))
-        .where(absent.c[_keys(absent)[0]].is_(None), revision_of(present) <= at)
+        .where(absent.c[_keys(absent)[0]].is_(None), sa.not_(_came_after(revision_of(present), at)))
         .limit(limit)
     )
 
@@ -79,15 +79,21 @@ def differing(live: sa.Table, rebuilt: sa.Table, at: int, limit: int) -> sa.Sele
 
 
 def as_of(column: sa.Column[Any], at: int) -> sa.ColumnElement[Any]:
-    """A column as it was at a revision: what was closed later was open then."""
+    """A column as it was at a revision: what an event has closed later was open then."""
     if column.name != "valid_to":
         return column
-    return sa.case((column > at, OPEN), else_=column)
+    return sa.case((_came_after(column, at), OPEN), else_=column)
 
 
 def revision_of(table: sa.Table) -> sa.Column[Any]:
     """The column that says which event made a row."""
     return table.c[next(name for name in REVISION_COLUMNS if name in table.c)]
+
+
+def _came_after(revision: sa.Column[Any], at: int) -> sa.ColumnElement[bool]:
+    """Whether an event after `at` did it: one that the journal has, in the moment in which the statement reads."""
+    head = sa.select(sa.func.max(events.c.revision)).scalar_subquery()
+    return sa.and_(revision > at, revision <= head)
 
 
 def _ordered(table: sa.Table) -> sa.Select[Any]:

@@ -35,6 +35,15 @@ TAMPERINGS: dict[str, tuple[str, tuple[str, str, int, set[str]]]] = {
         "UPDATE cache_entries SET expires_at = 5 WHERE revision = 7",
         ("cache_entries", "different", 7, {"expires_at"}),
     ),
+    "a version that the next event would close": (
+        f"UPDATE flow_run_versions SET valid_to = 19 WHERE valid_from = 14 AND valid_to = {OPEN}",
+        ("flow_run_versions", "different", 14, {"valid_to"}),
+    ),
+    "a decision of the future": (
+        "INSERT INTO decisions (revision, run_id, decision, rule, before_type, proposed_type, forced) "
+        "SELECT 99, run_id, decision, rule, before_type, proposed_type, forced FROM decisions WHERE revision = 15",
+        ("decisions", "surplus", 99, set()),
+    ),
     "a decision deleted": ("DELETE FROM decisions WHERE revision = 15", ("decisions", "missing", 15, set())),
     "a flow renamed": (
         "UPDATE flows SET name = 'spy' WHERE created_revision = 16",
@@ -69,6 +78,17 @@ def test_a_difference_is_not_seen_as_of_a_revision_before_it(history: History) -
     Tampering(history.journal, history.journal.database.connect_writer()).run(TAMPERINGS["a decision deleted"][0])
     assert compare_views(history.journal, 14).differences == []
     assert len(compare_views(history.journal, 15).differences) == 1
+
+
+def test_rows_of_events_that_were_cut_off_are_found(history: History) -> None:
+    Tampering.with_journal(history.journal).run("DELETE FROM events WHERE revision > 14")
+    found = {(difference.view, difference.what) for difference in compare_views(history.journal).differences}
+    assert found == {
+        ("decisions", "surplus"),
+        ("flow_run_versions", "surplus"),
+        ("flow_runs", "surplus"),
+        ("flows", "surplus"),
+    }
 
 
 def test_differences_are_bounded_for_each_table(history: History) -> None:
