@@ -72,18 +72,20 @@ def settle_own(own: BaseTransaction) -> Loop[None]:
 
 def stage_again(call: TaskCall, context: RunContext, state: v1.State, logger: RunLogger) -> Loop[None]:
     """The run was COMPLETED before: what it has staged waits again, or gets its outcome. Raises `CommitFailed`."""
-    parent = transaction_of(call.place) if state.details.transaction_run_id else None
-    if not state.details.transaction_run_id or (parent is not None and not parent.takes_children):
+    if not state.details.transaction_run_id:
         return
+    # With a transaction around it that has ended it has ended too, unless it came after that.
     plan = yield from _found(call, logger, (STAGED, COMMITTING, ROLLING_BACK))
     if plan is None:
         return
     if plan.name != STAGED:
         yield from finish(plan)
+        if plan.error is not None:
+            raise plan.error
         return
     own = plan.txn if plan.whole else _with_hooks(call, context, logger)
     if own is not None:
-        own.call, own.parent = plan.txn.call, parent
+        own.call, own.parent = plan.txn.call, transaction_of(call.place)
         yield from settle_own(own)
 
 

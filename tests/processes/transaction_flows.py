@@ -237,6 +237,15 @@ def recording() -> Any:
     return [found, store().read("key").result]
 
 
+@flow
+def recorded_before() -> Any:
+    """The second transaction finds its record: what is done in it all the same has its outcome at once."""
+    with transaction("key", store()) as txn:
+        txn.stage(do("a"))
+    with transaction("key", store()) as again:
+        return [do("b"), bool(again.is_committed), *calls("c")]
+
+
 def _refuse(txn: Any) -> None:
     note()
     raise ValueError("no")
@@ -248,6 +257,18 @@ def uncommitted() -> Any:
     with transaction() as txn:
         do("a")
         txn.stage(1, on_commit_hooks=[_refuse])
+
+
+@task(on_commit=[_refuse], on_rollback=[undo])
+def doubtful(name: str) -> None:
+    do.fn(name)
+
+
+@flow
+def uncommitted_task() -> Any:
+    """A task's own commit fails, and so it has failed."""
+    state: Any = doubtful("a", return_state=True)
+    return [state.type, do("after")]
 
 
 @flow
@@ -301,7 +322,9 @@ CORPUS = {
         gathering_failing,
         in_tasks,
         recording,
+        recorded_before,
         uncommitted,
+        uncommitted_task,
         with_subflow,
         with_subflow_failing,
         suspended,

@@ -501,6 +501,21 @@ class TestInFlows:
             state.result()
         assert heard == ["write 1", "commit", "undo"]
 
+    def test_a_task_in_a_transaction_that_has_found_its_record_is_committed_at_once(self, service: Service) -> None:
+        ResultStore().write(1, "found")
+
+        @flow
+        def run() -> None:
+            with transaction("found", ResultStore()) as txn:
+                assert txn.is_committed
+                hooked(1)
+                assert heard == ["write 1", "commit"]
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            run()
+        assert heard == ["write 1", "commit"]
+
     def test_its_life_is_on_record(self, service: Service) -> None:
         @flow
         def keeps() -> None:
