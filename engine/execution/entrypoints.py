@@ -1,7 +1,9 @@
 """Entrypoints: where a flow's code is, so that another process can run it.
 
-"path/to/file.py:function"   relative to the working directory where it lies below it
-"module:function"            for code that is imported from elsewhere
+"package.module:function"    for modules of packages, also those that `python -m` runs, and code from elsewhere
+"path/to/file.py:function"   for other files, relative to the working directory where they lie below it
+
+Either is looked for from the working directory: that of the process that goes on with a run is the one it began in.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from playhead.exceptions import MissingFlowError
 loading: ContextVar[str] = ContextVar("loading", default="")
 """The entrypoint that is being loaded: a script's own calls of its flows must not run then. Empty: none."""
 
+_ELSEWHERE = "Go to the folder in which the run was started."
+
 
 def entrypoint_of(fn: Callable[..., Any]) -> str:
     """The entrypoint of a function; empty when it has none: in an interpreter, or inside another function."""
@@ -30,10 +34,12 @@ def entrypoint_of(fn: Callable[..., Any]) -> str:
     path = _source_of(function)
     if path is None or not name or "<" in name:
         return ""
-    if path.is_relative_to(Path.cwd()):
-        return f"{path.relative_to(Path.cwd())}:{name}"
-    module = getattr(function, "__module__", "__main__")
-    return f"{path}:{name}" if module == "__main__" else f"{module}:{name}"
+    module, here = _module_of(function, path), Path.cwd()
+    if not path.is_relative_to(here):
+        return f"{path}:{name}" if module == "__main__" else f"{module}:{name}"
+    relative = path.relative_to(here)
+    in_package = "." in module and relative.with_suffix("") == Path(*module.split("."))
+    return f"{module if in_package else relative}:{name}"
 
 
 def source_hash(fn: Callable[..., Any]) -> str | None:
@@ -77,14 +83,18 @@ def _load_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise MissingFlowError(f"The module {name!r} can not be imported: {error}") from error
+        missing = error.name is not None and f"{name}.".startswith(f"{error.name}.")
+        where = f" It was looked for in {str(Path.cwd())!r} too. {_ELSEWHERE}" if missing else ""
+        raise MissingFlowError(f"The module {name!r} can not be imported: {error}.{where}") from error
 
 
 def _load_file(path: Path) -> ModuleType:
     """Run the file as a module of its own name, which is not __main__; its folder is where it imports from."""
     resolved = path.resolve()
     if not resolved.is_file():
-        raise MissingFlowError(f"There is no file {str(resolved)!r}.")
+        if path.is_absolute():
+            raise MissingFlowError(f"There is no file {str(path)!r}.")
+        raise MissingFlowError(f"There is no file {str(path)!r} in the folder {str(Path.cwd())!r}. {_ELSEWHERE}")
     loaded = sys.modules.get(resolved.stem)
     if loaded is not None and getattr(loaded, "__file__", None) == str(resolved):
         return loaded
@@ -97,6 +107,16 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules.setdefault(resolved.stem, module)
     spec.loader.exec_module(module)
     return module
+
+
+def _module_of(function: Any, path: Path) -> str:
+    """The name by which a function's module can be imported; __main__: it is a script."""
+    module = getattr(function, "__module__", "__main__")
+    if module == "__main__":
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        if spec is not None and spec.origin and Path(spec.origin).resolve() == path:
+            return str(spec.name)
+    return str(module)
 
 
 def _source_of(function: Any) -> Path | None:

@@ -224,7 +224,7 @@ def test_the_entrypoint_and_version_are_recorded(service: Service) -> None:
         warnings.simplefilter("error")
         module_level()
     spec = service.flow_runs("module-level")[-1].spec
-    assert spec.entrypoint.endswith("test_flow_options.py:module_level")
+    assert spec.entrypoint == "tests.sdk.test_flow_options:module_level"
     assert len(spec.flow_version) == 32
 
 

@@ -274,6 +274,58 @@ def test_a_killed_process_is_followed_by_another(service: Service, tmp_path: Pat
     assert (tmp_path / "bodies").read_text().split() == ["0", "1", "2", "3", "4"]
 
 
+PACKAGED = """
+import os, signal
+from pathlib import Path
+from playhead import flow
+from . import answer
+
+@flow
+def packaged():
+    if not Path("again").exists():
+        Path("again").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+if __name__ == "__main__":
+    packaged()
+"""
+
+
+def test_a_module_that_was_run_by_its_name_is_found_by_it_in_the_same_folder_and_else_it_is_said_where_to_go(
+    embedded: Service, tmp_path: Path
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (project / "kit").mkdir(parents=True)
+    elsewhere.mkdir()
+    (project / "kit" / "__init__.py").write_text("answer = 42\n")
+    (project / "kit" / "flows.py").write_text(PACKAGED)
+    environment = {**os.environ, "PLAYHEAD_LEASE_TTL_S": "1"}
+    first = subprocess.run([sys.executable, "-m", "kit.flows"], cwd=project, env=environment, check=False)
+    assert first.returncode == -signal.SIGKILL
+    (recorded,) = embedded.flow_runs("packaged")
+    assert recorded.spec.entrypoint == "kit.flows:packaged"
+    command = [sys.executable, "-m", "playhead.engine", recorded.spec.id]
+    lost = subprocess.run(command, cwd=elsewhere, env=environment, check=False, capture_output=True, text=True)
+    assert lost.returncode == 2
+    assert "The module 'kit.flows' can not be imported" in lost.stderr
+    assert f"looked for in {str(elsewhere)!r} too. Go to the folder in which the run was started." in lost.stderr
+    assert subprocess.run(command, cwd=project, env=environment, check=False).returncode == 0
+    assert embedded.flow_run(recorded.spec.id).status.state.name == "Completed"
+
+
+def test_a_file_that_is_not_there_is_named_with_the_folder_it_was_looked_for_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingFlowError) as relative:
+        load_flow_from_entrypoint("absent.py:nothing")
+    there, then = f"in the folder {str(tmp_path)!r}", "Go to the folder in which the run was started."
+    assert str(relative.value) == f"There is no file 'absent.py' {there}. {then}"
+    with pytest.raises(MissingFlowError, match=r"^There is no file '/absent\.py'\.$"):
+        load_flow_from_entrypoint("/absent.py:nothing")
+
+
 def test_a_run_without_an_entrypoint_or_with_a_wrong_one_says_so(service: Service) -> None:
     @flow
     def local() -> None: ...
