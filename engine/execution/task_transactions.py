@@ -2,7 +2,7 @@
 run, wait for.
 
 the run completes   its hooks are staged -> "Staged" is on record -> the run is COMPLETED, naming the transaction's run
-                    -> the transaction is handed to the one around it; without one, it is committed
+                    -> the transaction is handed to the one around it; without one, or in an EAGER one, it is committed
 an attempt fails    the transaction is rolled back: hooks of what had completed inside the attempt
 the run is found COMPLETED when its flow run is executed again: what was staged is taken from the record
 
@@ -28,7 +28,7 @@ from playhead.engine.execution.transaction_runs import (
     begin_own_run,
     unfinished,
 )
-from playhead.engine.execution.transactions import BaseTransaction, Hook, transaction_of
+from playhead.engine.execution.transactions import BaseTransaction, CommitMode, Hook, transaction_of
 from playhead.logging.loggers import RunLogger
 from playhead.states import State, get_state_exception
 
@@ -64,7 +64,7 @@ def stage_outcome(
 
 def settle_own(own: BaseTransaction) -> Loop[None]:
     """The run is COMPLETED: its transaction gets its outcome, or waits for that of another. Raises `CommitFailed`."""
-    if own.parent is None:
+    if own.parent is None or own.commit_mode == CommitMode.EAGER:
         yield from commit(own)
     else:
         yield from hand_over(own, own.parent)
@@ -108,6 +108,7 @@ def _found(call: TaskCall, logger: RunLogger, names: tuple[str, ...]) -> Loop[Pl
     """What is on record, under one of these names, of a run's own transaction that has not ended."""
     own = BaseTransaction(logger=logger)
     own.scope_id = call.task_run.run_id
+    own.place_in(transaction_of(call.place))
     begin_own_run(own, call)
     return (yield from unfinished(own, names))
 

@@ -27,7 +27,7 @@ from playhead.engine.execution.ids import is_id, task_run_id
 from playhead.engine.execution.leases import request_under_lease
 from playhead.engine.execution.proposals import propose
 from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
-from playhead.engine.execution.transactions import BaseTransaction, TransactionState
+from playhead.engine.execution.transactions import BaseTransaction, CommitMode, TransactionState
 from playhead.engine.execution.translation import MESSAGE_BYTES_MAX, NAME_BYTES_MAX, bounded, bounded_line
 from playhead.engine.signals import Abort
 from playhead.exceptions import NotFound, SerializationError
@@ -180,11 +180,12 @@ def has_completed(call: TaskCall) -> Loop[bool]:
 
 def runs_in(txn: BaseTransaction) -> Loop[list[v1.TaskRun]]:
     """The runs that are undone with a transaction: made in it or below it, and completed. Not those of transactions in
-    it that are committed, or whose result was another run's.
+    it that have ended before, of an EAGER one's tasks, or whose result was another run's.
     """
     if txn.call is None:
         return []
-    return (yield from _undone_in(txn.subflow_run_id or txn.flow_run_id, txn.scope_id, txn.run_id))
+    eager = txn.commit_mode == CommitMode.EAGER
+    return (yield from _undone_in(txn.subflow_run_id or txn.flow_run_id, txn.scope_id, txn.run_id, eager))
 
 
 def mark_rolled_back(within: TaskCall, run: v1.TaskRun) -> Loop[None]:
@@ -202,21 +203,25 @@ def mark_rolled_back(within: TaskCall, run: v1.TaskRun) -> Loop[None]:
     yield from propose(v1.ProposeStateRequest(flow_run_id=child, state=failed, force=True))
 
 
-def _undone_in(flow_run_id: str, scope_id: str = "", but: str = "") -> Loop[list[v1.TaskRun]]:
-    """Runs of a flow run, below one of its runs or all of them, that are undone."""
+def _undone_in(flow_run_id: str, scope_id: str = "", but: str = "", eager: bool = False) -> Loop[list[v1.TaskRun]]:
+    """Runs of a flow run, below one of its runs or all of them, that are undone, what was called before its caller.
+    `eager`: of what was called there, only transactions were open still.
+    """
     below, undone = {scope_id}, []
     filter_ = v1.TaskRunFilter(flow_run_ids=[flow_run_id])
     request = v1.ListTaskRunsRequest(filter=filter_, order=v1.OLDEST_FIRST, page_size=PAGE)
     while True:
         answer: v1.ListTaskRunsResponse = yield Ask(LIST_TASK_RUNS, request)
         for run in answer.task_runs:
-            inside = _caller(run.spec.dynamic_key) in below and run.spec.task_key not in HOOK_KEYS.values()
-            if inside and run.status.state.name not in (COMMITTED, CACHED):
+            caller = _caller(run.spec.dynamic_key)
+            inside = caller in below and run.spec.task_key not in HOOK_KEYS.values()
+            committed = eager and caller == scope_id and not _is_transaction(run)
+            if inside and not committed and not _has_outcome(run):
                 below.add(run.spec.id)
             if run.spec.id in below and run.spec.id != but and _is_undone(run):
                 undone.append(run)
         if not answer.next_page_token:
-            return undone
+            return undone[::-1]
         request.page_token = answer.next_page_token
 
 
@@ -226,9 +231,19 @@ def _caller(dynamic_key: str) -> str:
     return first if is_id(first) else ""
 
 
+def _is_transaction(run: v1.TaskRun) -> bool:
+    return run.spec.task_key.partition(":")[0] == KEY
+
+
+def _has_outcome(run: v1.TaskRun) -> bool:
+    """Whether what is below a run had its outcome before: it is a transaction that has ended, or was never called."""
+    state = run.status.state
+    return state.name == CACHED or (_is_transaction(run) and state.type == v1.COMPLETED)
+
+
 def _is_undone(run: v1.TaskRun) -> bool:
     state = run.status.state
-    if run.spec.task_key.partition(":")[0] == KEY:
+    if _is_transaction(run):
         return state.type != v1.COMPLETED
     return state.type == v1.COMPLETED and state.name not in (CACHED, ROLLED_BACK)
 
@@ -252,6 +267,7 @@ def _plan(txn: BaseTransaction, state: v1.State) -> Plan:
         empty = BaseTransaction(logger=txn.logger)
         empty.call, empty.run_id, empty.scope_id = txn.call, txn.run_id, txn.scope_id
         empty.flow_run_id, empty.subflow_run_id = txn.flow_run_id, txn.subflow_run_id
+        empty.commit_mode = txn.commit_mode
         return Plan(empty, state.name, None, state.revision, False)
     tree, inherited, reason = StoredResult(state.result).get()
     tree._values = {**inherited, **tree._values}

@@ -200,6 +200,13 @@ class BaseTransaction:
         """What people call it."""
         return repr(self.key) if self.key else "without a key"
 
+    def place_in(self, around: BaseTransaction | None) -> None:
+        """Take over from the transaction around it what it does not say itself."""
+        self.parent = around
+        if around is not None:
+            self.commit_mode = self.commit_mode or around.commit_mode
+            self.isolation_level = self.isolation_level or around.isolation_level
+
     def get_parent(self) -> BaseTransaction | None:
         """The transaction around this one."""
         return self.parent
@@ -228,7 +235,7 @@ class BaseTransaction:
         return {**(self.parent.values() if self.parent else {}), **self._values}
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("key", "store", "isolation_level", "write_on_commit", "state", "children", "_values")
+        kept = ("key", "store", "commit_mode", "isolation_level", "write_on_commit", "state", "children", "_values")
         ids = ("run_id", "scope_id", "flow_run_id", "subflow_run_id")
         state = {name: getattr(self, name) for name in (*kept, *ids)}
         for name in ("on_commit_hooks", "on_rollback_hooks"):
@@ -275,7 +282,7 @@ def transaction_of(place: BaseTransaction | RunContext | None) -> BaseTransactio
 def _own(run: RunContext) -> BaseTransaction | None:
     own = BaseTransaction()
     own.owner, own.state = run, TransactionState.ACTIVE
-    own.parent = transaction_of(run.call.place)
+    own.place_in(transaction_of(run.call.place))
     if isinstance(run, TaskRunContext):
         own.scope_id = run.task_run.run_id
     elif own.parent is None:

@@ -184,15 +184,14 @@ def _store(key: str | None, store: Any) -> Any:
 
 
 def _enter(txn: BaseTransaction) -> None:
-    """Find the transaction around it, and take over what it does not say itself."""
+    """Find the transaction around it."""
     if txn.state != TransactionState.PENDING or txn.owner is not None:
         raise RuntimeError("Context already entered. Context enter calls cannot be nested.")
     txn.owner = TaskRunContext.get() or FlowRunContext.get()
-    txn.parent, txn.outer = get_transaction(), innermost.get()
-    around = txn.parent
-    txn.commit_mode = txn.commit_mode or (around.commit_mode if around else None) or CommitMode.LAZY
-    isolation = around.isolation_level if around else None
-    txn.isolation_level = txn.isolation_level or isolation or IsolationLevel.READ_COMMITTED
+    txn.place_in(get_transaction())
+    txn.outer = innermost.get()
+    txn.commit_mode = txn.commit_mode or CommitMode.LAZY
+    txn.isolation_level = txn.isolation_level or IsolationLevel.READ_COMMITTED
     if txn.logger is LOGGER:
         txn.logger = get_run_logger() if txn.owner is not None else get_logger("transactions")
 

@@ -246,6 +246,30 @@ def recorded_before() -> Any:
         return [do("b"), bool(again.is_committed), *calls("c")]
 
 
+@flow
+def eager_failing() -> Any:
+    """Each task is committed at its own end, and nothing that comes later undoes it; but for a lazy transaction."""
+    with transaction(commit_mode=CommitMode.EAGER):
+        do("a")
+        plain(1)
+        calls("b")
+        with transaction(commit_mode=CommitMode.LAZY):
+            do("lazy")
+        fail()
+
+
+@flow(retries=RETRIES)
+def eager_tried_again() -> Any:
+    """What was committed stays with the next attempt of the flow, in a transaction that is rolled back too."""
+    with transaction():
+        do("around")
+        with transaction(commit_mode=CommitMode.EAGER):
+            do("a")
+            calls("b")
+            child("c")
+            fail_once()
+
+
 def _refuse(txn: Any) -> None:
     note()
     raise ValueError("no")
@@ -323,6 +347,8 @@ CORPUS = {
         in_tasks,
         recording,
         recorded_before,
+        eager_failing,
+        eager_tried_again,
         uncommitted,
         uncommitted_task,
         with_subflow,

@@ -472,6 +472,10 @@ class TestInFlows:
     def test_hooks_work_outside_of_flows(self, embedded: Service) -> None:
         hooked(1)
         assert heard == ["write 1", "commit"]
+        with pytest.raises(KeyError), transaction(commit_mode=CommitMode.EAGER):  # noqa: PT012 - the block is what raises
+            hooked(2)
+            raise KeyError
+        assert heard[2:] == ["write 2", "commit"]
 
     def test_a_task_that_fails_rolls_its_transaction_back_even_when_the_failure_is_dealt_with(
         self, service: Service
@@ -515,6 +519,60 @@ class TestInFlows:
         with pytest.raises(KeyError):
             run()
         assert heard == ["write 1", "commit"]
+
+    @pytest.mark.parametrize("aio", [False, True], ids=["sync", "async"])
+    def test_a_task_in_an_eager_transaction_is_committed_at_its_own_end_and_nothing_undoes_it(
+        self, service: Service, aio: bool
+    ) -> None:
+        def failing_first() -> None:
+            if heard.count("failing") == 0:
+                heard.append("failing")
+                fail()
+
+        @flow(retries=1)
+        def eager() -> None:
+            with transaction(commit_mode=CommitMode.EAGER):
+                hooked(1)
+                calls_hooked(2)
+                write(3)
+                failing_first()
+
+        @task(on_commit=[says("commit")], on_rollback=[undo])
+        async def ahooked(n: int) -> None:
+            heard.append(f"write {n}")
+
+        @flow(name="eager", retries=1)
+        async def aeager() -> None:
+            async with atransaction(commit_mode=CommitMode.EAGER):
+                await ahooked(1)
+                await ahooked(2)
+                write(3)
+                failing_first()
+
+        asyncio.run(aeager()) if aio else eager()  # type: ignore[func-returns-value]
+        assert heard == ["write 1", "commit", "write 2", "commit", "write 3", "failing"]
+        for run in recorded(service, "eager"):
+            if run.status.name.startswith(("write", "hooked", "ahooked", "calls")):
+                assert service.state_names(task_run=run.spec.id) == ["Pending", "Running", "Completed"]
+
+    def test_what_a_task_stages_in_an_eager_transaction_is_undone_with_its_own_attempt_only(
+        self, service: Service
+    ) -> None:
+        @task(retries=1)
+        def twice() -> None:
+            hooked(1)
+            with transaction(commit_mode=CommitMode.LAZY):
+                hooked(2)
+            if heard.count("write 2") == 1:
+                fail()
+
+        @flow
+        def run() -> None:
+            with transaction(commit_mode=CommitMode.EAGER):
+                twice()
+
+        run()
+        assert heard == ["write 1", "commit", "write 2", "undo", "write 2", "commit"]
 
     def test_its_life_is_on_record(self, service: Service) -> None:
         @flow
