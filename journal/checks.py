@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead.exceptions import BadRequest, MalformedId, MissingField, TooLarge, UnknownEnumValue
 from playhead.journal.encoding import SECOND_US, micros_of
+from playhead.serialization import nested_deeper
 
 IDS_MAX = 1_000
 """Values in one list of a filter."""
@@ -125,14 +126,6 @@ def bounded_nesting(data: bytes, field: str, limit: int) -> None:
         return
     if too_deep:
         raise BadRequest(f"nested more than {limit} deep", field=field)
-
-
-def nested_deeper(value: object, levels: int) -> bool:
-    """Whether more lists and objects than `levels` are inside each other."""
-    if not isinstance(value, (dict, list)):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(nested_deeper(each, levels - 1) for each in inner)
 
 
 def closest(text: str, known: Iterable[str]) -> str:

@@ -17,8 +17,7 @@ from typing import Any
 
 from playhead.engine.execution.references import FunctionReference
 from playhead.exceptions import ParameterBindError, ParameterTypeError, ReservedArgumentError, SerializationError
-from playhead.journal.checks import nested_deeper
-from playhead.serialization import JSON_DEPTH_MAX, is_json_exact
+from playhead.serialization import JSON_DEPTH_MAX, is_json_exact, nested_deeper
 
 ENVELOPE = "__playhead__"
 RESERVED = frozenset({"return_state", "wait_for"})

@@ -12,7 +12,8 @@ from typing import Any
 
 from playhead.engine.orchestration import json_schema
 from playhead.exceptions import BadRequest
-from playhead.journal.checks import bounded_bytes, nested_deeper
+from playhead.journal.checks import bounded_bytes
+from playhead.serialization import nested_deeper
 
 RUN_INPUT_BYTES_MAX = 65_536
 """Of the schema and of the input, each."""

@@ -71,6 +71,14 @@ def _count_json(value: object, budget: int, depth: int) -> int:
     return budget
 
 
+def nested_deeper(value: object, levels: int) -> bool:
+    """Whether more lists and objects of JSON than `levels` are inside each other."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(nested_deeper(each, levels - 1) for each in inner)
+
+
 def pickle_dumps(value: object) -> bytes:
     """The pickle of a value. Raises `SerializationError`."""
     import cloudpickle

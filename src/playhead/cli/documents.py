@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from playhead.journal.checks import nested_deeper
+from playhead.serialization import nested_deeper
 
 Field = Any
 """A field's descriptor, of whichever implementation protobuf has."""
