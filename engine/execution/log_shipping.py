@@ -179,6 +179,7 @@ def ship_from_loggers(find_client: Callable[[], Client | None]) -> None:
     """Have the records of runs sent: those of run loggers, and of the loggers that PLAYHEAD_LOGGING_EXTRA_LOGGERS
     names, as far as they are made in runs.
     """
+    settings.flag("PLAYHEAD_LOGGING_TO_API_ENABLED")  # one that can not be used is told of here, not by every record
     handler = RunLogHandler(find_client)
     extra = map(logging.getLogger, settings.names("PLAYHEAD_LOGGING_EXTRA_LOGGERS"))
     for target in (FLOW_RUNS, TASK_RUNS, *extra):

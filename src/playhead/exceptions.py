@@ -266,7 +266,7 @@ class MissingContextError(ExecutionError, RuntimeError):
     """Something that needs a flow or task run was used outside of one."""
 
 
-class ConfigurationError(ExecutionError):
+class ConfigurationError(ExecutionError, ValueError):
     """Settings or options can not be understood or do not fit together: the message says which, and what would."""
 
 

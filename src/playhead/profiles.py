@@ -44,7 +44,7 @@ class Profiles:
     def __getitem__(self, name: str) -> Profile:
         if name not in self.profiles:
             names = ", ".join(sorted(self.profiles))
-            raise _error(f"There is no profile {name!r} in {profiles_path()}, only: {names}.")
+            raise settings.error(f"There is no profile {name!r} in {profiles_path()}, only: {names}.")
         return self.profiles[name]
 
 
@@ -61,7 +61,7 @@ def load_profiles() -> Profiles:
     document = _read(path)
     tables = document.get("profiles", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise _error(f"{path}: [profiles.<name>] must be tables.")
+        raise settings.error(f"{path}: [profiles.<name>] must be tables.")
     profiles = {name: Profile(name, _flat(table, f"{path}, profile {name!r}")) for name, table in tables.items()}
     profiles.setdefault(DEFAULT, Profile(DEFAULT))
     return Profiles(str(document.get("active", DEFAULT)), profiles)
@@ -129,20 +129,20 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except ValueError as error:
-        raise _error(f"{path} is not TOML: {error}") from error
+        raise settings.error(f"{path} is not TOML: {error}") from error
 
 
 def _flat(table: Any, where: str, prefix: str = settings.PREFIX) -> dict[str, str]:
     """The settings of a table by their whole names. Warns of names that no setting has."""
     if not isinstance(table, dict):
-        raise _error(f"{where}: must be a table.")
+        raise settings.error(f"{where}: must be a table.")
     found: dict[str, str] = {}
     for key, value in table.items():
         name = key if key.startswith(settings.PREFIX) else f"{prefix}{key.upper()}"
         if isinstance(value, dict):
             found |= _flat(value, where, f"{name}_")
         elif name in settings.ENVIRONMENT_ONLY:
-            raise _error(f"{where}: {key} is read from the environment only, as {name}.")
+            raise settings.error(f"{where}: {key} is read from the environment only, as {name}.")
         elif name in settings.KNOWN:
             found[name] = settings.text_of(value)
         else:
@@ -153,9 +153,3 @@ def _flat(table: Any, where: str, prefix: str = settings.PREFIX) -> dict[str, st
 def _quoted(text: str) -> str:
     """A text as TOML's basic string, which JSON's strings are but for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _error(message: str) -> Exception:
-    from playhead.exceptions import ConfigurationError  # loads the contract, which reading settings does not need
-
-    return ConfigurationError(message)

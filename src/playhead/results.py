@@ -444,11 +444,7 @@ def persist_result_of(definition: Any, around: FlowRunContext | None) -> bool | 
     if definition is not None and definition.persist_result is not None:
         chosen: bool | None = definition.persist_result
         return chosen
-    if around is not None:
-        inherited = around.persist_result
-    else:
-        text = settings.value("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT")
-        inherited = settings.flag("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT") if text else None
+    inherited = around.persist_result if around is not None else settings.read("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT")
     return None if inherited is False and getattr(definition, "names_policy", False) else inherited
 
 

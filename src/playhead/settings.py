@@ -8,7 +8,10 @@ once. `KNOWN` names them all.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,29 @@ def said(name: str) -> tuple[str, str] | None:
     return (text, "the environment") if text else _in_files(name)
 
 
+def read(name: str) -> Any:
+    """What is said of a setting, as a value of its kind; None when nothing is.
+
+    Raises `ConfigurationError`, which names the setting and its place, for a text that is not of that kind.
+    """
+    found = said(name)
+    return checked(name, found[0], _place(found[1])) if found and found[0] else None
+
+
+def checked(name: str, text: str, place: str = "") -> Any:
+    """The value that a text is for a setting. Raises `ConfigurationError`, with the place at the end."""
+    what, value_of = _KINDS.get(name, ("text", str))
+    try:
+        return value_of(text)
+    except ValueError:
+        raise error(f"{name} must be {what}, not {without_passwords(text)!r}{place}") from None
+
+
+def without_passwords(text: str) -> str:
+    """A value to show: the password of an address is masked."""
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1***@", text)
+
+
 def home() -> Path:
     """Where files are kept when nothing else is said."""
     return Path(value("PLAYHEAD_HOME") or Path.home() / ".playhead")
@@ -76,35 +102,33 @@ def home() -> Path:
 
 def api_url() -> str | None:
     """The server to use, None when there is none."""
-    return value("PLAYHEAD_API_URL") or None
+    url: str | None = read("PLAYHEAD_API_URL")
+    return url
 
 
 def database() -> str:
     """The journal to use when neither a server nor another journal is named."""
-    return value("PLAYHEAD_DATABASE") or str(home() / "journal.db")
+    return read("PLAYHEAD_DATABASE") or str(home() / "journal.db")
 
 
 def results_url() -> str:
     """Where large results are stored: a folder or an fsspec URL."""
-    return value("PLAYHEAD_RESULTS_URL") or str(home() / "results")
+    return read("PLAYHEAD_RESULTS_URL") or str(home() / "results")
 
 
 def lease_ttl_s() -> float:
-    """How long a run may be silent before it is given up, in seconds. Raises ValueError unless it is 1 to 86,400."""
-    ttl_s = number("PLAYHEAD_LEASE_TTL_S", 60.0)
-    if not 1 <= ttl_s <= 86_400:
-        where = _where("PLAYHEAD_LEASE_TTL_S")
-        raise ValueError(f"PLAYHEAD_LEASE_TTL_S must be from 1 to 86,400 seconds, not {ttl_s:g}{where}")
-    return ttl_s
+    """How long a run may be silent before it is given up, in seconds."""
+    return number("PLAYHEAD_LEASE_TTL_S", 60.0)
 
 
 def lease_renewal_s() -> float:
-    """How often a lease is renewed, in seconds. Raises ValueError unless that is positive and less than the lease."""
+    """How often a lease is renewed, in seconds. Raises `ConfigurationError` unless that is less than the lease."""
     ttl_s = lease_ttl_s()
     renewal_s = number("PLAYHEAD_LEASE_RENEWAL_S", ttl_s / 3)
     if not 0 < renewal_s < ttl_s:
-        where = _where("PLAYHEAD_LEASE_RENEWAL_S")
-        raise ValueError(f"PLAYHEAD_LEASE_RENEWAL_S must be positive and less than {ttl_s:g}, not {renewal_s:g}{where}")
+        found = said("PLAYHEAD_LEASE_RENEWAL_S")
+        place = _place(found[1]) if found else ""
+        raise error(f"PLAYHEAD_LEASE_RENEWAL_S must be positive and less than {ttl_s:g}, not {renewal_s:g}{place}")
     return renewal_s
 
 
@@ -114,20 +138,21 @@ def task_runner_threads() -> int:
 
 
 def flag(name: str, default: bool = False) -> bool:
-    """A yes-or-no setting: 1, true, yes, on in any letter case."""
-    text = value(name)
-    return default if text is None else text.strip().lower() in {"1", "true", "yes", "on"}
+    """A yes-or-no setting."""
+    chosen: bool | None = read(name)
+    return default if chosen is None else chosen
 
 
 def number(name: str, default: float) -> float:
-    """A numeric setting. Raises ValueError, naming it, when it is not a number."""
-    text = value(name)
-    if not text:
-        return default
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{name} must be a number, not {text!r}{_where(name)}") from None
+    """A numeric setting."""
+    chosen: float | None = read(name)
+    return default if chosen is None else chosen
+
+
+def logging_level() -> int:
+    """The level of the logger "playhead"."""
+    level: int | None = read("PLAYHEAD_LOGGING_LEVEL")
+    return logging.INFO if level is None else level
 
 
 def names(name: str) -> list[str]:
@@ -172,10 +197,89 @@ def forget_files() -> None:
     _of_files.clear()
 
 
-def _where(name: str) -> str:
+def _place(where: str) -> str:
     """For the end of a message: where a setting was found, unless it is where everybody looks first."""
-    found = said(name)
-    return f": see {found[1]}" if found and found[1] != "the environment" else ""
+    return f": see {where}" if where != "the environment" else ""
+
+
+def error(message: str) -> Exception:
+    """The `ConfigurationError` that says this."""
+    from playhead.exceptions import ConfigurationError  # loads the contract, which reading settings does not need
+
+    return ConfigurationError(message)
+
+
+def _flag(text: str) -> bool:
+    text = text.strip().lower()
+    if text not in _TRUE | _FALSE:
+        raise ValueError
+    return text in _TRUE
+
+
+def _from(least: float, most: float, number: Callable[[str], float] = float) -> Callable[[str], float]:
+    def between(text: str) -> float:
+        value = number(text)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    return between
+
+
+def _level(text: str) -> int:
+    known = logging.getLevelNamesMapping()
+    return known[text.upper()] if text.upper() in known else int(text)
+
+
+def _address(text: str) -> str:
+    from playhead.addresses import target_of
+
+    target_of(text)
+    return text
+
+
+def _database(text: str) -> str:
+    if "://" in text and not text.startswith(("postgresql://", "postgres://", "postgresql+psycopg://", "sqlite:///")):
+        raise ValueError
+    return text
+
+
+def _folder_or_url(text: str) -> str:
+    schemes, separator, _ = text.partition("://")
+    if separator and schemes != "file":
+        import fsspec  # only for a place that is no folder
+
+        if not {*schemes.split("::")} <= {*fsspec.available_protocols()}:
+            raise ValueError
+    return text
+
+
+_TRUE, _FALSE = {"1", "true", "yes", "on", "t", "y"}, {"0", "false", "no", "off", "f", "n"}
+_RETRIES = ("a whole number from 0 to 1,000,000", _from(0, 1_000_000, int))
+_DELAY = ("from 0 to 1e9 seconds", _from(0, 1e9))
+_YES_OR_NO = ("true or false", _flag)
+
+# What a value must be, and what makes it of the text or raises ValueError. The others take any text.
+_KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "PLAYHEAD_API_URL": ("grpc://host:port or unix:/path", _address),
+    "PLAYHEAD_DATABASE": ("a path, sqlite:///path or postgresql://user@host/name", _database),
+    "PLAYHEAD_RESULTS_URL": ("a folder, or a URL of a kind that fsspec knows", _folder_or_url),
+    "PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT": _YES_OR_NO,
+    "PLAYHEAD_LEASE_TTL_S": ("from 1 to 86,400 seconds", _from(1, 86_400)),
+    "PLAYHEAD_LEASE_RENEWAL_S": ("from 0 to 86,400 seconds", _from(0, 86_400)),
+    "PLAYHEAD_TASK_RUNNER_THREADS": ("a whole number from 1 to 10,000", _from(1, 10_000, int)),
+    "PLAYHEAD_PROGRESS": _YES_OR_NO,
+    "PLAYHEAD_LOGGING_LEVEL": ("the name of a level, as INFO, or its number", _level),
+    "PLAYHEAD_LOGGING_LOG_PRINTS": _YES_OR_NO,
+    "PLAYHEAD_LOGGING_TO_API_ENABLED": _YES_OR_NO,
+    "PLAYHEAD_FLOWS_DEFAULT_RETRIES": _RETRIES,
+    "PLAYHEAD_FLOWS_DEFAULT_RETRY_DELAY_SECONDS": _DELAY,
+    "PLAYHEAD_TASKS_DEFAULT_RETRIES": _RETRIES,
+    "PLAYHEAD_TASKS_DEFAULT_RETRY_DELAY_SECONDS": _DELAY,
+    "PLAYHEAD_TASKS_REFRESH_CACHE": _YES_OR_NO,
+    "PLAYHEAD_TASKS_DEFAULT_NO_CACHE": _YES_OR_NO,
+    "PLAYHEAD_TASKS_DISABLE_CACHING": _YES_OR_NO,
+}
 
 
 def _in_files(name: str) -> tuple[str, str] | None:

@@ -62,6 +62,27 @@ def test_settings_that_are_not_there_are_refused(home: Path) -> None:
     assert os.listdir(home) == []
 
 
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "PLAYHEAD_LOGGING_LEVEL=foo",
+        "PLAYHEAD_PROGRESS=perhaps",
+        "PLAYHEAD_TASK_RUNNER_THREADS=0",
+        "PLAYHEAD_RESULTS_URL=foo://x/y",
+        "PLAYHEAD_API_URL=127.0.0.1:4200",
+    ],
+)
+def test_values_that_can_not_be_used_are_not_set(home: Path, assignment: str) -> None:
+    name = assignment.partition("=")[0]
+    assert f"{name} must be" in run("config", "set", "PLAYHEAD_LEASE_TTL_S=30", assignment, status=2)
+    assert os.listdir(home) == []
+
+
+def test_a_value_that_can_not_be_used_is_one_line_of_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_API_URL", "http://x")
+    assert run("flow-run", "ls", status=1).startswith("Error: PLAYHEAD_API_URL must be grpc://host:port")
+
+
 def test_profiles_are_created_listed_used_and_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
     run("config", "set", "PLAYHEAD_API_URL=grpc://one:1")
     run("profile", "create", "staging", "--from", "default")

@@ -181,7 +181,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PLAYHEAD_LEASE_TTL_S", "5")
     assert settings.lease_ttl_s() == 5
     monkeypatch.setenv("PLAYHEAD_LEASE_TTL_S", "soon")
-    with pytest.raises(ValueError, match="PLAYHEAD_LEASE_TTL_S must be a number"):
+    with pytest.raises(ValueError, match="PLAYHEAD_LEASE_TTL_S must be from 1"):
         settings.lease_ttl_s()
     monkeypatch.setenv("PLAYHEAD_TASKS_DEFAULT_RETRIES", "3")
     assert task(lambda: None).retries == 3

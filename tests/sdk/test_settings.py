@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from playhead import settings
+from playhead import flow, settings, task
 from playhead.context import temporary_settings, use_profile
+from playhead.engine.execution.connection import get_client
 from playhead.exceptions import ConfigurationError
+from playhead.logging.prints import should_log_prints
 from playhead.profiles import Profile
+from playhead.results import persist_result_of
 
 LEVEL = "PLAYHEAD_LOGGING_LEVEL"
 
@@ -103,14 +109,56 @@ def test_a_value_that_can_not_be_used_is_refused_by_name_and_file(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(folder / "playhead.toml", "[lease]\nttl_s = 'soon'\n")
-    with pytest.raises(ValueError, match=f"PLAYHEAD_LEASE_TTL_S must be a number, not 'soon': see {path}"):
+    with pytest.raises(ConfigurationError, match=f"PLAYHEAD_LEASE_TTL_S must be .*, not 'soon': see {path}"):
         settings.lease_ttl_s()
     path = write(folder / "playhead.toml", "[lease]\nttl_s = 0.5\n")
-    with pytest.raises(ValueError, match=f"must be from 1 to 86,400 seconds, not 0.5: see {path}"):
+    with pytest.raises(ConfigurationError, match=f"must be from 1 to 86,400 seconds, not '0.5': see {path}"):
         settings.lease_ttl_s()
     monkeypatch.setenv("PLAYHEAD_LEASE_TTL_S", "soon")
-    with pytest.raises(ValueError, match=r"must be a number, not 'soon'$"):
+    with pytest.raises(ConfigurationError, match=r"must be from 1 to 86,400 seconds, not 'soon'$"):
         settings.lease_ttl_s()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "first_use"),
+    [
+        ("PLAYHEAD_LOGGING_LEVEL", "LOUD", settings.logging_level),
+        ("PLAYHEAD_LOGGING_LOG_PRINTS", "maybe", lambda: should_log_prints(None, None)),
+        ("PLAYHEAD_PROGRESS", "perhaps", lambda: settings.flag("PLAYHEAD_PROGRESS", True)),
+        ("PLAYHEAD_RESULTS_PERSIST_BY_DEFAULT", "2", lambda: persist_result_of(None, None)),
+        ("PLAYHEAD_TASK_RUNNER_THREADS", "-4", settings.task_runner_threads),
+        ("PLAYHEAD_TASK_RUNNER_THREADS", "1.5", settings.task_runner_threads),
+        ("PLAYHEAD_TASKS_DEFAULT_RETRIES", "-1", lambda: task(print)),
+        ("PLAYHEAD_FLOWS_DEFAULT_RETRY_DELAY_SECONDS", "nan", lambda: flow(lambda: None)),
+        ("PLAYHEAD_RESULTS_URL", "foo://x/y", settings.results_url),
+        ("PLAYHEAD_API_URL", "http://127.0.0.1:4200", get_client),
+        ("PLAYHEAD_API_URL", "grpc://127.0.0.1:99999", get_client),
+        ("PLAYHEAD_DATABASE", "mysql://127.0.0.1/x", settings.database),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_at_its_first_use(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, first_use: Callable[[], object]
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigurationError, match=f"{name} must be .*, not {text!r}"):
+        first_use()
+
+
+def test_a_level_that_can_not_be_used_is_told_of_by_every_run(folder: Path) -> None:
+    path = write(folder / "playhead.toml", "logging.level = 'LOUD'\n")
+    program = "from playhead.logging import get_logger\nfor _ in '12':\n  try: get_logger()"
+    program += "\n  except ValueError as error: print(error)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=folder)
+    assert (
+        said.stdout.splitlines()
+        == [f"{LEVEL} must be the name of a level, as INFO, or its number, not 'LOUD': see {path}"] * 2
+    )
+
+
+def test_levels_are_names_or_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, level in (("debug", 10), ("INFO", 20), ("35", 35)):
+        monkeypatch.setenv(LEVEL, text)
+        assert settings.logging_level() == level
 
 
 def test_a_name_that_no_setting_has_is_warned_of(folder: Path) -> None:

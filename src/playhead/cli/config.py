@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
@@ -32,7 +31,7 @@ def view(
     for name, (_, default) in settings.KNOWN.items():
         found = settings.said(name)
         if found is not None:
-            rows.append((name, found[0] if show_secrets else without_passwords(found[0]), found[1]))
+            rows.append((name, found[0] if show_secrets else settings.without_passwords(found[0]), found[1]))
         elif all_:
             rows.append((name, default, "default"))
     if json or ctx.obj.json:
@@ -50,6 +49,7 @@ def set_(
     Example: playhead config set PLAYHEAD_API_URL=grpc://127.0.0.1:4200
     """
     from playhead import settings
+    from playhead.exceptions import ConfigurationError
     from playhead.profiles import change_profile
 
     chosen = {}
@@ -57,10 +57,14 @@ def set_(
         name, equals, value = assignment.partition("=")
         if not equals:
             raise typer.BadParameter(f"{assignment!r} must be NAME=VALUE.")
-        chosen[known(name)] = value
+        try:
+            settings.checked(known(name), value)
+        except ConfigurationError as error:
+            raise typer.BadParameter(f"{error}.") from None
+        chosen[name] = value
     profile = change_profile(chosen, [])
     for name, value in chosen.items():
-        typer.echo(f"{name} is {without_passwords(value)!r} in profile {profile.name!r}.")
+        typer.echo(f"{name} is {settings.without_passwords(value)!r} in profile {profile.name!r}.")
         found = settings.said(name)
         if found is not None and found[0] != value:
             typer.echo(f"Here, {found[1]} says otherwise, and that is stronger.", err=True)
@@ -92,8 +96,3 @@ def known(name: str) -> str:
         hint = f"Did you mean {like[0]}?" if like else "All names: playhead config view --all"
         raise typer.BadParameter(f"There is no setting {name}. {hint}")
     return name
-
-
-def without_passwords(text: str) -> str:
-    """A value to show: the password of an address is masked."""
-    return re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1***@", text)

@@ -79,9 +79,9 @@ def inspect(
 
     Example: playhead profile inspect default
     """
-    from playhead.cli.config import without_passwords
     from playhead.cli.output import print_fields, print_json
     from playhead.profiles import active_profile, load_profiles
+    from playhead.settings import without_passwords
 
     profile = load_profiles()[name] if name else active_profile()
     shown = {key: value if show_secrets else without_passwords(value) for key, value in profile.settings.items()}

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import grpc
 
+from playhead.addresses import target_of
 from playhead.client.errors import error_of_call
 from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
@@ -151,10 +152,7 @@ def _settle(answer: Future[Any], call: Any, asked: str) -> None:
 
 def _target(api_url: str) -> str:
     """What gRPC calls the address."""
-    if api_url.startswith("unix:") and len(api_url) > len("unix:"):
-        return api_url
-    scheme, _, host_and_port = api_url.partition("://")
-    host, _, port = host_and_port.rstrip("/").rpartition(":")
-    if scheme != "grpc" or not host or not port.isdigit():
-        raise BadRequest(f'{api_url!r} is no address: "grpc://host:port" or "unix:/path"', field="api_url")
-    return f"{host}:{port}"
+    try:
+        return target_of(api_url)
+    except ValueError as error:
+        raise BadRequest(str(error), field="api_url") from None

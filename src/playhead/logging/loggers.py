@@ -123,9 +123,9 @@ def configure() -> None:
     global _configured
     if _configured:
         return
-    _configured = True
     if ROOT.level == logging.NOTSET:
-        ROOT.setLevel((settings.value("PLAYHEAD_LOGGING_LEVEL") or "INFO").upper())
+        ROOT.setLevel(settings.logging_level())
+    _configured = True
     if not ROOT.hasHandlers():
         handler = _StderrHandler()
         handler.setFormatter(ConsoleFormatter())
