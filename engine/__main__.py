@@ -10,6 +10,7 @@ import sys
 from playhead.client.finding import find_run
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import get_client
+from playhead.engine.signals import Abort
 from playhead.exceptions import ExecutionError, NotFound, PlayheadError
 
 
@@ -20,6 +21,9 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         state = enter_flow_run_engine_from_subprocess(find_run(get_client(), "flow_run", arguments[0]))
+    except Abort as abort:
+        print(abort, file=sys.stderr)
+        return 1
     except (ExecutionError, PlayheadError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         if isinstance(error, NotFound):

@@ -27,7 +27,7 @@ from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.connection import register_flow
 from playhead.engine.execution.crashes import Termination, capture_sigterm, report_crash
 from playhead.engine.execution.definitions import FlowDefinition
-from playhead.engine.execution.effects import Ask, AwaitState, CallUser, Loop, RunTimedOut
+from playhead.engine.execution.effects import Ask, CallUser, Loop, RunTimedOut
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.inputs import resolve_to_states
@@ -36,7 +36,7 @@ from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, pass_time, propose
 from playhead.engine.execution.starting import start
 from playhead.engine.execution.task_transactions import roll_back_own, settle_own, stage_outcome
 from playhead.engine.execution.tracebacks import of_user_code
@@ -430,7 +430,7 @@ def _ended_otherwise(response: v1.ProposeStateResponse) -> bool:
 def _until_due(run: FlowRun, awaiting: v1.State) -> Loop[None]:
     """Wait for a retry. A cancellation ends the wait: what is proposed then is refused."""
     if (seconds := due_in_s(awaiting)) > 0:
-        yield AwaitState(run.run_id, lambda state: state.revision > awaiting.revision, seconds)
+        yield from pass_time(seconds, run.run_id, awaiting.revision)
 
 
 def _log_end(state: State[Any], logger: RunLogger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from playhead import v1
@@ -26,6 +27,10 @@ ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
 
 
+WAIT_UNTOLD_S = 1.0
+"""A run's log is told of every wait that is longer."""
+
+
 class Line:
     """A run's place in a line for slots, told in its log once: for what it waits, and when it has it."""
 
@@ -47,10 +52,11 @@ class Line:
 def propose(
     request: v1.ProposeStateRequest, flow_run_id: str = "", logger: RunLogger | None = None
 ) -> Loop[v1.ProposeStateResponse]:
-    """Propose until it is decided; `logger` is told of waiting for slots.
+    """Propose until it is decided; `logger`, or else the engine's, is told of waiting.
 
-    WAIT sleeps and proposes again; a run that stands in line for slots proposes again when it is its turn; a task run
-    whose flow run, `flow_run_id`, is paused, when that goes on. ACCEPT and REJECT are answered: look at the response's
+    WAIT lets its time pass and proposes again, sooner when the flow run comes to another state; a run that stands in
+    line for slots proposes again when it is its turn; a task run whose flow run, `flow_run_id`, is paused, when that
+    goes on. ACCEPT and REJECT are answered: look at the response's
     state. Raises `Abort` when the run must not go on, as when its lease has been taken from this process, `Pause` when
     it was moved to PAUSED and is to be run again later, `FlowPauseTimeout` when the flow run was not resumed in time.
     """
@@ -66,18 +72,44 @@ def propose(
         if response.waits_for_slots:
             yield from _in_line(request, response, flow_run_id)
         elif response.decision == v1.WAIT:
-            seconds = response.delay.seconds + response.delay.nanos / 1e9
-            get_logger("engine").debug("Received wait instruction for %gs: %s", seconds, response.reason)
-            yield Sleep(seconds)
+            yield from _as_told(request, response, flow_run_id, logger)
         elif response.state.type == v1.PAUSED:
             yield from until_resumed(flow_run_id, response)
         else:
             return response
 
 
+def _as_told(
+    request: v1.ProposeStateRequest, response: v1.ProposeStateResponse, flow_run_id: str, logger: RunLogger | None
+) -> Loop[None]:
+    """Wait as long as a rule says, and say so. Raises `Abort` when the flow run that waits is cancelled meanwhile."""
+    seconds = response.delay.seconds + response.delay.nanos / 1e9
+    get_logger("engine").debug("Received wait instruction for %gs: %s", seconds, response.reason)
+    if seconds > WAIT_UNTOLD_S:
+        told = logger or get_logger("engine")
+        told.info("%s: %s Asking again in %s.", response.rule, response.reason, timedelta(seconds=seconds))
+    is_flow_run = _is_of_flow_run(request)
+    state = yield from pass_time(seconds, response.run_id if is_flow_run else flow_run_id, response.meta.revision)
+    if is_flow_run and state is not None and state.type in (v1.CANCELLING, v1.CANCELLED):
+        raise Abort(f"The flow run waited, and is {state.name} now.", run_id=response.run_id)
+
+
+def pass_time(seconds: float, flow_run_id: str, since: int) -> Loop[v1.State | None]:
+    """Let time pass, until a flow run comes to a state after a revision, which is answered; "": no flow run."""
+    if not flow_run_id:
+        yield Sleep(seconds)
+        return None
+    state: v1.State | None = yield AwaitState(flow_run_id, lambda state: state.revision > since, seconds)
+    return state
+
+
+def _is_of_flow_run(request: v1.ProposeStateRequest) -> bool:
+    return request.WhichOneof("run") in ("flow_run_id", "create_flow_run")
+
+
 def _in_line(request: v1.ProposeStateRequest, response: v1.ProposeStateResponse, flow_run_id: str) -> Loop[None]:
     """Wait for the turn of a run that stands in line. Raises `Abort` when a flow run is ended meanwhile."""
-    if request.WhichOneof("run") not in ("flow_run_id", "create_flow_run"):
+    if not _is_of_flow_run(request):
         yield AwaitTurn(response.run_id, response.meta.revision, ASK_AGAIN_S, flow_run_id)
         return
     # Whatever becomes of a flow run in line is a new state of it.

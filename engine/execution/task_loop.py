@@ -18,14 +18,14 @@ from playhead import v1
 from playhead.context import TaskRunContext
 from playhead.engine.execution.calls import Lineage, TaskCall, spec_of
 from playhead.engine.execution.crashes import report_crash
-from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut, Sleep, WorkerLost
+from playhead.engine.execution.effects import CallUser, Loop, RunTimedOut, WorkerLost
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.inputs import lineage, resolve, resolve_to_states, unwrap_annotations
 from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.live import Stage
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
-from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, log_refusal, propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, log_refusal, pass_time, propose
 from playhead.engine.execution.sharing import Sharing, sharing_of, under_lock
 from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
 from playhead.engine.execution.task_transactions import (
@@ -200,7 +200,8 @@ def _run(
                 if call.mark is not None:
                     call.mark.move(Stage.RETRYING)
                 if (seconds := due_in_s(response.state)) > 0:
-                    yield Sleep(seconds)
+                    # What is proposed after a cancellation is refused.
+                    yield from pass_time(seconds, run.parent_run_id, response.meta.revision)
         finally:
             if keeper is not None:
                 keeper.release()

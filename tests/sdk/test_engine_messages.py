@@ -133,6 +133,7 @@ def test_a_wait_instruction(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         assert time.drive(propose(request), client).decision == v1.ACCEPT
         assert time.slept_s == [5]
     assert "DEBUG Received wait instruction for 5s: The run is not due yet." in said(caplog)
+    assert "INFO WaitForScheduledTime: The run is not due yet. Asking again in 0:00:05." in said(caplog)
 
 
 def scheduled(client: Any, due_us: int) -> str:
