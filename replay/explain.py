@@ -15,7 +15,7 @@ from playhead.projector.service import RunsService
 from playhead.projector.showing import decision_record, status_of
 from playhead.projector.sql import made_of
 from playhead.replay import sql
-from playhead.replay.sentences import counted, moment_text, sentence_of, state_text
+from playhead.replay.sentences import counted, moment_text, sentence_of, state_text, succeeds
 
 STEPS_DEFAULT = 100
 STEPS_MAX = 1_000
@@ -92,7 +92,8 @@ def _cause(journal: Journal, record: Record, event: v1.Event) -> v1.Cause | None
     if revision:
         return _cause_at(journal, revision)
     facts, lease = proposed.facts, proposed.facts.status.lease
-    if not (proposed.command.if_lease_expired and lease.token) or is_live(facts):
+    decided = proposed.command.if_lease_expired and lease.token and not is_live(facts)
+    if not decided and not succeeds(proposed):
         return None
     lapsed = moment_text(facts.lease_expires)
     sentence = f"{lease.holder} held the lease granted at revision {lease.token} and let it lapse at {lapsed}."

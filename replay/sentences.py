@@ -22,6 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead import v1
 from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES
+from playhead.engine.orchestration.rules.lease import is_live
 from playhead.engine.orchestration.rules.slots import too_small
 from playhead.journal.record import Record
 from playhead.projector.fold import UnknownEvent
@@ -85,9 +86,22 @@ def _state_proposed(actor: str, event: v1.Event) -> str:
         asked = f"Its subflow run became {what}, which was proposed for it too"
     elif command.if_lease_expired:
         asked = f"{actor} proposed {what}, as its lease had lapsed"
+    elif succeeds(proposed):
+        lapsed = moment_text(proposed.facts.lease_expires)
+        asked = (
+            f"{actor} proposed {what}, to succeed {proposed.facts.status.lease.holder}, whose lease lapsed at {lapsed}"
+        )
     else:
         asked = f"{actor} proposed {what}"
     return f"{asked}; {_answer(proposed)}"
+
+
+def succeeds(proposed: v1.StateProposed) -> bool:
+    """Whether a process took a run over from another one, whose lease had lapsed without anybody's decision."""
+    facts, command = proposed.facts, proposed.command
+    token = facts.status.lease.token
+    taken = proposed.decision == v1.ACCEPT and command.HasField("lease_ttl") and command.lease_token != token
+    return bool(token) and taken and not is_live(facts)
 
 
 def _answer(proposed: v1.StateProposed) -> str:

@@ -152,6 +152,28 @@ def test_a_lease_that_lapsed_is_the_cause_of_the_crash(store: str) -> None:
         )
 
 
+def test_who_takes_a_run_over_succeeds_the_process_whose_lease_has_lapsed(store: str) -> None:
+    with Life(store) as life:
+        run = v1.FlowRunSpec(id=an_id(600), flow_id=FLOWS["etl"])
+        running: dict[str, Any] = {"state": v1.State(type=v1.RUNNING), "lease_ttl": Duration(seconds=2)}
+        life.send("propose_state", v1.ProposeStateRequest(create_flow_run=run, **running), CALLERS[0])
+        life.settle()
+        granted = life.head()
+        life.clock.advance(5_000_000)
+        life.send("propose_state", v1.ProposeStateRequest(flow_run_id=run.id, **running), CALLERS[1])
+        life.settle()
+        step = explained(life, flow_run_id=run.id).steps[-1]
+        lapsed = "2023-11-14 22:13:22 UTC"
+        assert step.sentence == (
+            f"{CALLERS[1].actor} proposed RUNNING, to succeed ada, whose lease lapsed at {lapsed}; it was accepted."
+        )
+        assert step.cause == v1.Cause(
+            revision=granted,
+            flow_run_id=run.id,
+            sentence=f"ada held the lease granted at revision {granted} and let it lapse at {lapsed}.",
+        )
+
+
 def test_a_lease_that_lives_is_the_cause_of_nothing(store: str) -> None:
     with Life(store) as life:
         spec = v1.FlowRunSpec(id=an_id(600), flow_id=FLOWS["etl"])
