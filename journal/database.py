@@ -8,6 +8,7 @@ of `journal.errors`.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from playhead.exceptions import ConfigurationError
 from playhead.journal import forking, sql
 from playhead.journal.errors import (
     CorruptRecord,
@@ -38,6 +40,9 @@ READ_CONNECTIONS_MAX = 8
 
 IDS_IN_STATEMENT_MAX = 256
 
+POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
+SQLITE = "sqlite:///"
+
 # What the database refuses in a statement is a defect of ours, not its state: sending it again will not help.
 DEFECTS_SQLITE = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
@@ -49,13 +54,19 @@ class Database(ABC):
 
     engine: sa.Engine
     address: str
+    make: bool
+    """Whether a journal is made where there is none."""
 
     @staticmethod
-    def open(address: str) -> Database:
-        """The database at an address. Makes its tables if it is new; refuses what is no journal, or a newer one."""
-        if address.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-            return PostgresDatabase(address)
-        return SqliteDatabase(address)
+    def open(address: str, *, make: bool = True) -> Database:
+        """The database at an address; refuses what is no journal, or a newer one. Where there is none yet it is made,
+        unless `make` is false: whoever only looks must not make one.
+        """
+        if address.startswith(POSTGRES):
+            return PostgresDatabase(address, make)
+        if re.match("[a-z][a-z0-9+.-]*://", address) and not address.startswith(SQLITE):
+            raise NotAJournal(f"{address!r} is neither a path, nor sqlite:///path, nor postgresql://user@host/name.")
+        return SqliteDatabase(address, make)
 
     def begin_append(self, cursor: Any) -> None:
         """Begin the transaction in which nobody else appends."""
@@ -119,6 +130,15 @@ class Database(ABC):
                 connection.exec_driver_sql(trigger)
             connection.exec_driver_sql("COMMIT")
 
+    def refuse_to_make(self) -> None:
+        """Say that there is no journal, when none is to be made. Raises NotAJournal."""
+        if not self.make:
+            raise NotAJournal(
+                f"There is no journal at {self.address}: a flow that runs makes one, or: "
+                f"playhead server start --database {self.address}",
+                database=self.address,
+            )
+
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection for reads; errors come out translated."""
@@ -155,12 +175,15 @@ class SqliteDatabase(Database):
 
     WATCH_INTERVAL_S = 0.02
 
-    def __init__(self, address: str) -> None:
-        self.path = Path(address.removeprefix("sqlite:///")).expanduser()
+    def __init__(self, address: str, make: bool = True) -> None:
+        self.path = Path(address.removeprefix(SQLITE)).expanduser()
         self.address = str(self.path)
+        self.make = make
         if self.address == ":memory:" or self.path.is_dir():
             raise NotAJournal(f"{self.address} is not a file: give the path of one.", path=self.path)
         forking.refuse_inherited(self.path)
+        if not self.path.exists():
+            self.refuse_to_make()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -199,6 +222,7 @@ class SqliteDatabase(Database):
                 application = connection.execute("PRAGMA application_id").fetchone()[0]
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 if application == 0 and tables == 0:
+                    self.refuse_to_make()
                     connection.execute("PRAGMA journal_mode=WAL")
                     connection.execute(f"PRAGMA application_id={sql.APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version={sql.JOURNAL_FORMAT}")
@@ -294,7 +318,15 @@ class PostgresDatabase(Database):
     WATCH_TIMEOUT_S = 0.1
     """How long a watch takes to see that it should stop; notifications wake it at once."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, make: bool = True) -> None:
+        self.make = make
+        try:
+            import psycopg  # noqa: F401 - the engine below loads it too, but says less when it is missing
+        except ImportError as error:
+            raise ConfigurationError(
+                f"PostgreSQL needs psycopg ({error}): pip install 'playhead[postgres]'; in a clone: "
+                "pip install '.[postgres]'"
+            ) from error
         url = sa.make_url(address).set(drivername="postgresql+psycopg")
         self.address = url.set(drivername="postgresql").render_as_string(hide_password=True)
         self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)

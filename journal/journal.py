@@ -142,6 +142,7 @@ class Journal:
             known = self._known(cursor)
             if known is not None:
                 return known
+            database.refuse_to_make()
             database.create_tables(sql.metadata)
             database.begin_append(cursor)
             known = self._known(cursor)

@@ -71,14 +71,15 @@ class Orchestrator:
         clock: Clock = system_clock,
         status_of: StatusOf | None = None,
         timers: bool = True,
+        make: bool = True,
     ) -> Orchestrator:
         """Open a database: a path, `sqlite:///path` or `postgresql://…`.
 
         `policy` defaults to the one that PLAYHEAD_POLICY names, then to the core policy. `clock` gives microseconds
-        since the Unix epoch. `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due. Raises
-        the errors of `journal.errors`.
+        since the Unix epoch. `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due.
+        `make=False` refuses a database without a journal. Raises the errors of `journal.errors`.
         """
-        journal = Journal(Database.open(database), clock)
+        journal = Journal(Database.open(database, make=make), clock)
         try:
             open_views(journal)
             journal.database.create_tables(sql.metadata)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from playhead import v1
 from playhead.cli.app import app
 from playhead.cli.errors import next_step
 from tests.cli.conftest import Shell
+from tests.stores import NewStore
 
 
 @pytest.mark.parametrize(
@@ -122,6 +125,35 @@ def test_looking_makes_no_journal(tmp_path: Path, command: tuple[str, ...]) -> N
     assert result.exit_code == 1
     assert f"Error: There is no journal at {path}" in result.stderr
     assert not path.exists()
+
+
+@pytest.mark.parametrize("command", [("flow-run", "ls"), ("journal", "verify"), ("views", "rebuild", "--check")])
+def test_looking_makes_no_journal_of_an_empty_database(new_store: NewStore, command: tuple[str, ...]) -> None:
+    address = new_store()
+    if new_store.kind == "sqlite":
+        Path(address).touch()
+    result = CliRunner().invoke(app, [*command, "--database", address])
+    assert result.exit_code == 1
+    assert "Error: There is no journal at " in result.stderr
+    assert "playhead server start --database " in result.stderr
+    url = f"sqlite:///{address}" if new_store.kind == "sqlite" else address
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        assert sa.inspect(connection).get_table_names() == []
+    engine.dispose()
+
+
+def test_postgresql_without_its_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    result = CliRunner().invoke(app, ["flow-run", "ls", "--database", "postgresql://localhost/shop"])
+    assert result.exit_code == 1
+    assert "pip install 'playhead[postgres]'" in result.stderr
+
+
+def test_an_address_of_another_database_is_refused() -> None:
+    result = CliRunner().invoke(app, ["flow-run", "ls", "--database", "mysql://a/b"])
+    assert result.exit_code == 1
+    assert "Error: 'mysql://a/b' is neither a path, nor sqlite:///path, nor postgresql://" in result.stderr
 
 
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ TAMPERINGS: dict[str, tuple[str, tuple[str, str, int, set[str]]]] = {
         ("cache_entries", "different", 7, {"expires_at"}),
     ),
     "a version that the next event would close": (
-        f"UPDATE flow_run_versions SET valid_to = 19 WHERE valid_from = 14 AND valid_to = {OPEN}",
+        f"UPDATE flow_run_versions SET valid_to = 20 WHERE valid_from = 14 AND valid_to = {OPEN}",
         ("flow_run_versions", "different", 14, {"valid_to"}),
     ),
     "a decision of the future": (

@@ -36,7 +36,7 @@ class Session:
 
     @cached_property
     def client(self) -> Client:
-        """The server, or the database as if it were one. Raises NotAJournal when there is no such file.
+        """The server, or the database as if it were one. Raises NotAJournal where there is none.
 
         On a database nothing is decided because a command looks: see `keeps_open` and `due`.
         """
@@ -49,8 +49,7 @@ class Session:
             return connect(self.api_url)
         from playhead.client.embedded import EmbeddedClient
 
-        check_exists(self.database)
-        return EmbeddedClient(self.database, timers=False)
+        return EmbeddedClient(self.database, timers=False, make=False)
 
     def keeps_open(self) -> None:
         """From now on this process sees to what falls due, as others do that have a journal open for a while."""
@@ -118,18 +117,4 @@ class Session:
 
         if self.database is None:
             raise NotOffered("This is done on the database, not through a server: name it with --database.")
-        check_exists(self.database)
-        return Journal(Database.open(self.database))
-
-
-def check_exists(database: str) -> None:
-    """Refuse a path where there is no file: a command that looks must not make a journal."""
-    if database.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-        return
-    from pathlib import Path
-
-    from playhead.journal.errors import NotAJournal
-
-    path = Path(database.removeprefix("sqlite:///")).expanduser()
-    if not path.exists():
-        raise NotAJournal(f"There is no journal at {path}: a flow that runs, or a server, makes one.", database=path)
+        return Journal(Database.open(self.database, make=False))
