@@ -5,12 +5,15 @@ A package installs a policy by an entry point of the group "playhead.policies":
     [project.entry-points."playhead.policies"]
     night-shift = "acme.policies:night_shift"
 
-What it names is a Policy, or a function without arguments that makes one. "core" is always Playhead's own.
+What it names is a Policy, or a function without arguments that makes one. "core" is always Playhead's own. A "module"
+is looked for in the working directory too, as by `python -m`.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
@@ -70,6 +73,7 @@ def load_policy(name: str) -> Policy:
     module, colon, attribute = (name if ":" in name else _value_of(name)).partition(":")
     if not (module and colon and attribute):
         raise ValueError('A policy is named as "module:attribute".')
+    _look_here_too()
     found: object = importlib.import_module(module)
     for part in attribute.split("."):
         found = getattr(found, part)
@@ -82,6 +86,15 @@ def load_policy(name: str) -> Policy:
             "each process. Give the parameter's class a repr of its own."
         )
     return policy
+
+
+def _look_here_too() -> None:
+    """Have modules looked for in the working directory, after all other places, so that nothing there hides what is
+    installed; unless PYTHONSAFEPATH says not to.
+    """
+    here = os.getcwd()
+    if not sys.flags.safe_path and here not in sys.path:
+        sys.path.append(here)
 
 
 def _value_of(name: str) -> str:

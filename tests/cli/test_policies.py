@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import examples.business_hours
 from playhead import v1
 from playhead.cli.app import app
 from playhead.client.interface import PROPOSE_STATE, REGISTER_FLOW
 from playhead.client.remote import RemoteClient
 from playhead.engine.orchestration.installed import load_policy
 from playhead.engine.orchestration.policy import core_policy
-from tests.cli.test_processes import Server, playhead
+from tests.cli.test_processes import PLAYHEAD, Server, playhead
 from tests.grpc_server.requests import new_id, register_flow
 from tests.orchestration.installing import install
 
@@ -46,6 +49,17 @@ def test_the_policies_are_listed_and_the_chosen_one_is_marked(site: Path, monkey
     monkeypatch.setenv("PLAYHEAD_POLICY", "closed")
     (line,) = [line for line in run("policy", "list").splitlines() if "acme" in line]
     assert line.split() == ["closed", "acme_rules:Rules.closed", "acme-rules", "chosen"]
+
+
+def test_a_policy_of_the_working_directory_is_found_as_its_example_says(tmp_path: Path) -> None:
+    checkout = Path(examples.business_hours.__file__).parent.parent
+    command = [PLAYHEAD, "policy", "show", "--json"]
+    plain = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    environment = {**plain, "PLAYHEAD_POLICY": "examples.business_hours:policy"}
+    found = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+    assert "BusinessHours" in found.stdout, found.stderr
+    elsewhere = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "No module named 'examples'" in elsewhere.stderr
 
 
 def test_a_policy_is_shown_with_its_id_and_all_its_rules(site: Path) -> None:
