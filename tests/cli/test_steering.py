@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from playhead import v1
 from tests.cli.conftest import Shell
-from tests.replay.history import History
+from tests.replay.history import History, new_id
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 
@@ -61,6 +62,23 @@ def test_what_can_not_be_suspended_is_told_with_the_next_step(shell: Shell, run:
     assert f"playhead flow-run decisions {run}" in shell.error("flow-run", "pause", run, option)
 
 
+def test_a_run_that_no_process_works_on_is_cancelled_which_is_what_was_asked_for(shell: Shell) -> None:
+    history = History(shell.database)
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=history.flow_id, name="planned", parameters=b"{}")
+    run_id = history.propose(v1.State(type=v1.SCHEDULED), create_flow_run=spec).run_id
+    history.close()
+    said = shell.run("flow-run", "cancel", run_id)
+    assert "Cancelled" in said
+    assert "REJECT" not in said
+    assert shell.document("flow-run", "cancel", run_id)["state"]["type"] == "CANCELLED"
+
+
+def test_a_run_that_only_time_will_cancel_says_when(shell: Shell, run: str) -> None:
+    said = shell.run("flow-run", "cancel", run)
+    assert "Cancelling" in said
+    assert "it is cancelled after 300 s" in said
+
+
 def test_a_run_that_waits_in_its_process_can_be_cancelled(shell: Shell, run: str) -> None:
     shell.run("flow-run", "pause", run, "--timeout", "60")
     assert shell.document("flow-run", "cancel", run)["state"]["type"] == "CANCELLING"
@@ -93,6 +111,13 @@ def test_a_pause_of_no_length_that_there_is_is_a_mistake_of_the_command_line(
     shell: Shell, run: str, seconds: str
 ) -> None:
     assert "--timeout" in shell.error("flow-run", "pause", run, "--timeout", seconds, status=2)
+
+
+def test_an_empty_file_is_no_schema(shell: Shell, run: str, tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.touch()
+    assert "is empty" in shell.error("flow-run", "pause", run, "--input-schema", str(path), status=2)
+    assert "Running" in shell.run("flow-run", "inspect", run)
 
 
 @pytest.mark.parametrize("arguments", [("resume", "--input", "@none.json"), ("pause", "--input-schema", "none.json")])

@@ -24,7 +24,10 @@ def cancel(session: Session, run: Run) -> None:
     from playhead import v1
     from playhead.client.interface import CANCEL_FLOW_RUN
 
-    _propose(session, CANCEL_FLOW_RUN, v1.CancelFlowRunRequest(**_about(session, run)))
+    request = v1.CancelFlowRunRequest(**_about(session, run))
+    answer = _propose(session, CANCEL_FLOW_RUN, request, wanted=v1.CANCELLED)
+    if answer.state.type == v1.CANCELLING and not session.as_json:
+        _say_who_ends(session, answer.run_id)
 
 
 @connected
@@ -68,6 +71,10 @@ def pause(
         request.timeout.FromMicroseconds(round(timeout * 1e6))
     if input_schema is not None:
         request.run_input_schema = input_schema.read_bytes()
+        if not request.run_input_schema:
+            raise typer.BadParameter(
+                f"{input_schema} is empty: the pause would ask for nothing.", param_hint="--input-schema"
+            )
     _propose(session, PAUSE_FLOW_RUN, request)
 
 
@@ -114,30 +121,46 @@ def _about(session: Session, run: str) -> Any:
     return {"request_id": str(uuid7()), "flow_run_id": session.find_run("flow_run", run)}
 
 
-def _propose(session: Session, method: Any, request: Any) -> None:
-    """Propose and print the answer; exit status 1 when it is a refusal."""
+def _propose(session: Session, method: Any, request: Any, wanted: int | None = None) -> Any:
+    """Propose and print the answer; exit status 1 when it is a refusal that leaves the run in no `wanted` state."""
     from playhead import v1
     from playhead.cli.documents import document_of
     from playhead.cli.formats import decision_text, state_text
     from playhead.cli.output import print_fields, print_json
 
     answer = session.call(method, request)
+    done = answer.decision == v1.ACCEPT or answer.state.type == wanted
     if session.as_json:
         print_json(document_of(answer))
     else:
         print_fields(
             [
                 ("flow run", f"{answer.run_name}  {answer.run_id}"),
-                ("decision", decision_text(answer.decision)),
+                ("decision", decision_text(answer.decision) if answer.decision == v1.ACCEPT or not done else None),
                 ("reason", answer.reason),
                 ("rule", answer.rule),
                 ("state", state_text(answer.state)),
                 ("revision", str(answer.meta.revision)),
             ]
         )
-    if answer.decision != v1.ACCEPT:
+    if not done:
         typer.echo(_next_step(answer).format(run=answer.run_id), err=True)
         raise typer.Exit(1)
+    return answer
+
+
+def _say_who_ends(session: Session, run_id: str) -> None:
+    """Say below a run that is CANCELLING when it will be CANCELLED, if no process is there to see to it."""
+    from playhead import v1
+    from playhead.client.interface import GET_FLOW_RUN
+    from playhead.engine.orchestration.timers import CANCELLING_S
+
+    run = session.call(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run_id)).flow_run
+    if not run.status.HasField("lease"):
+        typer.echo(
+            f"No process holds a lease on it: unless one ends it, it is cancelled after {CANCELLING_S:.0f} s, "
+            "by a server, a flow that runs, or: playhead journal due --decide"
+        )
 
 
 def _next_step(answer: Any) -> str:
