@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +10,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead.exceptions import BadRequest, MalformedId, MissingField, TooLarge, UnknownEnumValue
 from playhead.journal.encoding import SECOND_US, micros_of
-from playhead.serialization import nested_deeper
 
 IDS_MAX = 1_000
 """Values in one list of a filter."""
@@ -112,20 +110,6 @@ def bounded_bytes(value: bytes, field: str, limit: int) -> None:
     """Refuse more than `limit` bytes."""
     if len(value) > limit:
         raise TooLarge(f"{len(value)} bytes, at most {limit}", field=field, limit=limit, actual=len(value))
-
-
-def bounded_nesting(data: bytes, field: str, limit: int) -> None:
-    """Refuse JSON with more than `limit` lists and objects inside each other. What is no JSON has none."""
-    if data.count(b"[") + data.count(b"{") <= limit:
-        return
-    try:
-        too_deep = nested_deeper(json.loads(data), limit)
-    except RecursionError:
-        too_deep = True
-    except ValueError:
-        return
-    if too_deep:
-        raise BadRequest(f"nested more than {limit} deep", field=field)
 
 
 def closest(text: str, known: Iterable[str]) -> str:

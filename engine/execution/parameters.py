@@ -16,7 +16,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from playhead.engine.execution.references import FunctionReference
-from playhead.exceptions import ParameterBindError, ParameterTypeError, ReservedArgumentError, SerializationError
+from playhead.exceptions import (
+    CorruptResult,
+    ParameterBindError,
+    ParameterTypeError,
+    ReservedArgumentError,
+    SerializationError,
+)
 from playhead.serialization import JSON_DEPTH_MAX, is_json_exact, nested_deeper
 
 ENVELOPE = "__playhead__"
@@ -168,8 +174,16 @@ def jsonable(parameters: Mapping[str, Any], flow_name: str) -> dict[str, Any]:
 
 
 def parameters_from_json(data: bytes) -> dict[str, Any]:
-    """The parameters kept with a run. Raises `CorruptResult` for an envelope that can not be opened."""
-    return opened(json.loads(data or b"{}"))
+    """The parameters kept with a run. Raises `CorruptResult` for what is no JSON object, as older journals may hold,
+    and for an envelope that can not be opened.
+    """
+    try:
+        parameters = json.loads(data or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise CorruptResult(f"The parameters that were recorded with the run can not be read: {error}") from None
+    if not isinstance(parameters, dict):
+        raise CorruptResult("The parameters that were recorded with the run are no JSON object.")
+    return opened(parameters)
 
 
 def exact_json(parameters: Mapping[str, Any]) -> dict[str, Any]:

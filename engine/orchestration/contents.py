@@ -8,14 +8,13 @@ import math
 
 from playhead import v1
 from playhead.call_ids import call_id
-from playhead.engine.orchestration.run_input import check_input, check_schema
+from playhead.engine.orchestration.run_input import check_input, check_parameters, check_schema
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
 from playhead.journal.checks import (
     bounded_bytes,
     bounded_line,
     bounded_list,
-    bounded_nesting,
     bounded_text,
     id_bytes,
     limit_key,
@@ -32,9 +31,6 @@ CACHE_KEY_BYTES_MAX = 20_000
 INLINE_RESULT_BYTES_MAX = 65_536
 URL_BYTES_MAX = 4_000
 DIGEST_BYTES = 32
-PARAMETERS_BYTES_MAX = 524_288
-# Whoever lists runs must be able to show them.
-PARAMETERS_NESTING_MAX = 64
 TAGS_MAX = 100
 TAG_BYTES_MAX = 200
 INPUTS_MAX = 1_000
@@ -56,8 +52,7 @@ def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:
     if spec.forked_from_run_id == spec.id:
         raise BadRequest("a run is not forked from itself", field=f"{field}.forked_from_run_id")
     bounded_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
-    bounded_bytes(spec.parameters, f"{field}.parameters", PARAMETERS_BYTES_MAX)
-    bounded_nesting(spec.parameters, f"{field}.parameters", PARAMETERS_NESTING_MAX)
+    check_parameters(spec.parameters, f"{field}.parameters")
     _check_key(spec.idempotency_key, f"{field}.idempotency_key", KEY_BYTES_MAX)
     bounded_text(spec.entrypoint, f"{field}.entrypoint", URL_BYTES_MAX)
     bounded_text(spec.flow_version, f"{field}.flow_version", NAME_BYTES_MAX)

@@ -1,6 +1,6 @@
-"""Input that a pause asks for and a resume brings: JSON, and the JSON Schema that it must fit.
+"""JSON that others sent: a run's parameters, the input that a pause asks for, and the JSON Schema that it must fit.
 
-Both are checked when they arrive, before anything is asked of the journal; whether the one fits the other is a rule's
+All is checked when it arrives, before anything is asked of the journal; whether input fits its schema is a rule's
 question, decided with the rest.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from playhead.engine.orchestration import json_schema
@@ -21,15 +22,25 @@ RUN_INPUT_BYTES_MAX = 65_536
 NESTING_MAX = 32
 """Lists and objects inside each other."""
 
-TOO_DEEP = f"nested more than {NESTING_MAX} deep"
+PARAMETERS_BYTES_MAX = 524_288
+
+PARAMETERS_NESTING_MAX = 64
+"""Whoever lists runs must be able to show them."""
 
 NUMBER_DIGITS_MAX = 300
 """A whole number of so many digits is still a floating-point number, in whatever language the flow is written."""
 
 
+def check_parameters(data: bytes, field: str) -> None:
+    """Refuse what is no JSON object; empty bytes are none. Raises BadRequest, TooLarge."""
+    bounded_bytes(data, field, PARAMETERS_BYTES_MAX)
+    if data and not isinstance(_parsed(data, field, PARAMETERS_NESTING_MAX, int), dict):
+        raise BadRequest("must be a JSON object", field=field)
+
+
 def check_schema(data: bytes, field: str) -> None:
     """Refuse what is no schema of a run's input. Raises BadRequest, TooLarge."""
-    schema = _parsed(data, field)
+    schema = _input(data, field)
     if not isinstance(schema, dict):
         raise BadRequest("must be a JSON Schema, a JSON object", field=field)
     try:
@@ -40,7 +51,7 @@ def check_schema(data: bytes, field: str) -> None:
 
 def check_json(data: bytes, field: str) -> None:
     """Refuse what is no JSON. Raises BadRequest, TooLarge."""
-    _parsed(data, field)
+    _input(data, field)
 
 
 def check_input(data: bytes, field: str) -> None:
@@ -58,15 +69,23 @@ def misfits(schema: bytes, run_input: bytes) -> list[str]:
     return json_schema.failures(json.loads(schema), json.loads(run_input), "run_input")
 
 
-def _parsed(data: bytes, field: str) -> Any:
+def _input(data: bytes, field: str) -> Any:
     bounded_bytes(data, field, RUN_INPUT_BYTES_MAX)
+    value = _parsed(data, field, NESTING_MAX, _whole)
     try:
-        value = json.loads(data.decode(), parse_int=_whole, parse_float=_finite, parse_constant=_finite)
-        if nested_deeper(value, NESTING_MAX):
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # no database or wire can hold such text
+        raise BadRequest(f"not JSON: {error}", field=field) from None
+    return value
+
+
+def _parsed(data: bytes, field: str, nesting_max: int, whole: Callable[[str], int]) -> Any:
+    try:
+        value = json.loads(data.decode(), parse_int=whole, parse_float=_finite, parse_constant=_finite)
+        if nested_deeper(value, nesting_max):
             raise RecursionError
-        json.dumps(value, ensure_ascii=False).encode()  # refuses text that no database or wire can hold
     except RecursionError:
-        raise BadRequest(TOO_DEEP, field=field) from None
+        raise BadRequest(f"nested more than {nesting_max} deep", field=field) from None
     except ValueError as error:
         raise BadRequest(f"not JSON: {error}", field=field) from None
     return value

@@ -134,6 +134,27 @@ def test_parameters_that_are_too_deep_to_be_shown_are_refused(command: Commandin
     assert raised.value.field == "spec.parameters"
 
 
+@pytest.mark.parametrize(
+    ("parameters", "why"),
+    [
+        (b"{", "not JSON"),
+        (b"\x00", "not JSON"),
+        (b'{"a":"\xff"}', "not JSON"),
+        (b'{"a":NaN}', "NaN is no number of JSON"),
+        (b'{"a":-Infinity}', "no number of JSON"),
+        (b'{"a":1e999}', "no number of JSON"),
+        (b'{"a":' + b"1" * 5_000 + b"}", "not JSON"),
+        (b"[1]", "must be a JSON object"),
+        (b"null", "must be a JSON object"),
+    ],
+)
+def test_parameters_are_a_json_object(command: Commanding, parameters: bytes, why: str) -> None:
+    head = command.head()
+    with pytest.raises(BadRequest, match=why) as raised:
+        command.flow_run(parameters=parameters)
+    assert (raised.value.field, command.head()) == ("spec.parameters", head)
+
+
 def test_no_run_comes_from_itself(command: Commanding) -> None:
     """What a run is in, and comes from, is there before it, so there are no circles."""
     run_id, head = new_id(), command.head()

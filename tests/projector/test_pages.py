@@ -105,7 +105,8 @@ def test_a_page_of_large_rows_ends_early(store: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 1 << 20)
     with Life(store) as life:
         for number in range(8):
-            spec = v1.FlowRunSpec(id=an_id(100 + number), flow_id=FLOWS["etl"], parameters=b"x" * 400_000)
+            parameters = b'{"x": "%s"}' % (b"x" * 400_000)
+            spec = v1.FlowRunSpec(id=an_id(100 + number), flow_id=FLOWS["etl"], parameters=parameters)
             life.send("create_flow_run", v1.CreateFlowRunRequest(spec=spec), CALLERS[0])
         life.settle()
         request, sizes, ids = v1.ListFlowRunsRequest(order=v1.OLDEST_FIRST), [], []

@@ -19,6 +19,7 @@ from playhead.engine.execution.parameters import (
     parameters_from_json,
     parameters_to_json,
 )
+from playhead.exceptions import CorruptResult
 
 
 class Model(pydantic.BaseModel):
@@ -109,3 +110,9 @@ def test_binding_and_calling() -> None:
     args, kwargs = signature.arguments(parameters)
     assert mixed(*args, **kwargs) == (1, 2, (9, 8), 3, {"d": 4})
     assert signature.validate({**parameters, "more": ("7",)})["more"] == (7,)
+
+
+@pytest.mark.parametrize("data", [b"{", b"[1]", b"null", b"\xff", b"[" * 100_000])
+def test_parameters_that_an_older_journal_holds_and_no_call_can_be_made_with_are_told(data: bytes) -> None:
+    with pytest.raises(CorruptResult, match="The parameters that were recorded with the run"):
+        parameters_from_json(data)
