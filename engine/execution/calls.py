@@ -31,6 +31,7 @@ class TaskCall:
 
     `task` is a TaskDefinition, or, for a subflow, only Recorded. `lease_token`: the lease it is made under, its flow
     run's or, outside of flow runs, its own. `place`: the transaction, else the run, in which it is made.
+    `arguments_digest`: of its arguments, once they are known; empty: they have none, or no flow run makes it again.
     """
 
     task: Any
@@ -43,6 +44,7 @@ class TaskCall:
     lease_token: int = 0
     place: BaseTransaction | RunContext | None = None
     mark: Mark | None = None
+    arguments_digest: bytes = b""
 
 
 def make_call(

@@ -72,7 +72,6 @@ class FlowCall:
     """One call of a flow. `tracking`: the task run that stands for a subflow in its parent.
 
     `existing`: a run to go on with. `begun`: a run of this call is on record, and will hear what becomes of it.
-    `arguments_digest`: of a subflow's parameters; empty: they have none.
     """
 
     flow: FlowDefinition
@@ -83,7 +82,6 @@ class FlowCall:
     wait_for: Iterable[Any] | None = None
     existing: FlowRun | None = None
     begun: bool = False
-    arguments_digest: bytes = b""
 
 
 def flow_loop(call: FlowCall) -> Loop[State[Any]]:
@@ -341,7 +339,7 @@ def _spec(call: FlowCall, run: FlowRun) -> Loop[v1.FlowRunSpec]:
 def subflow_key(call: FlowCall) -> str:
     """The idempotency key of a subflow run: the call that it is of, and the arguments."""
     assert call.tracking is not None
-    return f"subflow:{call.tracking.task_run.run_id}:{call.arguments_digest.hex()}"
+    return f"subflow:{call.tracking.task_run.run_id}:{call.tracking.arguments_digest.hex()}"
 
 
 def _refuse(call: FlowCall, run: FlowRun, state: State[Any], logger: RunLogger) -> Loop[State[Any]]:

@@ -80,7 +80,7 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     request = v1.ProposeStateRequest(
         create_task_run=spec, state=v1.State(type=v1.RUNNING), lease_token=tracked.lease_token
     )
-    request.state.details.arguments_digest = call.arguments_digest = arguments_digest(call.parameters)
+    request.state.details.arguments_digest = tracked.arguments_digest = arguments_digest(call.parameters)
     response = yield from start(request, tracked.task_run, logger)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)

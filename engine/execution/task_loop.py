@@ -159,7 +159,7 @@ def _run(
 ) -> Loop[State[Any]]:
     task, run = call.task, call.task_run
     # Outside of a flow run no call is made again.
-    digest = arguments_digest(context.parameters) if call.flow is not None else b""
+    digest = call.arguments_digest = arguments_digest(context.parameters) if call.flow is not None else b""
     found = sharing.find(logger)
     if found is not None:
         cached = message_of(found, found.data.message)

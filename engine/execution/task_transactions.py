@@ -5,6 +5,7 @@ the run completes   its hooks are staged -> "Staged" is on record -> the run is 
                     -> the transaction is handed to the one around it; without one, or in an EAGER one, it is committed
 an attempt fails    the transaction is rolled back: hooks of what had completed inside the attempt
 the run is found COMPLETED when its flow run is executed again: what was staged is taken from the record
+the run is called with other arguments then: what was staged is undone, and it runs again
 
 There is none for a run without hooks, in which nothing with hooks was called.
 """
@@ -20,15 +21,18 @@ from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.effects import Loop
 from playhead.engine.execution.transaction_ends import commit, doom, finish, hand_over, rollback
 from playhead.engine.execution.transaction_runs import (
+    CACHED,
     COMMITTING,
     ROLLING_BACK,
     STAGED,
     Plan,
     announce,
     begin_own_run,
+    mark_subflow_rolled_back,
     unfinished,
 )
 from playhead.engine.execution.transactions import BaseTransaction, CommitMode, Hook, transaction_of
+from playhead.exceptions import CommitFailed
 from playhead.logging.loggers import RunLogger
 from playhead.states import State, get_state_exception
 
@@ -73,6 +77,8 @@ def settle_own(own: BaseTransaction) -> Loop[None]:
 def stage_again(call: TaskCall, context: RunContext, state: v1.State, logger: RunLogger) -> Loop[None]:
     """The run was COMPLETED before: what it has staged waits again, or gets its outcome. Raises `CommitFailed`."""
     if not state.details.transaction_run_id:
+        if state.name == CACHED:
+            yield from finish_own(call, logger)
         return
     # With a transaction around it that has ended it has ended too, unless it came after that.
     plan = yield from _found(call, logger, (STAGED, COMMITTING, ROLLING_BACK))
@@ -99,9 +105,23 @@ def roll_back_own(call: TaskCall, context: RunContext, error: BaseException, log
 
 
 def finish_own(call: TaskCall, logger: RunLogger) -> Loop[None]:
-    """Before a run that has run before is run again: finish the rollback that its process has died in."""
-    if plan := (yield from _found(call, logger, (ROLLING_BACK,))):
+    """Before a run that has run before is run again, or has another run's result: finish the end that its process has
+    died in. What it has staged is undone when that was for other arguments: nothing else would give it an outcome.
+    """
+    plan = yield from _found(call, logger, (STAGED, COMMITTING, ROLLING_BACK))
+    if plan is None:
+        return
+    before, now = plan.txn.arguments_digest, call.arguments_digest
+    other = bool(before and now) and before != now
+    if plan.name == STAGED and not other:
+        return
+    if plan.name != COMMITTING and other and plan.txn.subflow_run_id:
+        # Another subflow run takes its place: nobody finds this one's result any more.
+        yield from mark_subflow_rolled_back(plan.txn.subflow_run_id)
+    try:
         yield from finish(plan)
+    except CommitFailed as failed:  # it is undone, and the run has its chance again
+        logger.warning("%s", failed)
 
 
 def _found(call: TaskCall, logger: RunLogger, names: tuple[str, ...]) -> Loop[Plan | None]:

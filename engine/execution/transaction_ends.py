@@ -176,7 +176,7 @@ def hand_over(txn: BaseTransaction, parent: BaseTransaction) -> Loop[bool]:
 
 
 def finish(plan: Plan) -> Loop[None]:
-    """Finish the end that an earlier execution has begun. Raises `CommitFailed`."""
+    """Finish the end that an earlier execution has begun; what it has only staged is undone. Raises `CommitFailed`."""
     txn = plan.txn
     txn.logger.info("Finishing transaction %s, which was left %s", txn.shown, plan.name)
     try:
@@ -184,8 +184,10 @@ def finish(plan: Plan) -> Loop[None]:
             yield from _lock(node, node.run_id)
         if plan.name == COMMITTING:
             yield from _carry_out_commit(txn, plan.revision, again=True)
-        else:
+        elif plan.name == ROLLING_BACK:
             yield from _carry_out_rollback(txn, plan.error, plan.revision, again=True)
+        else:
+            yield from rollback(txn, RolledBack("The run that had staged it is called with other arguments."))
     finally:
         yield from release(txn)
 

@@ -93,6 +93,7 @@ def begin_own_run(txn: BaseTransaction, of: TaskCall) -> None:
     run = of.task_run
     txn.call = _call_below(of, f"{KEY} of {run.name}", KEY, f"{run.run_id}.{KEY}")
     txn.run_id, txn.flow_run_id = txn.call.task_run.run_id, run.parent_run_id
+    txn.arguments_digest = of.arguments_digest
 
 
 def announce(txn: BaseTransaction, name: str, error: BaseException | None = None) -> Loop[int]:
@@ -198,9 +199,13 @@ def mark_rolled_back(within: TaskCall, run: v1.TaskRun) -> Loop[None]:
         return
     for inner in (yield from _undone_in(child)):
         yield from mark_rolled_back(within, inner)
-    # The task run that stands for the subflow is given the same state.
+    yield from mark_subflow_rolled_back(child)
+
+
+def mark_subflow_rolled_back(flow_run_id: str) -> Loop[None]:
+    """Record that what a subflow run did was undone. The task run that stands for it is given the same state."""
     failed = v1.State(type=v1.FAILED, name=ROLLED_BACK, message=UNDONE)
-    yield from propose(v1.ProposeStateRequest(flow_run_id=child, state=failed, force=True))
+    yield from propose(v1.ProposeStateRequest(flow_run_id=flow_run_id, state=failed, force=True))
 
 
 def _undone_in(flow_run_id: str, scope_id: str = "", but: str = "", eager: bool = False) -> Loop[list[v1.TaskRun]]:

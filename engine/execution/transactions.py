@@ -104,6 +104,8 @@ class BaseTransaction:
         self.run_id = self.scope_id = ""
         # The flow run that its own run is in; the subflow run whose own transaction it is.
         self.flow_run_id = self.subflow_run_id = ""
+        # Of the call whose own transaction it is.
+        self.arguments_digest = b""
         self.counter = RunContext({}, None, False)
         # What was submitted in it; why it can not be committed; whether the record has it as committed already.
         self.futures: list[Any] = []
@@ -236,7 +238,7 @@ class BaseTransaction:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("key", "store", "commit_mode", "isolation_level", "write_on_commit", "state", "children", "_values")
-        ids = ("run_id", "scope_id", "flow_run_id", "subflow_run_id")
+        ids = ("run_id", "scope_id", "flow_run_id", "subflow_run_id", "arguments_digest")
         state = {name: getattr(self, name) for name in (*kept, *ids)}
         for name in ("on_commit_hooks", "on_rollback_hooks"):
             state[name] = [HookReference(hook) for hook in getattr(self, name)]

@@ -99,6 +99,22 @@ def committed() -> Any:
     return [*made, do("after"), *calls("outside"), bool(txn.is_committed)]
 
 
+def _do_more(txn: Any) -> None:
+    do("more")
+    plain(1)
+
+
+@flow
+def hooks_that_call() -> Any:
+    """Hooks that call tasks, which have hooks too; nothing undoes what they do."""
+    with transaction() as first:
+        first.stage(1, on_commit_hooks=[_do_more])
+        do("a")
+    with transaction() as second:
+        second.stage(2, on_rollback_hooks=[_do_more])
+        fail()
+
+
 @flow
 def failing() -> Any:
     """The last task fails."""
@@ -334,6 +350,7 @@ CORPUS = {
     each.name: each
     for each in (
         committed,
+        hooks_that_call,
         failing,
         caught,
         unraised,

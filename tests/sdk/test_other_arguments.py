@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from playhead import flow, task, v1
+from playhead.cache_policies import INPUTS
 from playhead.client.interface import LIST_DECISIONS
 from playhead.engine.execution.drivers import drive_sync
 from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.subflows import call_loop
 from playhead.runs import FlowRun
 from playhead.states import State
+from playhead.transactions import Transaction, get_transaction
 from tests.sdk.conftest import Service
 
 began: list[Any] = []
@@ -147,3 +149,113 @@ def test_arguments_that_are_not_compared_leave_it_to_the_order(service: Service,
         ordered()
     assert executed_again(service, ordered).result() == 1
     assert len(began) == 1
+
+
+def commit(txn: Any) -> None:
+    began.append(f"commit {txn.get('item')}")
+
+
+def undo(txn: Any) -> None:
+    began.append(f"undo {txn.get('item')}")
+
+
+@task(on_commit=[commit], on_rollback=[undo])
+def staging(item: Any) -> Any:
+    txn = get_transaction()
+    assert txn is not None
+    txn.set("item", item)
+    return load.fn(item)
+
+
+@task(cache_policy=INPUTS, on_commit=[commit], on_rollback=[undo])
+def cached_staging(item: Any) -> Any:
+    return staging.fn(item)
+
+
+@task
+def calls_staging(item: Any) -> Any:
+    return staging(item)
+
+
+@flow
+def subflow_staging(item: Any) -> Any:
+    return staging(item)
+
+
+@pytest.mark.parametrize("call", [staging, calls_staging, subflow_staging], ids=["task", "nested task", "subflow"])
+def test_what_a_call_with_other_arguments_has_left_staged_is_undone(service: Service, call: Callable[..., Any]) -> None:
+    items = iter("aba")
+
+    @flow
+    def in_a_transaction() -> Any:
+        txn = Transaction().__enter__()
+        result = call(next(items))
+        if began.count("a") == 1:
+            raise Died
+        txn.commit()
+        return result
+
+    for execute in (in_a_transaction, lambda: executed_again(service, in_a_transaction)):
+        with pytest.raises(Died):
+            execute()
+    assert executed_again(service, in_a_transaction).result() == "a"
+    assert began == ["a", "undo a", "b", "undo b", "a", "commit a"]
+    if call == subflow_staging:
+        states = [run.status.state.name for run in service.flow_runs("subflow-staging")]
+        assert states[-2:] == ["Completed", "RolledBack"]
+
+
+def test_what_a_call_has_left_staged_is_undone_when_its_other_arguments_are_found_in_a_cache(service: Service) -> None:
+    items = iter("bab")
+
+    @flow
+    def once() -> Any:
+        return cached_staging(next(items))
+
+    @flow
+    def in_a_transaction() -> Any:
+        txn = Transaction().__enter__()
+        result = cached_staging(next(items))
+        if result == "a":
+            raise Died
+        txn.commit()
+        return result
+
+    once()
+    with pytest.raises(Died):
+        in_a_transaction()
+    assert executed_again(service, in_a_transaction).result() == "b"
+    assert began == ["b", "commit b", "a", "undo a"]
+
+
+def test_what_was_committed_stays_so_when_the_call_comes_with_other_arguments(service: Service) -> None:
+    items = iter("ab")
+
+    @flow
+    def without_a_transaction() -> Any:
+        result = staging(next(items))
+        if result == "a":
+            raise Died
+        return result
+
+    with pytest.raises(Died):
+        without_a_transaction()
+    assert executed_again(service, without_a_transaction).result() == "b"
+    assert began == ["a", "commit a", "b", "commit b"]
+
+
+def calls_a_task(txn: Any) -> None:
+    if load(len(began)) == 0:
+        raise Died
+
+
+def test_a_task_that_a_hook_calls_with_other_arguments_runs_again(service: Service) -> None:
+    @flow
+    def with_a_hook() -> None:
+        with Transaction() as txn:
+            txn.stage(None, on_commit_hooks=[calls_a_task])
+
+    with pytest.raises(Died):
+        with_a_hook()
+    executed_again(service, with_a_hook)
+    assert began == [0, 1]
