@@ -381,10 +381,20 @@ def _stop(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop
         return _leave(run, state, logger)
     if not state.is_final():
         ours = call.existing is None or answer.flow_run.status.lease.token == run.lease_token != 0
+        if call.begun and call.parent is None and state.is_scheduled():
+            return _left_to_others(run, state, abort, logger)
         if not ours or not abort.rule or abort.rule in FLOW_STOPPED:
             raise abort
         return (yield from _refused(call, run, abort, logger))
     logger.warning("The flow run has ended meanwhile, in state %s: %s", state, abort)
+    run.state = state
+    return state
+
+
+def _left_to_others(run: FlowRun, state: State[Any], abort: Abort, logger: RunLogger) -> State[Any]:
+    """The run was given up, and is scheduled again: whoever takes it up goes on with it."""
+    how = f"To go on with it: python -m playhead.engine {run.run_id}"
+    logger.warning("The flow run was given up here and is in state %r: %s %s", state.name, abort, how)
     run.state = state
     return state
 

@@ -1,4 +1,5 @@
-"""A process that runs a flow whose task waits for word from outside: `stopped_main`, with PLAYHEAD_DATABASE set."""
+"""A process that runs a flow whose task waits for word from outside: `stopped_main ["retry on crash"]`,
+with PLAYHEAD_DATABASE set."""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ def stopped() -> str:
 
 if __name__ == "__main__":
     try:
-        print(stopped(return_state=True).type.name, flush=True)
+        again = sys.argv[1:] == ["retry on crash"]
+        options = {"retries": 1, "retry_on_crash": True} if again else {}
+        print(stopped.with_options(**options)(return_state=True).type.name, flush=True)
     except Abort as abort:
         print("Abort:", abort, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -58,6 +59,11 @@ class Stopped:
         assert self.process.returncode == 0
         return said.strip()
 
+    def warnings(self) -> list[str]:
+        """What the process has logged about the flow run that is at least a warning."""
+        filter_ = v1.LogFilter(flow_run_id=self.flow_run_id, level_min=logging.WARNING)
+        return [record.message for record in self.server.logs.read_logs(v1.ReadLogsRequest(filter=filter_)).records]
+
     def refused(self) -> list[tuple[str, str]]:
         """Who was refused in this flow run, by which rule."""
         journal = self.server.journal
@@ -72,10 +78,10 @@ class Stopped:
 
 
 @contextmanager
-def stopped(store: str) -> Iterator[Stopped]:
+def stopped(store: str, *options: str) -> Iterator[Stopped]:
     """Start a process, stop it once its task has begun, and let its lease be over for everybody else."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.processes.stopped_main"],
+        [sys.executable, "-m", "tests.processes.stopped_main", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -102,6 +108,15 @@ def test_the_late_reports_of_a_process_that_was_given_up_change_nothing(store: s
         assert given_up.go_on() == "CRASHED"
         assert given_up.states() == crashed
         assert given_up.refused() == [("COMPLETED", "FenceLateReports")]
+
+
+def test_a_process_that_was_given_up_says_how_its_run_goes_on_when_that_is_scheduled_again(store: str) -> None:
+    with stopped(store, "retry on crash") as given_up:
+        given_up.server.timers.tick()
+        assert given_up.states()[0][0] == "AwaitingRetry"
+        assert given_up.go_on() == "SCHEDULED"
+        assert given_up.states()[0][0] == "AwaitingRetry"
+        assert f"python -m playhead.engine {given_up.flow_run_id}" in given_up.warnings()[-1]
 
 
 def test_the_late_reports_of_a_process_that_was_given_up_do_not_disturb_its_successor(store: str) -> None:
