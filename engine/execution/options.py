@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +19,85 @@ from playhead.utilities.annotations import NotSet
 
 RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]] | None
 RETRY_DELAYS_MAX = 50
+RETRIES_MAX = JITTER_MAX = 1_000_000
+SECONDS_MAX = 1e9
+SHOWN_MAX = 100
+"""Characters of a value that is refused."""
+
 logger = logging.getLogger("playhead.tasks")
 FORBIDDEN_IN_NAMES = ["/", "%", "&", ">", "<"]
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Refuse options of flows and tasks that no run could use. None and NotSet choose nothing.
+
+    Raises TypeError for a value of another type and ValueError for any other, with the option's name.
+    """
+    for option, (types, what, fits) in _OPTIONS.items():
+        value = given.get(option)
+        if value is None or value is NotSet:
+            continue
+        if not isinstance(value, types) or not fits(value):
+            error = ValueError if isinstance(value, types) else TypeError
+            raise error(f"`{option}` must be {what}, not {repr(value)[:SHOWN_MAX]}.")
+
+
+def _any(value: object) -> bool:
+    return True
+
+
+def _seconds(value: Any) -> bool:
+    return isinstance(value, Real) and 0 <= value <= SECONDS_MAX  # type: ignore[operator]  # real numbers compare
+
+
+def _is_count(value: Any) -> bool:
+    return bool(0 <= value <= RETRIES_MAX and value == int(value))
+
+
+def _is_name(value: Any) -> bool:
+    return not isinstance(value, str) or (value != "" and value.isprintable())
+
+
+def _delays(value: Any) -> bool:
+    return callable(value) or _seconds(value) or (isinstance(value, Sequence) and all(map(_seconds, value)))
+
+
+def _is_runner(value: Any) -> bool:
+    return callable(getattr(value, "duplicate", None))
+
+
+_Row = tuple[Any, str, Callable[[Any], bool]]
+_YES_OR_NO: _Row = (bool, "True or False", _any)
+_TEXT: _Row = (str, "a text", _any)
+_FUNCTION: _Row = (Callable, "a function", _any)
+
+# The types of an option, what it must be, and whether a value of these types is that. Names that are no texts, cache
+# policies, places, serializers, hooks and tags are refused where they are taken in.
+_OPTIONS: dict[str, _Row] = {
+    "name": (object, "one line of text", _is_name),
+    "version": _TEXT,
+    "description": _TEXT,
+    "retries": (Real, "a whole number from 0 to 1,000,000", _is_count),
+    "retry_delay_seconds": (
+        (Real, Sequence, Callable),
+        "from 0 to 1e9 seconds, a list of these, or a function of `retries`",
+        _delays,
+    ),
+    "retry_jitter_factor": (Real, "a number from 0 to 1,000,000", lambda factor: 0 <= factor <= JITTER_MAX),
+    "retry_condition_fn": _FUNCTION,
+    "retry_on_crash": _YES_OR_NO,
+    "task_runner": (object, "a task runner: see playhead.task_runners", _is_runner),
+    "timeout_seconds": (Real, "from 0 to 1e9 seconds", _seconds),
+    "validate_parameters": _YES_OR_NO,
+    "persist_result": _YES_OR_NO,
+    "cache_result_in_memory": _YES_OR_NO,
+    "log_prints": _YES_OR_NO,
+    "refresh_cache": _YES_OR_NO,
+    "cache_key_fn": _FUNCTION,
+    "cache_expiration": (timedelta, "a timedelta", _any),
+    "result_storage_key": _TEXT,
+    "task_key": _TEXT,
+}
 
 
 def retry_policy(
@@ -30,16 +109,15 @@ def retry_policy(
     if delay is None:
         delay = settings.number(f"PLAYHEAD_{kind}_DEFAULT_RETRY_DELAY_SECONDS", 0)
     if callable(delay):
-        delay = delay(retries)
-    delays = [float(seconds) for seconds in ([delay] if isinstance(delay, (int, float)) else delay)]
+        delay = delay(int(retries))
+        check_options({"retry_delay_seconds": delay})
+    delays = [float(delay)] if isinstance(delay, Real) else [float(each) for each in cast("Sequence[float]", delay)]
     if len(delays) > RETRY_DELAYS_MAX:
         raise ValueError(f"Can not configure more than {RETRY_DELAYS_MAX} retry delays per task.")
-    if jitter is not None and jitter < 0:
-        raise ValueError("`retry_jitter_factor` must be >= 0.")
     if on_crash and not retries:
         raise ValueError("`retry_on_crash` counts crashes among the retries: set `retries` too.")
     delays = delays if any(delays) else []
-    return v1.RetryPolicy(retries=retries, delays_s=delays, jitter_factor=jitter or 0.0, on_crash=on_crash)
+    return v1.RetryPolicy(retries=int(retries), delays_s=delays, jitter_factor=jitter or 0.0, on_crash=on_crash)
 
 
 def task_key_of(fn: Callable[..., Any]) -> str:

@@ -43,6 +43,9 @@ __all__ = [
     "with_context",
 ]
 
+TAG_BYTES_MAX = 200
+"""Of one tag."""
+
 _CARRIED = frozenset({"hydrated_context", "serialize_context", "with_context"})
 
 
@@ -276,11 +279,24 @@ def root_settings_context() -> SettingsContext:
 def tags(*new_tags: str, **named: str) -> Iterator[set[str]]:
     """Give the runs made inside these tags, beside those around; `named` ones become "name:value".
 
-    Yields all of them.
+    Yields all of them. Raises as `tags_of` does.
     """
-    added = {*new_tags, *(f"{name}:{value}" for name, value in named.items())}
+    added = tags_of([*new_tags, *(f"{name}:{value}" for name, value in named.items())])
     with TagsContext(TagsContext.get().current_tags | added) as context:
         yield context.current_tags
+
+
+def tags_of(given: Iterable[str] | str) -> frozenset[str]:
+    """Tags that runs can have. Raises TypeError and ValueError for those that they can not have."""
+    if not isinstance(given, Iterable):
+        raise TypeError(f"`tags` must be texts, not {given!r}.")
+    found = [given] if isinstance(given, str) else list(given)
+    for tag in found:
+        if not isinstance(tag, str):
+            raise TypeError(f"`tags` must be texts, not {tag!r}.")
+        if not tag or not tag.isprintable() or len(tag.encode()) > TAG_BYTES_MAX:
+            raise ValueError(f"`tags` must be one line of 1 to {TAG_BYTES_MAX} bytes, not {tag[:TAG_BYTES_MAX]!r}.")
+    return frozenset(found)
 
 
 def current_tags() -> set[str] | None:

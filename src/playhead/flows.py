@@ -19,6 +19,7 @@ from playhead.engine.execution.generating import drive_async_generator, drive_ge
 from playhead.engine.execution.options import (
     bind,
     changed,
+    check_options,
     flow_name,
     hooks_of,
     name_source,
@@ -74,6 +75,7 @@ class Flow(Generic[P, R]):
         on_crashed: list[Hook] | None = None,
         on_running: list[Hook] | None = None,
     ) -> None:
+        check_options(locals())
         self.isclassmethod, self.isstaticmethod = isinstance(fn, classmethod), isinstance(fn, staticmethod)
         self.fn = fn = plain_function(fn)
         self.name = flow_name(name, fn)

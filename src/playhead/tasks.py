@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from playhead.cache_policies import CachePolicy, receiver_of
-from playhead.context import FlowRunContext
+from playhead.context import FlowRunContext, tags_of
 from playhead.engine.execution.calls import TaskCall, make_call
 from playhead.engine.execution.definitions import Hook, NameSource
 from playhead.engine.execution.drivers import drive_async, drive_sync
@@ -22,6 +22,7 @@ from playhead.engine.execution.options import (
     bind,
     cache_policy_of,
     changed,
+    check_options,
     function_name,
     hooks_of,
     name_source,
@@ -101,13 +102,12 @@ class Task(Generic[P, R]):
         viz_return_value: Any = None,
         task_key: str | None = None,
     ) -> None:
-        if retry_condition_fn is not None and not callable(retry_condition_fn):
-            raise TypeError(f"Expected `retry_condition_fn` to be callable, got {type(retry_condition_fn).__name__}.")
+        check_options(locals())
         self.isclassmethod, self.isstaticmethod = isinstance(fn, classmethod), isinstance(fn, staticmethod)
         self.fn = fn = plain_function(fn)
         self.name = str(name or function_name(fn))
         self.description = description or inspect.getdoc(fn)
-        self.tags = frozenset([tags] if isinstance(tags, str) else tags or ())
+        self.tags = tags_of(tags or ())
         self.version = version
         self.task_run_name = name_source(task_run_name, "task_run_name")
         self.cache_key_fn = cache_key_fn
