@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from playhead import v1
 from playhead.client.interface import CREATE_TASK_RUN, GET_FLOW_RUN, GET_TASK_RUN, Client
-from playhead.context import FlowRunContext
+from playhead.context import FlowRunContext, RunContext, TaskRunContext
 from playhead.engine.execution.calls import Lineage, TaskCall, spec_of, tags_of
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
@@ -17,6 +17,7 @@ from playhead.engine.execution.ids import new_id, task_run_id
 from playhead.engine.execution.inputs import lineage
 from playhead.engine.execution.mapping import expand
 from playhead.engine.execution.task_loop import task_loop
+from playhead.engine.execution.transactions import BaseTransaction, place_of
 from playhead.engine.execution.translation import flow_run_of, task_run_of
 from playhead.engine.functions.inputs import TaskRunResult
 from playhead.engine.signals import Abort, Pause
@@ -134,8 +135,14 @@ async def create_task_run(
     wait_for: Iterable[Any] | None = None,
     extra_task_inputs: Inputs | None = None,
 ) -> TaskRun:
-    """Record a task run that is to run later, PENDING, with its tags and inputs; for a known key, give its run."""
+    """Record a task run that is to run later, PENDING, with its tags and inputs; for a known key, give its run.
+
+    In a transaction's block the key is one of the transaction's: the run is undone with it.
+    """
     flow_run_id = flow_run_context.flow_run.run_id
+    place = _place(flow_run_context)
+    if isinstance(place, BaseTransaction) and place.run_id:
+        dynamic_key = f"{place.run_id}.{dynamic_key}"
     run = TaskRun(
         task_run_id(flow_run_id, task.task_key, dynamic_key),
         name,
@@ -169,7 +176,10 @@ async def submit_task_run(
     """Give a task run on record to a runner; `future` is completed when it has ended, and the flow run waits for it."""
     with _within(flow_run_context):
         flow_run_context.progress.submitted(future)
-        task_runner.run(_call(task, task_run, parameters, wait_for, flow_run_context), future)
+        call = _call(task, task_run, parameters, wait_for, flow_run_context)
+        task_runner.run(call, future)
+        if isinstance(call.place, BaseTransaction):
+            call.place.futures.append(future)
     return future
 
 
@@ -255,9 +265,15 @@ def _call(
     client: Client | None = None,
 ) -> TaskCall:
     client = client or (context.client if context else None) or get_client()
-    return TaskCall(
-        task, run, parameters, client, context, wait_for, None, context.flow_run.lease_token if context else 0
-    )
+    lease_token = context.flow_run.lease_token if context else 0
+    return TaskCall(task, run, parameters, client, context, wait_for, None, lease_token, _place(context))
+
+
+def _place(context: FlowRunContext | None) -> BaseTransaction | RunContext | None:
+    """Where the code stands in this flow run; nowhere when it is another's."""
+    if context is None or context is not FlowRunContext.get():
+        return None
+    return place_of(TaskRunContext.get(), context)
 
 
 @contextmanager

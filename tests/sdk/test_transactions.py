@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from playhead import flow, task, v1
+from playhead import engine, flow, task, v1
 from playhead.client.interface import CANCEL_FLOW_RUN, PROPOSE_STATE
 from playhead.context import FlowRunContext
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.watching import state_wanted
 from playhead.exceptions import ConfigurationError, SerializationError
+from playhead.futures import PlayheadFuture
 from playhead.locking.memory import MemoryLockManager
 from playhead.results import ResultStore
 from playhead.tasks import Task
@@ -753,6 +754,34 @@ class TestInFlows:
         assert warning.startswith("Hooks or values of transaction 'k' can not be stored: if this process dies")
         states = {run.status.name: run.status.state.name for run in recorded(service, "holds_a_lock")}
         assert states["write-0"] == states["transaction k-0"] == "RolledBack"
+
+    @pytest.mark.parametrize("begin", ["map", "run", "submit"])
+    @pytest.mark.parametrize("error", [False, True], ids=["committed", "rolled back"])
+    def test_runs_that_functions_of_the_engine_begin_share_the_outcome(
+        self, service: Service, begin: str, error: bool
+    ) -> None:
+        @flow
+        async def begins() -> None:
+            context = FlowRunContext.get()
+            assert context is not None
+            async with atransaction():
+                if begin == "map":
+                    await engine.begin_task_map(hooked, context, {"n": [1]})
+                else:
+                    run = await engine.create_task_run(hooked, "named", context, {"n": 1}, "key")
+                    if begin == "run":
+                        await engine.begin_task_run(hooked, run, {"n": 1})
+                    else:
+                        future: PlayheadFuture[Any] = PlayheadFuture(run.run_id, "named")
+                        await engine.submit_task_run(hooked, future, context, {"n": 1}, run, None, context.task_runner)
+                if error:
+                    raise KeyError
+
+        state = asyncio.run(begins(return_state=True))
+        assert state.is_failed() == error
+        assert heard == ["write 1", "undo" if error else "commit"]
+        (run,) = [run for run in recorded(service, "begins") if run.spec.task_key == "hooked"]
+        assert run.status.state.name == ("RolledBack" if error else "Completed")
 
     def test_async_flows_and_tasks(self, service: Service) -> None:
         @task
