@@ -108,6 +108,8 @@ class Orchestrating:
         created = run is None
         if run is None:
             run = imagine(append, command, self._known, self._policy)
+        elif command.spec is not None:
+            _check_same(run, command)
         request = command.request
         if run.flow_run_id is not None and request.HasField("lease_ttl"):
             raise BadRequest("a task run inside a flow run is under the lease of its flow run", field="lease_ttl")
@@ -361,6 +363,24 @@ class Orchestrating:
         record = append.append(stream, kind, event, caller, command.request_id, seq)
         self._fold.apply(record, event)
         return record
+
+
+def _check_same(run: Run, command: Propose) -> None:
+    """Refuse a proposal for a run that is to be created, where its id is another run's.
+
+    A flow run's spec is what was recorded, but for one that is found by its idempotency key. The spec of a task run may
+    change from one attempt of its flow run to the next; its keys are those of the run that its id follows from.
+    """
+    recorded, spec = run.spec, command.spec
+    if isinstance(recorded, v1.TaskRunSpec) and isinstance(spec, v1.TaskRunSpec):
+        same = (recorded.flow_run_id, recorded.task_key) == (spec.flow_run_id, spec.task_key)
+    else:
+        same = recorded == spec or run.run_id != command.run_id
+    if not same:
+        raise AlreadyExists(
+            f"Run {text_of(run.run_id)} exists, with another spec: make a new id, or send the run's id alone.",
+            id=text_of(run.run_id),
+        )
 
 
 def _check_pause(details: v1.StateDetails, now: int) -> None:

@@ -118,6 +118,25 @@ def test_an_id_that_is_taken_is_refused(command: Commanding) -> None:
         command.propose(v1.RUNNING, task_run_id=run)
 
 
+def test_a_proposal_for_a_run_to_be_created_moves_no_run_of_another_spec(command: Commanding) -> None:
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, name="one", parameters=b'{"a":1}')
+    assert command.propose(v1.RUNNING, create_flow_run=spec).decision == v1.ACCEPT
+    other, head = v1.FlowRunSpec(id=spec.id, flow_id=command.flow_id, name="other"), command.head()
+    with pytest.raises(AlreadyExists, match="another spec"):
+        command.propose(v1.COMPLETED, create_flow_run=other)
+    assert (command.status(spec.id).state.type, command.head()) == (v1.RUNNING, head)
+    assert command.propose(v1.COMPLETED, create_flow_run=spec).decision == v1.ACCEPT
+
+
+def test_a_task_runs_next_attempt_may_have_another_spec_but_not_another_task(command: Commanding) -> None:
+    spec = v1.TaskRunSpec(id=new_id(), task_key="load", task_version="1")
+    assert command.propose(v1.RUNNING, create_task_run=spec).decision == v1.ACCEPT
+    with pytest.raises(AlreadyExists, match="another spec"):
+        command.propose(v1.COMPLETED, create_task_run=v1.TaskRunSpec(id=spec.id, task_key="drop"))
+    again = v1.TaskRunSpec(id=spec.id, task_key="load", task_version="2", tags=["new"])
+    assert command.propose(v1.COMPLETED, create_task_run=again).decision == v1.ACCEPT
+
+
 @pytest.mark.parametrize("field", ["flow_id", "parent_task_run_id"])
 def test_a_run_needs_what_it_refers_to(command: Commanding, field: str) -> None:
     head = command.head()

@@ -207,13 +207,15 @@ class ProposeStateRequest(_message.Message):
     lease_token: _builtins.int
     """The lease under which the run is worked on, from the answer to RUNNING; of a task run inside a flow run, that of the
     flow run. A proposal under a lease that is not in force any more is refused, so a process that was given up can not
-    overwrite its successor.
+    overwrite its successor. Unset: the proposal is under no lease, and none that is in force keeps it out.
     """
     if_lease_expired: _builtins.bool
     """Refuse unless the run's lease has lapsed by the journal's clock: how a run whose process died is given up."""
     @_builtins.property
     def create_flow_run(self) -> _run_pb2.FlowRunSpec:
-        """Create the run first, in the same commit, if it does not exist."""
+        """Create the run first, in the same commit, if it does not exist. ALREADY_EXISTS when the id is that of a run with
+        another spec; of task runs flow_run_id and task_key are compared, since the rest may change between attempts.
+        """
 
     @_builtins.property
     def create_task_run(self) -> _run_pb2.TaskRunSpec: ...
@@ -224,7 +226,8 @@ class ProposeStateRequest(_message.Message):
     @_builtins.property
     def lease_ttl(self) -> _duration_pb2.Duration:
         """RUNNING of a flow run, or of a task run outside one: take a lease of this length, to be renewed with RenewLease. 1 s to
-        1 day. Unset: no lease.
+        1 day. WAIT while another lease of the run is in force. Unset: no lease is taken, and RUNNING is not kept waiting by
+        that of another: whoever is to run a run alone asks for a lease.
         """
 
     def __init__(
