@@ -43,7 +43,7 @@ def sentence_of(record: Record, event: v1.Event) -> str:
 
 
 def state_text(state: v1.State) -> str:
-    """A state as sentences show it: its type, its name when it has one of its own, when it is due."""
+    """A state as sentences show it: its type, its name when it has one of its own, when it is due or times out."""
     if not state.type:
         return "without a state"
     text = v1.StateType.Name(state.type)
@@ -51,6 +51,8 @@ def state_text(state: v1.State) -> str:
         text += f' "{state.name}"'
     if state.type == v1.SCHEDULED and state.details.HasField("scheduled_time"):
         text += f", due {moment_text(state.details.scheduled_time)}"
+    if state.type == v1.PAUSED and state.details.HasField("pause_timeout"):
+        text += f", which times out at {moment_text(state.details.pause_timeout)}"
     return text
 
 

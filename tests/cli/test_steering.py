@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def test_a_pause_asks_for_input_and_a_resume_brings_it(shell: Shell, run: str, s
     resumed = shell.document("flow-run", "resume", run, "--input", f"@{answer}")
     assert (resumed["decision"], resumed["state"]["details"]["run_input"]) == ("ACCEPT", {"age": 7})
     assert "run input" in shell.run("flow-run", "inspect", run)
+
+
+def test_when_a_pause_times_out_is_shown(shell: Shell, run: str) -> None:
+    paused = shell.document("flow-run", "pause", run, "--key", "gate-1", "--timeout", "3600")
+    timeout = datetime.fromisoformat(paused["state"]["details"]["pause_timeout"])
+    inspected = shell.run("flow-run", "inspect", run)
+    assert timeout.astimezone().isoformat(sep=" ", timespec="milliseconds") in inspected
+    assert "gate-1" in inspected
+    explained = " ".join(shell.run("flow-run", "explain", run).split())
+    assert explained.count(f"PAUSED, which times out at {timeout:%Y-%m-%d %H:%M:%S} UTC") == 3
 
 
 def test_a_refused_resume_says_rule_reason_and_next_step(shell: Shell, run: str, schema: Path) -> None:

@@ -140,6 +140,8 @@ def _status_fields(run: v1.FlowRun | v1.TaskRun, due: Due | None) -> Fields:
     yield "state", state_text(status.state)
     yield "overdue", f"{due.why}; {HINT}" if due is not None else ""
     yield "message", shortened(status.state.message, 2_000)
+    yield "times out", clock(status.state.details.pause_timeout)
+    yield "pause key", status.state.details.pause_key
     yield "asks for input", shortened(status.state.details.run_input_schema.decode("utf-8", "replace"), 2_000)
     yield "run input", shortened(status.state.details.run_input.decode("utf-8", "replace"), 2_000)
     yield "since", f"{clock(status.state.timestamp)}  revision {status.state.revision}" if status.state.revision else ""
