@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 
+from playhead import v1
 from playhead.client.finding import find_run
+from playhead.client.interface import GET_FLOW_RUN
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import get_client
 from playhead.engine.signals import Abort
@@ -20,7 +22,9 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m playhead.engine RUN, its id or its name: playhead flow-run ls", file=sys.stderr)
         return 2
     try:
-        state = enter_flow_run_engine_from_subprocess(find_run(get_client(), "flow_run", arguments[0]))
+        run_id = find_run(get_client(), "flow_run", arguments[0])
+        _say_if_cancelled(run_id)
+        state = enter_flow_run_engine_from_subprocess(run_id)
     except Abort as abort:
         print(abort, file=sys.stderr)
         return 1
@@ -30,6 +34,12 @@ def main(arguments: list[str]) -> int:
             print("See which runs there are: playhead flow-run ls", file=sys.stderr)
         return 2
     return 0 if state.is_completed() or state.is_paused() else 1
+
+
+def _say_if_cancelled(run_id: str) -> None:
+    run = get_client().unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run_id)).flow_run
+    if run.status.state.type == v1.CANCELLED:
+        print(f"The flow run {run.status.name!r} was cancelled (revision {run.status.state.revision}); it runs again.")
 
 
 if __name__ == "__main__":

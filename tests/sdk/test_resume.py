@@ -20,7 +20,15 @@ from typing import Any
 import pytest
 
 from playhead import flow, task, v1
-from playhead.client.interface import GET_FLOW_RUN, LIST_FLOW_RUNS, LIST_TASK_RUNS, Client
+from playhead.client.interface import (
+    CANCEL_FLOW_RUN,
+    CREATE_FLOW_RUN,
+    GET_FLOW_RUN,
+    LIST_FLOW_RUNS,
+    LIST_TASK_RUNS,
+    REGISTER_FLOW,
+    Client,
+)
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.__main__ import main
 from playhead.engine.execution.connection import close_clients, get_client, use_client
@@ -272,6 +280,22 @@ def test_a_killed_process_is_followed_by_another(service: Service, tmp_path: Pat
     third = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert third.returncode == 0
     assert (tmp_path / "bodies").read_text().split() == ["0", "1", "2", "3", "4"]
+
+
+def test_a_run_that_was_cancelled_runs_again_and_says_that_it_was(embedded: Service, tmp_path: Path) -> None:
+    (tmp_path / "planned.py").write_text("from playhead import flow\n\n@flow\ndef planned(): ...\n")
+    flow_id = embedded.client.unary(
+        REGISTER_FLOW, v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="planned")
+    ).flow.id
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=flow_id, entrypoint="planned.py:planned", parameters=b"{}")
+    spec.state.type = v1.SCHEDULED
+    embedded.client.unary(CREATE_FLOW_RUN, v1.CreateFlowRunRequest(request_id=new_id(), spec=spec))
+    embedded.client.unary(CANCEL_FLOW_RUN, v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=spec.id))
+    assert embedded.flow_run(spec.id).status.state.type == v1.CANCELLED
+    command = [sys.executable, "-m", "playhead.engine", spec.id]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "was cancelled" in done.stdout
+    assert embedded.flow_run(spec.id).status.state.type == v1.COMPLETED
 
 
 PACKAGED = """
