@@ -334,7 +334,7 @@ def test_a_task_run_says_once_for_what_it_waits_and_when_it_has_it(service: Serv
 
     etl()
     assert heard.of_slots() == [
-        ("second", f"No free slot: tag:{tag} has 1, 1 are held, 0 runs wait before this one. Waiting in line."),
+        ("second", f"No free slot: tag:{tag} has 1, 1 held; in line before this run: 0. Waiting in line."),
         ("second", "Got its slots, and goes on."),
     ]
 

@@ -206,7 +206,8 @@ def too_small(limits: Iterable[v1.LimitFacts]) -> str:
     """Why a run can never have what it needs; "" when it can."""
     for limit in limits:
         if limit.needed > limit.slots:
-            return f"{limit.limit} has {limit.slots} slots, the run needs {limit.needed}: it would never run."
+            slots = "1 slot" if limit.slots == 1 else f"{limit.slots} slots"
+            return f"{limit.limit} has {slots}, the run needs {limit.needed}: it would never run."
     return ""
 
 
@@ -227,6 +228,6 @@ def _listed(limits: Iterable[v1.LimitFacts]) -> str:
 
 def _described(limits: Iterable[v1.LimitFacts]) -> str:
     return "; ".join(
-        f"{limit.limit} has {limit.slots}, {limit.held} are held, {limit.ahead} runs wait before this one"
+        f"{limit.limit} has {limit.slots}, {limit.held} held; in line before this run: {limit.ahead}"
         for limit in limits
     )
