@@ -63,9 +63,10 @@ class AuditService:
         """Refuse the name of a rule that is neither among those that decide here nor on record."""
         for index, name in enumerate(names):
             if name and name not in self._rules and name not in self._rules_on_record():
+                near = checks.closest(name, self._rules) or "."
                 raise BadRequest(
-                    f"no rule of the policy, and none on record, is named {name[:60]!r}"
-                    f"{checks.closest(name, self._rules)}. Those of the core policy: playhead policy show core",
+                    f"no rule of the policy, and none on record, is named {name[:60]!r}{near} "
+                    "Those of the core policy: playhead policy show core",
                     field=f"filter.rules[{index}]",
                 )
 

@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status
 from playhead import v1
 from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.commands import AnyCommand
-from playhead.engine.orchestration.handler import Orchestrating
+from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE, Orchestrating
 from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.policy import Policy
 from playhead.engine.orchestration.service import OrchestrationService, StatusOf
@@ -54,7 +54,8 @@ class Orchestrator:
         self.runs = RunsService(journal)
         self.events = JournalService(journal)
         self.inputs = InputsService(journal)
-        self.audit = AuditService(journal, frozenset(rule.name for rules in policy.lists().values() for rule in rules))
+        rules = {rule.name for rules in policy.lists().values() for rule in rules}
+        self.audit = AuditService(journal, frozenset({*rules, RESUME_NEEDS_PAUSE}))
         self.logs = LogsService(journal)
         self.timers = Timers(journal, self.orchestration)
         self._readers: ThreadPoolExecutor | None = None

@@ -24,6 +24,7 @@ from playhead.cli.session import Session
 
 if TYPE_CHECKING:
     from playhead import v1
+    from playhead.exceptions import BadRequest
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -49,6 +50,9 @@ Until = Annotated[
 ]
 Force = Annotated[bool | None, typer.Option("--force/--no-force", help="Proposed by force, or not.")]
 OldestFirst = Annotated[bool, typer.Option("--oldest-first", help="In the order of their revisions.")]
+
+OPTIONS = {"rules": "--rule", "actors": "--actor", "tags": "--tag", "recorded": "--since/--until"}
+"""Fields of the filter that the service checks, and the options that fill them."""
 
 
 @app.command("decisions")
@@ -83,7 +87,9 @@ def decisions(
     from playhead.cli.output import print_json, print_table
     from playhead.cli.runs import FOUND_DECISION_COLUMNS, found_decision_row
     from playhead.client.interface import FIND_DECISIONS
+    from playhead.exceptions import BadRequest
 
+    _refuse_rules_without_proposals(rule)
     filter = v1.DecisionFilter(
         run_ids=[session.find_run("task_run", text) for text in task_run],
         within_flow_run_ids=[session.find_run("flow_run", text) for text in flow_run],
@@ -100,21 +106,47 @@ def decisions(
     _between(filter, since, until)
     order = v1.OLDEST_FIRST if oldest_first else v1.NEWEST_FIRST
     request = v1.FindDecisionsRequest(filter=filter, read_at=session.read_at, order=order)
-    response = all_pages(lambda page: session.call(FIND_DECISIONS, page), request, "decisions", None if all else limit)
+    try:
+        response = all_pages(
+            lambda page: session.call(FIND_DECISIONS, page), request, "decisions", None if all else limit
+        )
+    except BadRequest as error:
+        raise _of_the_option(error) from error
     if session.as_json:
         print_json(document_of(response))
     else:
         found = response.decisions
         print_table(FOUND_DECISION_COLUMNS, map(found_decision_row, found), note(response, len(found), "decisions"))
     if not response.decisions:
-        note_unknown("--actor", actor, lambda name: _has_proposed(session, name))
+        note_unknown("--actor", actor, lambda name: _is_on_record(session, v1.DecisionFilter(actors=[name])))
+        note_unknown(
+            "--tag", tag, lambda text: _is_on_record(session, v1.DecisionFilter(tags=v1.TagFilter(all=[text])))
+        )
 
 
-def _has_proposed(session: Session, actor: str) -> bool:
+def _refuse_rules_without_proposals(names: list[str]) -> None:
+    """Rules that serve those who wait in line answer no proposals: say where their events are."""
+    from playhead.engine.orchestration.rules.slots import GRANT_SLOTS, REFUSE_SLOTS
+
+    for name, kind in ((GRANT_SLOTS, "slots_granted"), (REFUSE_SLOTS, "slots_refused")):
+        if name in names:
+            raise typer.BadParameter(
+                f"{name} answers no proposals: playhead journal tail --kind {kind}", param_hint="--rule"
+            )
+
+
+def _of_the_option(error: BadRequest) -> Exception:
+    """What is wrong with a field of the filter, as a mistake in the option that fills it."""
+    field = error.field.removeprefix("filter.").partition("[")[0].partition(".")[0]
+    option = OPTIONS.get(field)
+    return typer.BadParameter(f"{error.description}.", param_hint=option) if option else error
+
+
+def _is_on_record(session: Session, filter: v1.DecisionFilter) -> bool:
     from playhead import v1
     from playhead.client.interface import FIND_DECISIONS
 
-    request = v1.FindDecisionsRequest(filter=v1.DecisionFilter(actors=[actor]))
+    request = v1.FindDecisionsRequest(filter=filter)
     return bool(all_pages(lambda page: session.call(FIND_DECISIONS, page), request, "decisions", 1).decisions)
 
 
@@ -124,6 +156,8 @@ def _between(filter: v1.DecisionFilter, since: str, until: str) -> None:
 
     first, last = moment(since or None, "--since"), moment(until or None, "--until")
     filter.first_revision, filter.last_revision = first.revision, last.revision
+    if last.revision and first.revision > last.revision:
+        raise typer.BadParameter(f"{since} is after --until {until}.", param_hint="--since")
     if first.HasField("time"):
         getattr(filter.recorded, "from").CopyFrom(first.time)
     if last.HasField("time"):

@@ -103,9 +103,9 @@ def flows_of(session: Session, names: list[str]) -> list[str]:
             session.call(GET_FLOW, v1.GetFlowRequest(name=name))
         except NotFound:
             flows = all_pages(lambda page: session.call(LIST_FLOWS, page), v1.ListFlowsRequest(), "flows", None).flows
-            near = closest(name, (flow.name for flow in flows))
+            near = closest(name, (flow.name for flow in flows)) or "."
             raise typer.BadParameter(
-                f"no flow is named {name!r}{near}. See which there are: playhead flow ls", param_hint="--flow"
+                f"no flow is named {name!r}{near} See which there are: playhead flow ls", param_hint="--flow"
             ) from None
     return names
 
