@@ -4,7 +4,7 @@ Whoever writes a rule may not know what else stands on it, so such a rule is cal
 
     it is given copies                what it changes in them is not what is recorded
     calls of C functions are watched  a clock, chance, or the world outside: ImpureRule, before the call is made
-    its word is checked               what is no Effect, or one that can not be recorded: BrokenRule
+    its word is checked               what is no Effect, or one that can not be recorded, also for its size: BrokenRule
     it is timed                       slow ones are named in the log
 
 What is raised here is what `decide` makes an ABORT of, in the rule's name.
@@ -30,7 +30,7 @@ from types import FrameType, ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 from playhead import v1
-from playhead.engine.orchestration.contents import check_state
+from playhead.engine.orchestration.contents import MESSAGE_BYTES_MAX, check_state
 from playhead.engine.orchestration.rules.effects import Effect
 from playhead.engine.orchestration.rules.rule import Rule
 
@@ -203,6 +203,8 @@ def checked(word: object, proposed: v1.State) -> Effect | None:
     for text in (word.reason, word.name):
         if not _is_text(text):
             raise BrokenRule(f"reasons and names are text, not {_described(text)}")
+        if len(text.encode()) > MESSAGE_BYTES_MAX:
+            raise BrokenRule(f"reasons are at most {MESSAGE_BYTES_MAX} bytes, not {len(text.encode())}")
     if word.kind == v1.RULE_DELAYED and not (isinstance(word.delay_s, int) and 0 <= word.delay_s <= DELAY_S_MAX):
         raise BrokenRule(f"a delay is whole seconds from 0 to {DELAY_S_MAX}, not {_described(word.delay_s)}")
     if word.queues:

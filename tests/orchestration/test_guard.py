@@ -192,6 +192,7 @@ def test_what_follows_from_the_facts_alone_is_left_alone(pure: Callable[[Told], 
         (Effect(77, ""), "77 is no effect that a rule can have"),  # type: ignore[arg-type]
         (Effect(v1.RULE_REJECTED, None), "reasons and names are text, not None"),  # type: ignore[arg-type]
         (effects.reject("\ud800"), "reasons and names are text, not '\\ud800'"),
+        (effects.reject("é" * 50_001), "reasons are at most 100000 bytes, not 100002"),
         (effects.wait(-1, ""), "a delay is whole seconds"),
         (effects.wait(0.5, ""), "a delay is whole seconds"),  # type: ignore[arg-type]
         (effects.wait(DELAY_S_MAX + 1, ""), "a delay is whole seconds"),
