@@ -144,9 +144,15 @@ def due_in_s(state: v1.State) -> float:
     return max(due / 1e6, 0.0)
 
 
+def is_left(response: v1.ProposeStateResponse) -> bool:
+    """Whether a refusal has left a run in a state in which it can not go on."""
+    left_in = (v1.STATE_TYPE_UNSPECIFIED, v1.PENDING, v1.RUNNING)
+    return response.decision == v1.REJECT and response.state.type in left_in
+
+
 def log_refusal(response: v1.ProposeStateResponse, logger: RunLogger) -> None:
     """Say why a run is left in a state in which it can not go on."""
-    if response.decision == v1.REJECT and response.state.type in (v1.STATE_TYPE_UNSPECIFIED, v1.PENDING, v1.RUNNING):
+    if is_left(response):
         logger.error("The service did not let the run go on, by rule %s: %s", response.rule, response.reason)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from playhead import v1
 from playhead.engine.execution.effects import Loop
-from playhead.engine.execution.proposals import log_refusal, propose
+from playhead.engine.execution.proposals import is_left, log_refusal, propose
 from playhead.engine.execution.translation import MESSAGE_BYTES_MAX, bounded, state_of
+from playhead.engine.signals import Abort
 from playhead.exceptions import CorruptResult
 from playhead.logging.loggers import RunLogger
 from playhead.results import StoredResult
@@ -27,7 +28,7 @@ def start(request: v1.ProposeStateRequest, run: Run, logger: RunLogger) -> Loop[
     """Propose RUNNING until the run runs, or has a result that can be read, or must not run.
 
     `run.state` is then the state of a run that does not run. Raises `Abort`, `Pause` and `FlowPauseTimeout`, as
-    `propose` does.
+    `propose` does; `Abort` too when a rule's REJECT leaves the run where it is: nobody else would go on with it.
     """
     flow_run_id = run.parent_run_id if isinstance(run, TaskRun) else ""
     while True:
@@ -38,6 +39,8 @@ def start(request: v1.ProposeStateRequest, run: Run, logger: RunLogger) -> Loop[
         damage = _damage(run.state, logger)
         if damage is None:
             log_refusal(response, logger)
+            if is_left(response):
+                raise Abort(response.reason, response.rule, response.run_id)
             return response
         logger.warning("The run runs again: %s", damage)
         request.state.details.damaged_result = _digest(response.state.result)

@@ -15,7 +15,7 @@ from playhead.engine.execution.connection import close_clients, use_client
 from playhead.engine.orchestration.policy import core_policy
 from playhead.engine.orchestration.rules.effects import Effect, abort, reject
 from playhead.engine.orchestration.rules.rule import Rule
-from playhead.exceptions import RunRefused, UnfinishedRun
+from playhead.exceptions import RunRefused
 from tests.sdk.conftest import Service
 
 
@@ -113,8 +113,11 @@ def test_who_may_not_even_fail_is_left_as_it_is(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("subject", ["core_flow", "core_task"])
-def test_why_a_run_was_rejected_is_logged(folder: Path, subject: str, caplog: pytest.LogCaptureFixture) -> None:
-    under(folder, OnlyAtNight("reject", v1.RUNNING), subject)
-    with caplog.at_level(logging.ERROR), pytest.raises(UnfinishedRun):
+def test_a_run_that_a_rule_rejects_at_its_start_has_failed_and_both_log_and_error_say_why(
+    folder: Path, subject: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = under(folder, OnlyAtNight("reject", v1.RUNNING), subject)
+    with caplog.at_level(logging.ERROR), pytest.raises(RunRefused, match="OnlyAtNight: It is day"):
         outer()
+    assert [run.status.state.type for run in service.flow_runs("outer")] == [v1.FAILED]
     assert "by rule OnlyAtNight: It is day." in caplog.text
