@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from playhead import settings, v1
@@ -55,6 +55,7 @@ class RunLogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record. Called by logging."""
         try:
+            _show_unheard(record)
             if not getattr(record, _NOT_SENT, True):
                 return
             context = TaskRunContext.get() or FlowRunContext.get()
@@ -181,10 +182,27 @@ def ship_from_loggers(find_client: Callable[[], Client | None]) -> None:
     """
     settings.flag("PLAYHEAD_LOGGING_TO_API_ENABLED")  # one that can not be used is told of here, not by every record
     handler = RunLogHandler(find_client)
-    extra = map(logging.getLogger, settings.names("PLAYHEAD_LOGGING_EXTRA_LOGGERS"))
+    # A logger comes after those above it, whose handlers have its records too.
+    extra = map(logging.getLogger, sorted(settings.names("PLAYHEAD_LOGGING_EXTRA_LOGGERS")))
     for target in (FLOW_RUNS, TASK_RUNS, *extra):
-        if not any(isinstance(each, RunLogHandler) for each in target.handlers):
+        if not any(isinstance(each, RunLogHandler) for each in _handlers_of(target)):
             target.addHandler(handler)
+
+
+def _show_unheard(record: logging.LogRecord) -> None:
+    """Logging shows the warnings of a logger without handlers. That it has ours must not silence it."""
+    last_resort = logging.lastResort
+    if last_resort is None or record.levelno < last_resort.level:
+        return
+    if all(isinstance(each, RunLogHandler) for each in _handlers_of(logging.getLogger(record.name))):
+        last_resort.handle(record)
+
+
+def _handlers_of(source: logging.Logger | None) -> Iterator[logging.Handler]:
+    """All that a logger's records come to."""
+    while source is not None:
+        yield from source.handlers
+        source = source.parent if source.propagate else None
 
 
 def stop_shipping(client: Client) -> None:

@@ -36,10 +36,18 @@ def random_name() -> str:
 def resolve_name(source: str | Callable[..., str], parameters: dict[str, Any], option: str) -> str:
     """The name that a template or function gives. `option` names it in the TypeError when it is not a string.
 
-    A function may take `parameters`. Raises what the template or function raises.
+    A function may take `parameters`. Raises ValueError for a template that can not be filled in, which says what there
+    is, and what a function raises.
     """
     if isinstance(source, str):
-        return source.format(**parameters)
+        try:
+            return source.format(**parameters)
+        except Exception as error:  # what formats of the user's values raise
+            why = f"there is no {{{error.args[0]}}}" if isinstance(error, KeyError) else repr(error)
+            there = ", ".join(f"{{{name}}}" for name in parameters) or "none"
+            raise ValueError(
+                f"The {option} {source!r} can not be filled in: {why}. Its placeholders: {there}."
+            ) from error
     name = source(parameters=parameters) if _takes_parameters(source) else source()
     if not isinstance(name, str):
         raise TypeError(

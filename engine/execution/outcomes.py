@@ -53,7 +53,8 @@ def stored(
         if persist and state.is_completed():
             failed = exception_to_failed_state(error, "The result could not be stored:")
             return stored(failed, definition, logger)
-        logger.warning("The result is kept in memory only and is lost when the process ends: %s", error)
+        what = "result" if state.is_completed() else "exception"
+        logger.warning("The %s is kept in memory only and is lost when the process ends: %s", what, error)
         return _in_memory(state)
     message = message_of(state, result)
     if state.is_completed() and is_untrackable(state.data):

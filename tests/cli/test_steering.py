@@ -60,6 +60,8 @@ def test_a_refused_resume_says_rule_reason_and_next_step(shell: Shell, run: str,
     text = shell.run(*arguments, status=1)
     assert "ValidateRunInput" in text
     assert "run_input.age: 'x' is not of type 'integer'" in text
+    plain = shell.error("flow-run", "resume", run, "--input", "4")
+    assert plain.endswith("it is given as --input '{\"value\": 4}'.\n")
     step = shell.error(*arguments)
     assert step == f"It is still paused. See what input is asked for: playhead flow-run inspect {run}\n"
     assert json.dumps(SCHEMA)[:40] in shell.run("flow-run", "inspect", run)

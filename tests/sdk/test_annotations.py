@@ -110,3 +110,20 @@ def test_a_call_may_fail_when_its_plain_argument_says_so(service: Service) -> No
         assert after.submit(fails.submit(allow_failure(1))).result() == "ValueError(1)"
 
     assert around(return_state=True).is_completed()
+
+
+def test_a_list_that_contains_itself_is_refused_with_the_way_out(embedded: Service) -> None:
+    ring: list[Any] = [1]
+    ring.append(ring)
+
+    @task
+    def length(items: Any) -> int:
+        return len(items)
+
+    @flow
+    def ringing(kept: bool) -> int:
+        return int(length(quote(ring) if kept else ring))
+
+    with pytest.raises(ValueError, match=r"A list contains itself, .* pass it as quote"):
+        ringing(False)
+    assert ringing(True) == 2

@@ -157,6 +157,26 @@ def test_flow_run_names_come_from_templates_and_functions(service: Service) -> N
         wrong()
 
 
+def test_a_template_that_names_nothing_there_is_says_what_there_is(service: Service) -> None:
+    @task(task_run_name="{nope}")
+    def unnamed(x: int) -> int:
+        return x
+
+    @flow(flow_run_name="{date:%A}")
+    def misnamed(day: int, hour: int = 3) -> None: ...
+
+    @flow(flow_run_name="{x:%Q}")
+    def unformatted(x: int) -> int:
+        return x
+
+    with pytest.raises(ValueError, match=r"flow_run_name '{date:%A}' .*: there is no {date}.*: {day}, {hour}\.$"):
+        misnamed(1)
+    with pytest.raises(ValueError, match=r"The flow_run_name '{x:%Q}' can not be filled in: ValueError"):
+        unformatted(1)
+    with pytest.raises(ValueError, match=r"The task_run_name '{nope}' .*: there is no {nope}.*: {x}\.$"):
+        unnamed(1)
+
+
 def test_hooks_are_called_with_flow_run_and_state(service: Service) -> None:
     calls = []
 

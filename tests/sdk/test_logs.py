@@ -156,6 +156,27 @@ def test_loggers_of_libraries_are_stored_where_that_is_asked_for(
     assert found[0].task_run_id == embedded.task_runs(run.spec.id)[0].spec.id
 
 
+def test_a_warning_of_a_library_shows_as_before_when_it_is_stored_too(tmp_path: Path) -> None:
+    script = tmp_path / "warns.py"
+    script.write_text(
+        "import logging, sys\n"
+        "from playhead import flow, task\n"
+        "@task\ndef using():\n  logging.getLogger('acme.db').warning('slow query')\n"
+        "@flow\ndef warns():\n  using()\n"
+        "if sys.argv[1:]: logging.basicConfig()\n"
+        "warns()\n"
+    )
+    environment = {
+        **os.environ,
+        "PLAYHEAD_DATABASE": str(tmp_path / "warns.db"),
+        "PLAYHEAD_LOGGING_EXTRA_LOGGERS": "acme, acme.db",
+    }
+    for arguments, shown in (([], 1), (["configured"], 1)):
+        command = [sys.executable, script, *arguments]
+        said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stderr
+        assert said.count("slow query") == shown
+
+
 def record(text: object, **extra: str) -> v1.LogRecord:
     """A record of a run."""
     fields = {"flow_run_id": "00000000-0000-7000-8000-000000000001", "flow_run_name": "busy", **extra}

@@ -14,6 +14,8 @@ from playhead.cli.session import Session
 PAUSE_S_MAX = 100_000_000_000
 """More than 3,000 years. A pause that ends after the year 9999 the service refuses."""
 
+PLAIN_VALUES = "Where the flow waits for a plain value, as an int, it is given as --input '{{\"value\": 4}}'."
+
 
 @connected
 def cancel(session: Session, run: Run) -> None:
@@ -87,7 +89,8 @@ def resume(
         typer.Option(
             "--input",
             metavar="JSON|@FILE",
-            help="The input that the pause asks for: JSON, or @ and a file of it. flow-run inspect shows which.",
+            help="The input that the pause asks for: JSON, or @ and a file of it. flow-run inspect shows which. "
+            """Where the flow waits for a plain value, as an int: '{"value": 4}'.""",
         ),
     ] = "",
 ) -> None:
@@ -168,7 +171,9 @@ def _next_step(answer: Any) -> str:
     from playhead import v1
 
     if answer.state.type == v1.PAUSED and answer.rule == "ValidateRunInput":
-        return "It is still paused. See what input is asked for: playhead flow-run inspect {run}"
+        step = "It is still paused. See what input is asked for: playhead flow-run inspect {run}"
+        plain = "is not of type 'object'" in answer.reason
+        return f"{step}\n{PLAIN_VALUES}" if plain else step
     if answer.state.type == v1.PAUSED:
         return "It is still paused. Let it go on first: playhead flow-run resume {run}"
     return "See how it came to this: playhead flow-run decisions {run}"

@@ -31,8 +31,19 @@ class Visited:
 def visit(value: Any, visitor: Visitor, failure_allowed: bool = False, depth_max: int = -1) -> Any:
     """The value with what `visitor` makes of each future and state in it; the same object when nothing changes.
 
-    `depth_max`: how many collections inside each other are looked into; by default all.
+    `depth_max`: how many collections inside each other are looked into; by default all. Raises
+    ValueError for those that contain themselves, or are too deep.
     """
+    try:
+        return _visit(value, visitor, failure_allowed, depth_max)
+    except RecursionError:
+        raise ValueError(
+            f"A {type(value).__name__} contains itself, or is nested too deep to be searched for futures: "
+            "pass it as quote(value), which is looked into by nobody."
+        ) from None
+
+
+def _visit(value: Any, visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -55,7 +66,7 @@ def _visit_items(value: Any, visitor: Visitor, failure_allowed: bool, depth_max:
     changed = False
     items = []
     for item in value:
-        new = item if type(item) in _PLAIN else visit(item, visitor, failure_allowed, depth_max)
+        new = item if type(item) in _PLAIN else _visit(item, visitor, failure_allowed, depth_max)
         changed = changed or new is not item
         items.append(new)
     return type(value)(items) if changed else value
@@ -63,7 +74,7 @@ def _visit_items(value: Any, visitor: Visitor, failure_allowed: bool, depth_max:
 
 def _visit_dict(value: dict[Any, Any], visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
     new = {
-        visit(key, visitor, failure_allowed, depth_max): visit(item, visitor, failure_allowed, depth_max)
+        _visit(key, visitor, failure_allowed, depth_max): _visit(item, visitor, failure_allowed, depth_max)
         for key, item in value.items()
     }
     if all(new.get(key, visitor) is item for key, item in value.items()):
@@ -82,12 +93,12 @@ def _visit_annotation(value: BaseAnnotation[Any], visitor: Visitor, failure_allo
     inner = value.unwrap()
     if isinstance(value, opaque) and not isinstance(inner, Visited):
         return value
-    new = visit(inner, visitor, failure_allowed or isinstance(value, allow_failure), depth_max)
+    new = _visit(inner, visitor, failure_allowed or isinstance(value, allow_failure), depth_max)
     return value if new is inner else value.rewrap(new)
 
 
 def _visit_subclass(value: Any, visitor: Visitor, failure_allowed: bool, depth_max: int) -> Any:
-    items = [visit(item, visitor, failure_allowed, depth_max) for item in value]
+    items = [_visit(item, visitor, failure_allowed, depth_max) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
         return value
     if hasattr(value, "_fields"):
@@ -105,7 +116,7 @@ def _visit_fields(value: Any, visitor: Visitor, failure_allowed: bool, depth_max
             return value
         names = list(type(value).model_fields)
     old = {name: getattr(value, name, None) for name in names}
-    new = {name: visit(item, visitor, failure_allowed, depth_max) for name, item in old.items()}
+    new = {name: _visit(item, visitor, failure_allowed, depth_max) for name, item in old.items()}
     changes = {name: item for name, item in new.items() if item is not old[name]}
     if not changes:
         return value
