@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from playhead import v1
@@ -31,6 +33,12 @@ def test_what_a_terminal_would_obey_is_shown_as_its_escape(shell: Shell, run: st
     said = shell.run("flow-run", command, run)
     assert SHOWN.split()[0] in said
     assert not [character for character in ERASES if character in said and not character.isprintable()]
+
+
+def test_json_has_escapes_too_and_is_still_the_same(shell: Shell, run: str) -> None:
+    said = shell.run("flow-run", "inspect", run, "--json")
+    assert not [character for character in said.rstrip("\n") if not character.isprintable()]
+    assert json.loads(said)["flow_run"]["status"]["state"]["message"] == ERASES
 
 
 def test_a_line_of_the_journal_is_shown_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,11 @@ def print_json(document: object) -> None:
 
 
 def json_text(document: object, indent: int | None = None) -> str:
-    """A document as JSON that can be printed: half a surrogate pair stays the escape that it is on record."""
-    return json.dumps(document, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()
+    """A document as JSON that can be printed: half a surrogate pair stays the escape that it is on record, and what a
+    terminal would obey is an escape of JSON's.
+    """
+    text = json.dumps(document, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], note: str = "") -> None:
