@@ -49,7 +49,7 @@ from playhead.engine.execution.translation import (
     state_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import FlowPauseTimeout, PausedRun, RunRefused
+from playhead.exceptions import CommitFailed, FlowPauseTimeout, PausedRun, RunRefused
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.results import persist_result_of, result_store_around
@@ -206,8 +206,20 @@ def _report(
     request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=lease_token)
     response = yield from propose(request, run.run_id)
     if own is not None and response.decision == v1.ACCEPT:
-        yield from settle_own(own)
+        try:
+            yield from settle_own(own)
+        except CommitFailed as error:
+            return (yield from commit_failed(call, run.run_id, error, logger))
     return state, response
+
+
+def commit_failed(
+    call: FlowCall, flow_run_id: str, error: CommitFailed, logger: RunLogger
+) -> Loop[tuple[State[Any], v1.ProposeStateResponse]]:
+    """A subflow run has completed, and what it did could not be committed: it has failed."""
+    state, message = stored(exception_to_failed_state(error, "Flow run could not be committed"), call.flow, logger)
+    request = v1.ProposeStateRequest(flow_run_id=flow_run_id, state=message, force=True)
+    return state, (yield from propose(request, flow_run_id))
 
 
 def _undo(call: FlowCall, context: FlowRunContext, error: BaseException, logger: RunLogger) -> Loop[None]:

@@ -16,7 +16,7 @@ from playhead.engine.execution.calls import make_call, spec_of
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import FlowDefinition, Hook
 from playhead.engine.execution.effects import Ask, Loop
-from playhead.engine.execution.flow_loop import FlowCall, flow_loop, subflow_key
+from playhead.engine.execution.flow_loop import FlowCall, commit_failed, flow_loop, subflow_key
 from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded
@@ -24,7 +24,7 @@ from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
 from playhead.engine.execution.task_transactions import doom_place, finish_own, stage_again
 from playhead.engine.execution.translation import flow_run_of
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import UpstreamTaskError
+from playhead.exceptions import CommitFailed, UpstreamTaskError
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.runs import FlowRun
 from playhead.states import Pending, State, StateDetails, exception_to_crashed_state
@@ -84,7 +84,11 @@ def call_loop(call: FlowCall) -> Loop[State[Any]]:
     response = yield from start(request, tracked.task_run, logger)
     if response.state.type != v1.RUNNING:
         logger.info("Subflow run of %r is done already: %s", call.flow.name, response.state.name)
-        yield from stage_again(tracked, RunContext({}, None, False), response.state, logger)
+        try:
+            yield from stage_again(tracked, RunContext({}, None, False), response.state, logger)
+        except CommitFailed as error:
+            doom_place(tracked)
+            return (yield from commit_failed(call, response.state.details.child_flow_run_id, error, logger))[0]
         return tracked.task_run.state
     if response.version > VERSION_WHEN_NEW:
         call.existing = yield from _earlier_run(call)

@@ -28,7 +28,6 @@ from playhead.engine.execution.transaction_runs import (
     Plan,
     announce,
     begin_own_run,
-    mark_subflow_rolled_back,
     unfinished,
 )
 from playhead.engine.execution.transactions import BaseTransaction, CommitMode, Hook, transaction_of
@@ -112,12 +111,8 @@ def finish_own(call: TaskCall, logger: RunLogger) -> Loop[None]:
     if plan is None:
         return
     before, now = plan.txn.arguments_digest, call.arguments_digest
-    other = bool(before and now) and before != now
-    if plan.name == STAGED and not other:
+    if plan.name == STAGED and (not before or not now or before == now):
         return
-    if plan.name != COMMITTING and other and plan.txn.subflow_run_id:
-        # Another subflow run takes its place: nobody finds this one's result any more.
-        yield from mark_subflow_rolled_back(plan.txn.subflow_run_id)
     try:
         yield from finish(plan)
     except CommitFailed as failed:  # it is undone, and the run has its chance again

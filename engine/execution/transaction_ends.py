@@ -30,6 +30,7 @@ from playhead.engine.execution.transaction_runs import (
     announce,
     begin_run,
     mark_rolled_back,
+    mark_subflow_rolled_back,
     record,
     record_end,
     runs_in,
@@ -266,6 +267,8 @@ def _carry_out_rollback(
     for run in (yield from runs_in(txn)) if undone is None else undone:
         assert txn.call is not None
         yield from mark_rolled_back(txn.call, run)
+    if txn.subflow_run_id:
+        yield from mark_subflow_rolled_back(txn.subflow_run_id)
     for node in nodes:
         node.state = TransactionState.ROLLED_BACK
     yield from record_end(txn, ROLLED_BACK, txn, _told(txn, error or txn.doom))

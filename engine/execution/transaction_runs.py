@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from playhead import v1
-from playhead.client.interface import GET_TASK_RUN, LIST_STATES, LIST_TASK_RUNS
+from playhead.client.interface import GET_FLOW_RUN, GET_TASK_RUN, LIST_STATES, LIST_TASK_RUNS
 from playhead.context import FlowRunContext
 from playhead.engine.execution.calls import TaskCall, make_call, spec_of
 from playhead.engine.execution.definitions import StandIn
@@ -203,7 +203,10 @@ def mark_rolled_back(within: TaskCall, run: v1.TaskRun) -> Loop[None]:
 
 
 def mark_subflow_rolled_back(flow_run_id: str) -> Loop[None]:
-    """Record that what a subflow run did was undone. The task run that stands for it is given the same state."""
+    """Record that what a subflow run completed with was undone. The task run that stands for it gets the same state."""
+    found: v1.GetFlowRunResponse = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=flow_run_id))
+    if found.flow_run.status.state.type != v1.COMPLETED:
+        return
     failed = v1.State(type=v1.FAILED, name=ROLLED_BACK, message=UNDONE)
     yield from propose(v1.ProposeStateRequest(flow_run_id=flow_run_id, state=failed, force=True))
 

@@ -106,13 +106,10 @@ def _do_more(txn: Any) -> None:
 
 @flow
 def hooks_that_call() -> Any:
-    """Hooks that call tasks, which have hooks too; nothing undoes what they do."""
-    with transaction() as first:
-        first.stage(1, on_commit_hooks=[_do_more])
+    """A hook that calls tasks, which have hooks too."""
+    with transaction() as txn:
+        txn.stage(1, on_commit_hooks=[_do_more])
         do("a")
-    with transaction() as second:
-        second.stage(2, on_rollback_hooks=[_do_more])
-        fail()
 
 
 @flow
@@ -321,6 +318,24 @@ def child(*names: str) -> Any:
 
 
 @flow
+def refusing_child() -> None:
+    """A subflow whose commit fails."""
+    do("b")
+    with transaction(commit_mode=CommitMode.LAZY) as txn:
+        do("c")
+        txn.stage(1, on_commit_hooks=[_refuse])
+
+
+@flow
+def uncommitted_subflow() -> Any:
+    """A subflow in an EAGER transaction is committed at its own end: that fails, and so it has failed."""
+    with transaction(commit_mode=CommitMode.EAGER):
+        do("a")
+        state: Any = refusing_child(return_state=True)  # type: ignore[call-arg, func-returns-value]
+    return state.type
+
+
+@flow
 def with_subflow() -> Any:
     """A subflow in a transaction."""
     with transaction() as txn:
@@ -368,6 +383,7 @@ CORPUS = {
         eager_tried_again,
         uncommitted,
         uncommitted_task,
+        uncommitted_subflow,
         with_subflow,
         with_subflow_failing,
         suspended,

@@ -696,6 +696,31 @@ class TestInFlows:
             assert heard[8:] == [*inside, "commit", "commit"]
             assert state.is_completed()
 
+    def test_a_subflow_whose_commit_fails_has_failed_and_runs_again(self, service: Service) -> None:
+        def refuse_once(txn: Any) -> None:
+            heard.append("refuse")
+            if heard.count("refuse") == 1:
+                raise RuntimeError
+
+        @flow
+        def refused() -> None:
+            hooked(1)
+            with transaction(commit_mode=CommitMode.LAZY) as txn:
+                hooked(2)
+                txn.stage(1, on_commit_hooks=[refuse_once])
+
+        @flow(retries=1)
+        def eager() -> str:
+            with transaction(commit_mode=CommitMode.EAGER):
+                state: Any = refused(return_state=True)  # type: ignore[call-arg, func-returns-value]
+                if state.is_failed():
+                    state.result()
+            return "done"
+
+        assert eager() == "done"
+        first = ["write 1", "commit", "write 2", "commit", "refuse", "undo"]
+        assert heard == [*first, "write 2", "commit", "refuse"]
+
     def test_a_flow_run_that_is_cancelled_rolls_back(self, service: Service) -> None:
         @flow
         def cancelled_inside() -> None:
