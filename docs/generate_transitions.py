@@ -51,7 +51,8 @@ rules: each cell is folded from the answers in every combination of the circumst
 
 Conditions are read from left to right; the first that holds gives the answer. Where a cell does not say otherwise, a
 flow run has a deployment, a task run is in a flow run that is RUNNING, and either is due, ran at most once, has no
-retries and no lease, and needs no slots. The small number is that of the rule that decided, in the list below the
+retries and no lease, and needs no slots. The SCHEDULED or PENDING that a run is created with is no proposal, as in
+Prefect: no rule is asked about it. The small number is that of the rule that decided, in the list below the
 table."""
 
 

@@ -8,6 +8,8 @@ import math
 
 from playhead import v1
 from playhead.call_ids import call_id
+from playhead.engine.orchestration.rules.scheduling import LATE
+from playhead.engine.orchestration.rules.slots import AWAITING_SLOT
 from playhead.engine.orchestration.run_input import check_input, check_parameters, check_schema
 from playhead.exceptions import BadRequest, MissingField, UnknownEnumValue
 from playhead.journal import checks
@@ -41,6 +43,8 @@ NAMED_LIMITS_MAX = 20
 
 STATE_TYPES = frozenset(value for value in v1.StateType.values() if value)
 FIRST_STATES = frozenset({v1.SCHEDULED, v1.PENDING})
+NO_FIRST_NAMES = frozenset({LATE, AWAITING_SLOT})
+"""What a run is named that missed its time, or that stands in line: neither is true of one that begins."""
 
 
 def check_flow_run(spec: v1.FlowRunSpec, field: str) -> bytes:
@@ -179,6 +183,8 @@ def _check_run(spec: v1.FlowRunSpec | v1.TaskRunSpec, field: str) -> None:
         check_state(spec.state, f"{field}.state")
         if spec.state.type not in FIRST_STATES:
             raise BadRequest("a run begins SCHEDULED or PENDING: propose other states", field=f"{field}.state.type")
+        if spec.state.name in NO_FIRST_NAMES:
+            raise BadRequest("only a rule or a timer gives a run this name", field=f"{field}.state.name")
         if spec.state.details.run_input:
             raise BadRequest("a run that begins resumes no pause", field=f"{field}.state.details.run_input")
 

@@ -174,6 +174,14 @@ def test_parameters_are_a_json_object(command: Commanding, parameters: bytes, wh
     assert (raised.value.field, command.head()) == ("spec.parameters", head)
 
 
+@pytest.mark.parametrize("name", ["Late", "AwaitingConcurrencySlot"])
+def test_no_run_begins_under_a_name_that_only_rules_and_timers_give(command: Commanding, name: str) -> None:
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=command.flow_id, state=v1.State(type=v1.SCHEDULED, name=name))
+    with pytest.raises(BadRequest) as raised:
+        command.orchestration.create_flow_run(v1.CreateFlowRunRequest(request_id=new_id(), spec=spec), ALICE).result()
+    assert raised.value.field == "spec.state.name"
+
+
 def test_no_run_comes_from_itself(command: Commanding) -> None:
     """What a run is in, and comes from, is there before it, so there are no circles."""
     run_id, head = new_id(), command.head()

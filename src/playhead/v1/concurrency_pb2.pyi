@@ -35,9 +35,11 @@ class OnFull(_OnFull, metaclass=_OnFullEnumTypeWrapper):
     """Concurrency limits: how many runs may run at the same time. A limit's key says whose:
 
       "tag:etl"            task runs with this tag, while they are RUNNING
-      "deployment:<id>"    flow runs of this deployment, from PENDING on
-      "name:database"      runs whose spec asks for slots of it, task runs while RUNNING, flow runs from PENDING on
+      "deployment:<id>"    flow runs of this deployment, from the first PENDING or RUNNING that is accepted on
+      "name:database"      runs whose spec asks for slots of it, task runs while RUNNING, flow runs as above
       "name:lock:<key>"    a lock: like a name, with one slot for whoever asks; nobody sets it, and it can not be set
+
+    A run that was created PENDING holds none before it is accepted into RUNNING.
 
     A run that needs slots of several limits gets all of them or none. Slots are given first come first served, the moment
     they become free. A run in the state CANCELLING, a flow run in a blocking pause and one that waits for a retry in its

@@ -110,7 +110,8 @@ class OrchestrationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateFlowRun(self, request, context):
-        """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run.
+        """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run. The
+        spec's state is not put to the rules: they decide about what is proposed afterwards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

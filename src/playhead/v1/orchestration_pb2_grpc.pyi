@@ -40,7 +40,9 @@ class OrchestrationStub:
     RegisterFlow: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.RegisterFlowRequest, _orchestration_pb2.RegisterFlowResponse]
     """Makes sure that a flow of this name exists. Repeatable with any request_id: the name decides."""
     CreateFlowRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.CreateFlowRunRequest, _orchestration_pb2.CreateFlowRunResponse]
-    """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run."""
+    """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run. The
+    spec's state is not put to the rules: they decide about what is proposed afterwards.
+    """
     CreateTaskRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.CreateTaskRunRequest, _orchestration_pb2.CreateTaskRunResponse]
     """Creates a task run. Repeatable with any request_id: inside a flow run its keys decide, and the run that exists is
     answered. In a flow run that is CANCELLING, CANCELLED or CRASHED it begins CANCELLED or CRASHED, whatever its spec
@@ -84,7 +86,9 @@ class OrchestrationAsyncStub(OrchestrationStub):
     RegisterFlow: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.RegisterFlowRequest, _orchestration_pb2.RegisterFlowResponse]  # type: ignore[assignment]
     """Makes sure that a flow of this name exists. Repeatable with any request_id: the name decides."""
     CreateFlowRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.CreateFlowRunRequest, _orchestration_pb2.CreateFlowRunResponse]  # type: ignore[assignment]
-    """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run."""
+    """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run. The
+    spec's state is not put to the rules: they decide about what is proposed afterwards.
+    """
     CreateTaskRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.CreateTaskRunRequest, _orchestration_pb2.CreateTaskRunResponse]  # type: ignore[assignment]
     """Creates a task run. Repeatable with any request_id: inside a flow run its keys decide, and the run that exists is
     answered. In a flow run that is CANCELLING, CANCELLED or CRASHED it begins CANCELLED or CRASHED, whatever its spec
@@ -137,7 +141,9 @@ class OrchestrationServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestration_pb2.CreateFlowRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestration_pb2.CreateFlowRunResponse, _abc.Awaitable[_orchestration_pb2.CreateFlowRunResponse]]:
-        """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run."""
+        """Creates a flow run. ALREADY_EXISTS when the id belongs to another run; a known idempotency_key answers that run. The
+        spec's state is not put to the rules: they decide about what is proposed afterwards.
+        """
 
     @_abc_1.abstractmethod
     def CreateTaskRun(

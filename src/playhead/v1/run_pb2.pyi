@@ -65,13 +65,15 @@ class RetryPolicy(_message.Message):
     retries: _builtins.int
     """Further attempts after the first. 0: none. At most 1,000,000."""
     jitter_factor: _builtins.float
-    """0: exact delays. f > 0: an exponential variate around each delay, clamped to at most delay x (1 + f). Finite, >= 0."""
+    """0: exact delays. f > 0: an exponential variate around each delay, clamped to at most delay x (1 + f). From
+    0 to 1e6.
+    """
     on_crash: _builtins.bool
     """Flow runs: a run whose process died (its lease lapsed) is scheduled again, within the same number of retries."""
     @_builtins.property
     def delays_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Seconds to wait before retry 1, 2, …; the last one serves all further retries. Empty: at once. At most 50 entries,
-        each finite and not negative.
+        each from 0 to 1e9.
         """
 
     def __init__(
@@ -150,9 +152,9 @@ class FlowRunSpec(_message.Message):
     forked_from_run_id: _builtins.str
     """The run this one was forked from."""
     entrypoint: _builtins.str
-    """Where the flow's code is: "path/to/file.py:function" or "module:function"."""
+    """Where the flow's code is: "path/to/file.py:function" or "module:function". At most 4,000 bytes."""
     flow_version: _builtins.str
-    """Version of the flow's code, the user's or a hash of the source file."""
+    """Version of the flow's code, the user's or a hash of the source file. At most 500 bytes."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 100 of at most 200 bytes each."""
@@ -161,12 +163,14 @@ class FlowRunSpec(_message.Message):
     def retry(self) -> Global___RetryPolicy: ...
     @_builtins.property
     def state(self) -> _state_pb2.State:
-        """The first state: SCHEDULED or PENDING; propose any other. Unset: the run has no state yet."""
+        """The first state: SCHEDULED or PENDING, but not "Late" or "AwaitingConcurrencySlot"; propose any other. It is part of
+        the creation: no rule is asked, it has no decision record, and it takes no slots. Unset: the run has no state yet.
+        """
 
     @_builtins.property
     def slots(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Named concurrency limits, without "name:", and how many slots of each the run holds while it is PENDING or RUNNING.
-        At most 20.
+        """Named concurrency limits, without "name:", and how many slots of each the run holds while it is PENDING or RUNNING:
+        1 to 1,000,000. At most 20 limits.
         """
 
     def __init__(
@@ -281,7 +285,9 @@ class TaskRunSpec(_message.Message):
 
     @_builtins.property
     def state(self) -> _state_pb2.State:
-        """The first state: SCHEDULED or PENDING; propose any other. Unset: the run has no state yet."""
+        """The first state: SCHEDULED or PENDING, but not "Late" or "AwaitingConcurrencySlot"; propose any other. It is part of
+        the creation: no rule is asked, it has no decision record, and it takes no slots. Unset: the run has no state yet.
+        """
 
     @_builtins.property
     def slots(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
