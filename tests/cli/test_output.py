@@ -56,3 +56,7 @@ def test_a_cell_with_markup_newlines_and_tabs_is_shown_as_it_is(capsys: pytest.C
 def test_an_error_is_shown_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     report(OSError(ERASES), as_json=False)
     assert capsys.readouterr().err.startswith(f"Error: {SHOWN}")
+    report(OSError(ERASES), as_json=True)
+    said = capsys.readouterr().err.rstrip("\n")
+    assert said.isprintable()
+    assert json.loads(said)["error"]["message"] == ERASES

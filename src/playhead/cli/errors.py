@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 
@@ -42,12 +41,12 @@ def next_step(reason: int) -> str:
 
 
 def _print(reason: str, message: str, facts: dict[str, str], step: str, as_json: bool) -> None:
+    from playhead.cli.output import json_text, printable
+
     if as_json:
         error = {"reason": reason, "message": message, "facts": facts, "next_step": step}
-        print(json.dumps({"error": error}, ensure_ascii=False), file=sys.stderr)
+        print(json_text({"error": error}), file=sys.stderr)
         return
-    from playhead.cli.output import printable
-
     print(f"Error: {printable(message)}", file=sys.stderr)
     if step:
         print(step, file=sys.stderr)
