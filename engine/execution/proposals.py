@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from playhead import v1
-from playhead.client.interface import PROPOSE_STATE, Response, Unary
+from playhead.client.interface import GET_FLOW_RUN, PROPOSE_STATE, Response, Unary
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import state_of
@@ -19,6 +19,9 @@ QUEUE_PAUSE_S_MAX = 1.0
 
 LEASE_LOST = "FenceLateReports"
 """The rule that refuses what a process proposes that was given up."""
+
+LEASE_LIVES = "WaitForLiveLease"
+"""The rule that lets a flow run wait while another process works on it, or has died and its lease has not lapsed."""
 
 FLOW_STOPPED = frozenset({LEASE_LOST, "PreventRunningTasksFromStoppedFlows"})
 """Rules whose refusal of a task run says that its flow run must not go on."""
@@ -56,9 +59,9 @@ def propose(
 
     WAIT lets its time pass and proposes again, sooner when the flow run comes to another state; a run that stands in
     line for slots proposes again when it is its turn; a task run whose flow run, `flow_run_id`, is paused, when that
-    goes on. ACCEPT and REJECT are answered: look at the response's
-    state. Raises `Abort` when the run must not go on, as when its lease has been taken from this process, `Pause` when
-    it was moved to PAUSED and is to be run again later, `FlowPauseTimeout` when the flow run was not resumed in time.
+    goes on. ACCEPT and REJECT are answered: look at the response's state. Raises `Abort` when the run must not go on,
+    as when its lease has been taken from this process, `Pause` when it was moved to PAUSED and is to be run again
+    later, `FlowPauseTimeout` when the flow run was not resumed in time.
     """
     line = Line(logger)
     while True:
@@ -85,13 +88,22 @@ def _as_told(
     """Wait as long as a rule says, and say so. Raises `Abort` when the flow run that waits is cancelled meanwhile."""
     seconds = response.delay.seconds + response.delay.nanos / 1e9
     get_logger("engine").debug("Received wait instruction for %gs: %s", seconds, response.reason)
-    if seconds > WAIT_UNTOLD_S:
-        told = logger or get_logger("engine")
-        told.info("%s: %s Asking again in %s.", response.rule, response.reason, timedelta(seconds=seconds))
     is_flow_run = _is_of_flow_run(request)
+    if seconds > WAIT_UNTOLD_S:
+        told, reason = logger or get_logger("engine"), response.reason
+        if response.rule == LEASE_LIVES and is_flow_run:
+            reason = yield from _who_holds_it(response.run_id, seconds)
+        told.info("%s: %s Asking again in %s.", response.rule, reason, timedelta(seconds=seconds))
     state = yield from pass_time(seconds, response.run_id if is_flow_run else flow_run_id, response.meta.revision)
     if is_flow_run and state is not None and state.type in (v1.CANCELLING, v1.CANCELLED):
         raise Abort(f"The flow run waited, and is {state.name} now.", run_id=response.run_id)
+
+
+def _who_holds_it(flow_run_id: str, seconds: float) -> Loop[str]:
+    """Whose lease a flow run waits for, and until when, by the clock of this machine."""
+    answer: v1.GetFlowRunResponse = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=flow_run_id))
+    until = datetime.now() + timedelta(seconds=seconds)
+    return f"{answer.flow_run.status.lease.holder} holds the run's lease, until {until:%H:%M:%S} if it has died."
 
 
 def pass_time(seconds: float, flow_run_id: str, since: int) -> Loop[v1.State | None]:

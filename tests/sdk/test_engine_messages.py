@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 
 import playhead.engine as engine
 from playhead import flow, task, v1
-from playhead.client.interface import CANCEL_FLOW_RUN, CREATE_FLOW_RUN, REGISTER_FLOW
+from playhead.client.interface import CANCEL_FLOW_RUN, CREATE_FLOW_RUN, GET_FLOW_RUN, REGISTER_FLOW
 from playhead.context import FlowRunContext
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.leases import lease_ttl
 from playhead.engine.execution.proposals import propose
 from playhead.exceptions import PausedRun
 from playhead.flows import load_flow_from_entrypoint
@@ -134,6 +136,21 @@ def test_a_wait_instruction(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         assert time.slept_s == [5]
     assert "DEBUG Received wait instruction for 5s: The run is not due yet." in said(caplog)
     assert "INFO WaitForScheduledTime: The run is not due yet. Asking again in 0:00:05." in said(caplog)
+
+
+def test_a_run_that_waits_for_the_lease_of_another_process_says_whose(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with virtual_journal(tmp_path) as (time, client):
+        run = scheduled(client, time.now_us)
+        running: dict[str, Any] = {"flow_run_id": run, "state": v1.State(type=v1.RUNNING), "lease_ttl": lease_ttl()}
+        time.drive(propose(v1.ProposeStateRequest(**running)), client)
+        holder = client.unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run)).flow_run.status.lease.holder
+        assert time.drive(propose(v1.ProposeStateRequest(**running)), client).decision == v1.ACCEPT
+        assert time.slept_s == [60]
+    (told,) = [line for line in said(caplog) if line.startswith("INFO WaitForLiveLease: ")]
+    holds = f"INFO WaitForLiveLease: {holder} holds the run's lease, until "
+    assert re.fullmatch(re.escape(holds) + r"\d\d:\d\d:\d\d if it has died\. Asking again in 0:01:00\.", told)
 
 
 def scheduled(client: Any, due_us: int) -> str:
