@@ -21,6 +21,7 @@ from playhead.client.interface import (
     Client,
 )
 from playhead.engine.execution.connection import close_clients, get_client
+from playhead.logging.loggers import configure
 
 _SERVER = """
 import sys
@@ -70,6 +71,12 @@ class Service:
         """How the proposals for a flow run were decided."""
         request = v1.ListDecisionsRequest(flow_run_id=str(flow_run_id))
         return list(self.client.unary(LIST_DECISIONS, request).decisions)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _levels() -> None:
+    """Levels of logging are set before a test sets one for a while: what it sets is what comes back afterwards."""
+    configure()
 
 
 @pytest.fixture(scope="session")
