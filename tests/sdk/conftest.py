@@ -84,7 +84,9 @@ def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server process for the whole session."""
     database = tmp_path_factory.mktemp("server") / "journal.db"
     command = [sys.executable, "-c", _SERVER, str(database)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+    # It starts within the first test that asks for it, whose settings are not the server's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PLAYHEAD_")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address, "the server ended before it was ready"
