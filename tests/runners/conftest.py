@@ -34,7 +34,11 @@ def ray_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-RUNNERS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("processes", "dask", "ray")]
+# Ray does not always start in time on a small machine that is busy: its tests are among the long ones, `--soak`.
+RUNNERS = [
+    *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("processes", "dask")),
+    pytest.param("ray", marks=(pytest.mark.xdist_group("ray"), pytest.mark.soak)),
+]
 
 
 @pytest.fixture(params=RUNNERS)

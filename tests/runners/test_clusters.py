@@ -78,6 +78,7 @@ def test_a_plain_script_makes_a_dask_cluster_and_is_not_called_by_its_workers(
     assert printed.splitlines().count("elsewhere False") == 1
 
 
+@pytest.mark.soak
 @ray
 def test_a_plain_script_starts_a_ray_of_its_own_and_ends_it(tmp_path: Path) -> None:
     assert run_script(tmp_path, _RAY_SCRIPT) == "elsewhere False\n"
@@ -110,6 +111,7 @@ def test_a_call_that_has_lost_its_worker_is_not_called_again_by_dask(
     assert losing().startswith("The Dask worker that ran the task was lost: ")
 
 
+@pytest.mark.soak
 @ray
 def test_options_of_ray_go_with_what_is_submitted(ray_cluster: None, embedded: Service) -> None:
     @flow(task_runner=RayTaskRunner())
