@@ -232,7 +232,7 @@ def _abandon(context: FlowRunContext, logger: RunLogger) -> None:
     """Start nothing more. What the runner has to object is logged: how the run ends must be recorded all the same."""
     try:
         context.task_runner.abandon()
-    except Exception:
+    except Exception:  # a runner may be the user's own, and object in any way
         logger.exception("The calls that were submitted could not be given up:")
 
 
