@@ -34,7 +34,7 @@ def ray_cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-# Ray was once seen not to start in time, which failed all of its tests; until it is known why, they are run by `--soak`.
+# Ray was once seen not to start in time, which failed all its tests; until it is known why, `--soak` runs them.
 RUNNERS = [
     *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("processes", "dask")),
     pytest.param("ray", marks=(pytest.mark.xdist_group("ray"), pytest.mark.soak)),
