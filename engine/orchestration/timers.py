@@ -6,7 +6,8 @@
 | a flow run "Scheduled" did not start for `late_s`               | SCHEDULED "Late"                                 |
 | a pause has timed out                                           | FAILED                                           |
 | a flow run is CANCELLING for `cancelling_s`, and has no lease   | CANCELLED                                        |
-| slots that were given to a waiting run were not claimed in time | the state it is in, which gives them up          |
+| slots that were given to a waiting run were not claimed in time | the state it is in, which gives them up;         |
+|                                                                 | SCHEDULED "Scheduled" for a flow run in line     |
 | a flow run crashed or was cancelled                             | CRASHED or CANCELLED for its unfinished task runs |
 | a flow run is cancelled, or to be                               | CANCELLING for its unfinished subflow runs       |
 | a flow run crashed                                              | CRASHED for its subflow runs that have no lease  |
@@ -28,6 +29,7 @@ from typing import Any
 from playhead import v1
 from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.policy import Subject
+from playhead.engine.orchestration.rules.slots import leave_line
 from playhead.engine.orchestration.rules.stopping import left_by
 from playhead.engine.orchestration.service import OrchestrationService
 from playhead.exceptions import BadRequest, PlayheadError, VersionMismatch
@@ -233,6 +235,8 @@ def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> Due
         if micros_of(again.details.pause_timeout) <= now:
             # No pause can begin that is over. This one is a task run's, which no time ends but its flow run's.
             again.details.ClearField("pause_timeout")
+        if subject is Subject.FLOW_RUN:
+            leave_line(again, "It did not go on in time with the slots that it was given.")
         due = _seen(subject, run_id, status, again, b"slots not claimed")
         # It is in this state already, and no rule should keep it from giving the slots up.
         due.request.force = True

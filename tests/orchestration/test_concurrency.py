@@ -204,11 +204,14 @@ def test_a_flow_run_that_can_never_have_its_slot_is_due_to_hear_so(limited: Limi
     command.propose(v1.PENDING, flow_run_id=second)
     limited.set(f"deployment:{deployment}", 0)
     waiting = command.status(second)
-    assert waiting.state.name == "AwaitingConcurrencySlot"
+    assert (waiting.state.type, waiting.state.name) == (v1.SCHEDULED, "Scheduled")
     assert "it would never run" in waiting.state.message
     assert waiting.next_scheduled_start_time == waiting.state.timestamp
     assert waiting.state.revision == command.head()
     assert command.propose(v1.PENDING, flow_run_id=second).decision == v1.ABORT
+    command.clock.advance(15 * SECOND_US)
+    command.orchestrator.timers.tick()
+    assert command.status(second).state.name == "Late"
     limited.set(f"deployment:{deployment}", 2)
     assert command.propose(v1.PENDING, flow_run_id=second).decision == v1.ACCEPT
 
@@ -316,7 +319,11 @@ def test_flow_runs_of_a_deployment_wait_scheduled_and_become_due_when_it_is_thei
     assert command.propose(v1.PENDING, flow_run_id=first).decision == v1.ACCEPT
     answer = command.propose(v1.PENDING, flow_run_id=second)
     assert (answer.decision, answer.state.name) == (v1.REJECT, "AwaitingConcurrencySlot")
-    assert command.propose(v1.RUNNING, flow_run_id=second).decision == v1.WAIT
+    head = command.head()
+    again = command.propose(v1.RUNNING, flow_run_id=second)
+    assert (again.decision, again.rule, again.waits_for_slots) == (v1.WAIT, "SecureFlowConcurrencySlots", True)
+    assert again.reason == f"No free slot: deployment:{deployment} has 1, 1 held; in line before this run: 0."
+    assert (again.delay.seconds, again.state, command.head()) == (30, answer.state, head + 1)
     assert command.propose(v1.RUNNING, flow_run_id=first).decision == v1.ACCEPT
     command.propose(v1.COMPLETED, flow_run_id=first)
     waiting = command.status(second)

@@ -39,6 +39,8 @@ UNSTORED = v1.Result(media_type="text/plain")
 SUSPENDED = state(v1.PAUSED, "Suspended", pause_reschedule=True)
 NEVER_RESUMED = {"state.type": v1.FAILED, "state.message": "The flow was paused and never resumed.", "resuming": False}
 DUE_LATER = state(v1.SCHEDULED, scheduled_time=at(30))
+AWAITS_SLOT = state(v1.SCHEDULED, "AwaitingConcurrencySlot", scheduled_time=at(30))
+AWAITED_SLOT = state(v1.SCHEDULED, "AwaitingConcurrencySlot", scheduled_time=at(0))
 BOOM = state(v1.FAILED, message="boom", result=STORED)
 
 
@@ -241,6 +243,7 @@ WAITING = table(
     passes(facts(state(v1.SCHEDULED, scheduled_time=at(0))), state(v1.RUNNING)),
     passes(facts(state(v1.SCHEDULED, scheduled_time=at(-60))), state(v1.RUNNING)),
     passes(facts(state(v1.RUNNING, scheduled_time=at(60))), state(v1.RUNNING)),
+    passes(limited(facts(AWAITS_SLOT, slot_wait=v1.SlotWait(since=3)), 1, held=1), state(v1.RUNNING), "W30"),
 )
 
 TAKEN = [v1.HeldSlots(limit="tag:etl", count=1)]
@@ -285,6 +288,15 @@ SLOTS = table(
         "R>AwaitingConcurrencySlot",
         {"slot_wait.slots": TAKEN},
     ),
+    row(limited(facts(AWAITS_SLOT, slot_wait=v1.SlotWait(since=3)), 1, held=1), state(v1.RUNNING), WAITS, "W30"),
+    row(
+        limited(facts(AWAITED_SLOT, slot_wait=v1.SlotWait(since=3)), 1, held=1),
+        state(v1.RUNNING),
+        REPLACES,
+        "R>AwaitingConcurrencySlot",
+        {"slot_wait.slots": TAKEN, "next_scheduled_start_time": at(30)},
+    ),
+    row(limited(facts(AWAITS_SLOT, slot_wait=v1.SlotWait(since=3)), 0), state(v1.RUNNING), ABORTS, "X"),
     row(limited(facts(state(v1.SCHEDULED)), 0), state(v1.PENDING), ABORTS, "X"),
     passes(facts(state(v1.SCHEDULED)), state(v1.PENDING)),
     passes(limited(facts(state(v1.RUNNING)), 1, held=1), state(v1.RUNNING)),

@@ -175,7 +175,7 @@ def test_slots_that_nobody_claims_go_to_the_next_one(command: Commanding) -> Non
     assert tick(command) == 0
 
 
-def test_a_flow_run_that_does_not_claim_its_slots_stays_as_it_is_without_them(command: Commanding) -> None:
+def test_a_flow_run_that_does_not_claim_its_slots_is_scheduled_without_them_and_late(command: Commanding) -> None:
     deployment = new_id()
     set_limit(command, f"deployment:{deployment}", 1)
     first, second = (command.flow_run(deployment_id=deployment) for _ in range(2))
@@ -187,9 +187,12 @@ def test_a_flow_run_that_does_not_claim_its_slots_stays_as_it_is_without_them(co
     command.clock.advance(30 * SECOND_US)
     assert tick(command) == 1
     status = command.status(second)
-    assert (status.state.type, status.state.name) == (before.state.type, before.state.name)
+    assert (status.state.type, status.state.name) == (v1.SCHEDULED, "Scheduled")
+    assert status.state.message == "It did not go on in time with the slots that it was given."
     assert status.state.details.scheduled_time == before.state.details.scheduled_time
     assert not status.slots
+    assert tick(command) == 1
+    assert command.status(second).state.name == "Late"
 
 
 def test_a_paused_task_run_whose_pause_is_over_gives_its_slots_up_and_stays_paused(command: Commanding) -> None:

@@ -53,14 +53,18 @@ class CopyScheduledTime(Rule):
 class WaitForScheduledTime(Rule):
     """SCHEDULED, PENDING, PAUSED -> RUNNING: WAIT until the run is due, whole seconds by the journal's clock.
 
-    The seconds are rounded to the nearest, so a run less than half a second early may start. Differs: from PAUSED too,
-    for task runs held as NotReady, which keep their due time here.
+    The seconds are rounded to the nearest, so a run less than half a second early may start. One that stands in line
+    for slots passes: it waits for them, and is told so by the rule that gives them. Differs: from PAUSED too, for task
+    runs held as NotReady, which keep their due time here.
     """
 
     from_states = frozenset({v1.SCHEDULED, v1.PENDING, v1.PAUSED})
     to_states = frozenset({v1.RUNNING})
+    version = 2
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        if facts.status.HasField("slot_wait"):
+            return None
         delay_s = nearest_seconds_until(facts.status.state.details.scheduled_time, facts.now)
         return wait(delay_s, "The run is not due yet.") if delay_s > 0 else None
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from playhead import v1
-from playhead.engine.orchestration.rules.bookkeeping import holder_works_on
+from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES, holder_works_on
 from playhead.engine.orchestration.rules.effects import Effect, abort, queue, record, replace, wait
-from playhead.engine.orchestration.rules.moments import later
+from playhead.engine.orchestration.rules.moments import later, nearest_seconds_until
 from playhead.engine.orchestration.rules.rule import ANY, Rule, StateType
 from playhead.engine.orchestration.rules.scheduling import LATE
 
@@ -72,16 +72,20 @@ class SecureConcurrencySlots(Rule):
 class SecureFlowConcurrencySlots(SecureConcurrencySlots):
     """any but RUNNING, CANCELLING -> PENDING, RUNNING of a flow run that needs slots and does not hold them: takes
     them; ABORT if the limits could never give them; else REJECT > SCHEDULED "AwaitingConcurrencySlot", in line and with
-    the input of a resume, or > CANCELLED when a full limit says CANCEL_NEW and the run is new to the line.
+    the input of a resume, or > CANCELLED when a full limit says CANCEL_NEW and the run is new to the line. One in line
+    that proposes RUNNING again before it is due to: WAIT.
 
     Differs: a retry within the process and a resumed pause still hold theirs, and RUNNING without a slot takes one.
     """
 
     from_states = ANY - {v1.RUNNING, v1.CANCELLING}
     to_states = frozenset({v1.PENDING, v1.RUNNING})
-    version = 2
+    version = 3
 
     def enqueue(self, facts: v1.Facts, proposed: v1.State, reason: str) -> Effect:
+        early_s = nearest_seconds_until(facts.status.state.details.scheduled_time, facts.now)
+        if proposed.type == v1.RUNNING and facts.status.HasField("slot_wait") and early_s > 0:
+            return wait(early_s, reason)
         state = v1.State(type=v1.SCHEDULED, name=AWAITING_SLOT, message=reason)
         state.details.scheduled_time.CopyFrom(later(facts.now, self.wait_s))
         state.details.run_input = proposed.details.run_input
@@ -190,7 +194,8 @@ def granted(facts: v1.Facts) -> v1.RunStatus | None:
 
 def refused(facts: v1.Facts) -> v1.RunStatus | None:
     """Take the place in line from a run that waits for more than a limit has: the run after, or None if none is too
-    small. As with `granted`, a flow run becomes due, to ask again and hear what the limit says.
+    small. As with `granted`, a flow run becomes due, to ask again and hear what the limit says; it awaits no slot any
+    more, and is late if nobody asks.
     """
     small = too_small(facts.limits)
     if not small:
@@ -199,7 +204,14 @@ def refused(facts: v1.Facts) -> v1.RunStatus | None:
     after.CopyFrom(facts.status)
     after.ClearField("slot_wait")
     _make_due(after, facts, small)
+    leave_line(after.state, small)
     return after
+
+
+def leave_line(state: v1.State, message: str) -> None:
+    """Call a flow run that stood in line, and does not any more, what it is."""
+    if state.type == v1.SCHEDULED and state.name == AWAITING_SLOT:
+        state.name, state.message = DEFAULT_NAMES[v1.SCHEDULED], message
 
 
 def too_small(limits: Iterable[v1.LimitFacts]) -> str:
