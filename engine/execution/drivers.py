@@ -32,6 +32,7 @@ from playhead.engine.execution.effects import (
 from playhead.engine.execution.timeouts import time_limit, time_limit_async
 from playhead.engine.execution.turns import turn_of
 from playhead.engine.execution.watching import inputs_wanted, state_wanted
+from playhead.exceptions import PlayheadError
 
 Result = TypeVar("Result")
 
@@ -50,6 +51,9 @@ def drive_sync(loop: Loop[Result], client: Client) -> Result:
     except StopIteration as end:
         result: Result = end.value
         return result
+    except PlayheadError as error:
+        # The service's: the way it took through the loop tells a caller nothing.
+        raise error.with_traceback(None) from error.__cause__
 
 
 async def drive_async(loop: Loop[Result], client: Client) -> Result:
@@ -66,6 +70,9 @@ async def drive_async(loop: Loop[Result], client: Client) -> Result:
     except StopIteration as end:
         result: Result = end.value
         return result
+    except PlayheadError as error:
+        # The service's: the way it took through the loop tells a caller nothing.
+        raise error.with_traceback(None) from error.__cause__
 
 
 def perform(effect: Effect, client: Client) -> Any:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
-from playhead import v1
+from playhead import flow, v1
 from playhead.client import interface
 from playhead.client.connect import connect
 from playhead.client.interface import CREATE_FLOW_RUN, GET_FLOW_RUN, GET_HEAD, PROPOSE_STATE, READ_EVENTS, REGISTER_FLOW
 from playhead.client.remote import RemoteClient
+from playhead.engine.execution.connection import close_clients, use_client
 from playhead.exceptions import BadRequest, DeadlinePassed, MalformedId, NotFound, TooLarge
 from tests.grpc_server.conftest import ServerProcess, ThreadedServer
 from tests.grpc_server.requests import create_flow_run, new_id, propose, register_flow
@@ -77,6 +82,59 @@ def test_nobody_at_the_address_is_told_with_the_address() -> None:
         client.unary(GET_HEAD, v1.GetHeadRequest())
     client.close()
     client.close()
+
+
+class Heard(logging.Handler):
+    """What a logger says, to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: SimpleQueue[str] = SimpleQueue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what is said."""
+        self.said.put(record.getMessage())
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """What clients say."""
+    handler, logger = Heard(), logging.getLogger("playhead.client")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def test_a_server_that_is_not_there_is_told_of_at_once_and_waited_for(tmp_path: Path, heard: Heard) -> None:
+    gone = ServerProcess(tmp_path / "journal.db")
+    gone.close()
+    client = RemoteClient(gone.address)
+    answer = client.submit(GET_HEAD, v1.GetHeadRequest())
+    assert heard.said.get() == f"No answer from a server at {gone.address} yet, trying again for 60 s."
+    back = ServerProcess(tmp_path / "journal.db", port=gone.port)
+    try:
+        assert answer.result().meta.revision == 1
+    finally:
+        client.close()
+        back.close()
+
+
+def test_a_flow_without_its_server_ends_in_one_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_API_URL", "grpc://127.0.0.1:1")
+    use_client(RemoteClient("grpc://127.0.0.1:1", timeout_s=0.3))
+    try:
+        with pytest.raises(DeadlinePassed, match="To start one: playhead server start") as caught:
+            flow(lambda: None, name="nowhere")()
+    finally:
+        close_clients()
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][1:] == [
+        "__call__",
+        "call_flow",
+        "drive_sync",
+    ]
 
 
 def test_the_journal_notes_the_peer_and_what_it_says_of_itself(client: RemoteClient) -> None:

@@ -30,7 +30,7 @@ def next_step(reason: int) -> str:
         v1.NOT_FOUND: "See what is there: playhead flow-run ls, task-run ls, flow ls, concurrency-limit ls. Another "
         "journal: --database; a server: --api-url.",
         v1.REVISION_NOT_REACHED: "Ask for a revision up to the head: playhead journal head.",
-        v1.DEADLINE_PASSED: "To start a server: playhead server start. To work on a database without one: --database.",
+        v1.DEADLINE_PASSED: "To work on a database without a server: --database PATH.",
         v1.SHUTTING_DOWN: "The server is stopping: try again once it is back.",
         v1.JOURNAL_UNAVAILABLE: "Try again; if it stays so, see which process holds the database.",
         v1.CORRUPT_RECORD: "Stop writing to this journal, keep a copy of it, and compare it with a backup.",

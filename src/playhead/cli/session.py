@@ -40,13 +40,15 @@ class Session:
 
         On a database nothing is decided because a command looks: see `keeps_open` and `due`.
         """
-        from playhead.client.connect import connect
         from playhead.exceptions import BadRequest
 
         if all(self._given):
             raise BadRequest("names a server, which has its own database: give one of the two", field="--api-url")
-        if self.database is None:
-            return connect(self.api_url)
+        if self.api_url is not None:
+            from playhead.client.remote import RemoteClient
+
+            return RemoteClient(self.api_url, timeout_s=CALL_TIMEOUT_S)
+        assert self.database is not None
         from playhead.client.embedded import EmbeddedClient
 
         return EmbeddedClient(self.database, timers=False, make=False)

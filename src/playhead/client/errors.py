@@ -57,6 +57,10 @@ EXCEPTION_OF: dict[v1.Reason.ValueType, type[exceptions.PlayheadError]] = {
 
 Detail = TypeVar("Detail", ErrorInfo, BadRequestDetail)
 
+_NOBODY_THERE = (
+    "Is the server running, and is this its address? To start one: playhead server start. PLAYHEAD_API_URL names it; "
+    "unset, flows run without a server."
+)
 _SIZES = re.compile(r"\((\d+) vs\. (\d+)\)")
 
 
@@ -80,19 +84,20 @@ def error_of(status: Status) -> exceptions.PlayheadError:
     return _with_facts(cls(status.message), facts)
 
 
-def error_of_call(failed: grpc.RpcError, asked: str) -> exceptions.PlayheadError:
-    """The exception for a failed gRPC call. `asked` says what was asked of whom, for calls without an answer."""
+def error_of_call(failed: grpc.RpcError, method: str, api_url: str) -> exceptions.PlayheadError:
+    """The exception for a failed gRPC call of a method, by name, of the server at an address."""
     assert isinstance(failed, grpc.Call | grpc.aio.AioRpcError)  # all that stubs raise, blocking and asyncio
     for key, value in failed.trailing_metadata() or ():
         if key == STATUS_METADATA_KEY:
             assert isinstance(value, bytes)  # as all values of -bin keys
             return error_of(Status.FromString(value))
-    return _error_of_code(failed.code(), f"{asked}: {failed.details()}")
+    said = "not answered in time" if failed.code() is grpc.StatusCode.DEADLINE_EXCEEDED else failed.details()
+    return _error_of_code(failed.code(), f"{method} at {api_url}: {said}")
 
 
 def _error_of_code(code: grpc.StatusCode, message: str) -> exceptions.PlayheadError:
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return exceptions.DeadlinePassed(f"{message}. Is the server running, and is this its address?")
+        return exceptions.DeadlinePassed(f"{message}. {_NOBODY_THERE}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         sizes = _SIZES.search(message)
         facts = {"actual": sizes[1], "limit": sizes[2]} if sizes else {}

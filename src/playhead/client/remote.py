@@ -4,7 +4,8 @@ Importing this module loads gRPC; `playhead.client.connect` does so only when an
 
 Repeating. Every call waits for a connection and is repeated by gRPC itself, with growing and jittered pauses, when it
 ends in UNAVAILABLE: the connection broke, the server drains, its database is away. That is safe: a command carries its
-request id and reads have no effect. One deadline covers all attempts.
+request id and reads have no effect. One deadline covers all attempts. Until a server has answered for the first time,
+the log tells of its silence.
 
 Forking. A channel does not survive a fork, so a forked child opens its own on its first call. gRPC asks that no call is
 running in another thread at the moment of the fork; start worker processes with "spawn" where that can not be promised.
@@ -13,7 +14,9 @@ running in another thread at the moment of the fork; start worker processes with
 from __future__ import annotations
 
 import json
+import logging
 import os
+import threading
 from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, cast
@@ -25,9 +28,12 @@ from playhead.addresses import target_of
 from playhead.client.errors import error_of_call
 from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
-from playhead.exceptions import BadRequest
+from playhead.exceptions import BadRequest, PlayheadError
 
 TIMEOUT_S = 60.0
+SILENCE_S = 1.0
+"""How long the first answer may take before the log says that there is none."""
+
 ATTEMPTS_MAX = 5  # gRPC's own bound
 RECEIVED_BYTES_MAX = 128 * 1024 * 1024  # a page of 1,000 states with the largest inline results, and room
 
@@ -55,6 +61,8 @@ _OPTIONS = [
     ("grpc.primary_user_agent", this_software()),
 ]
 
+logger = logging.getLogger("playhead.client")
+
 
 class RemoteClient:
     """Talks to the server at `api_url`: "grpc://host:port", or "unix:/path" for a socket on this machine.
@@ -74,16 +82,20 @@ class RemoteClient:
     def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
         """Call and wait for the answer, `timeout_s` seconds at most (default: the client's)."""
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        self._mind_silence(timeout_s)
         try:
             return self._unary(method)(request, timeout=timeout_s, metadata=self._said(), wait_for_ready=True)
         except grpc.RpcError as failed:
-            raise error_of_call(failed, self._asked(method)) from None
+            raise self._error(failed, method) from None
+        finally:
+            self._end_silence()
 
     def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
         """Call without waiting. Cancelling the future drops the answer, not the command."""
         answer: Future[Response] = Future()
+        self._mind_silence(self._timeout_s)
         call = self._unary(method).future(request, timeout=self._timeout_s, metadata=self._said(), wait_for_ready=True)
-        call.add_done_callback(lambda done: _settle(answer, done, self._asked(method)))
+        call.add_done_callback(lambda done: self._settle(answer, done, method))
         return answer
 
     def stream(
@@ -98,7 +110,7 @@ class RemoteClient:
         try:
             yield from call
         except grpc.RpcError as failed:
-            raise error_of_call(failed, self._asked(method)) from None
+            raise self._error(failed, method) from None
         finally:
             call.cancel()
 
@@ -108,9 +120,27 @@ class RemoteClient:
 
     def _open(self) -> None:
         self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._alarm: threading.Timer | None = None
         self._metadata = (("playhead-actor", quote(self._actor or this_process(), safe="@ ")),)
         self._channel = grpc.insecure_channel(self._target, options=_OPTIONS)
         self._callables: dict[tuple[str, str], Any] = {}
+
+    def _mind_silence(self, timeout_s: float) -> None:
+        """With the first call: say in the log, before long, that it was not answered yet."""
+        if self._alarm is not None:
+            return
+        with self._lock:
+            if self._alarm is None:
+                told = "No answer from a server at %s yet, trying again for %g s."
+                self._alarm = threading.Timer(SILENCE_S, logger.warning, (told, self.api_url, timeout_s))
+                self._alarm.daemon = True
+                self._alarm.start()
+
+    def _end_silence(self) -> None:
+        """A call has its answer, or its error."""
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def _said(self) -> tuple[tuple[str, str], ...]:
         """The metadata of a call: who asks, and the trace it is part of."""
@@ -137,17 +167,17 @@ class RemoteClient:
             )
         return callable_
 
-    def _asked(self, method: Unary[Any, Any] | Streaming[Any, Any]) -> str:
-        return f"{method.name} at {self.api_url}"
+    def _settle(self, answer: Future[Any], call: Any, method: Unary[Any, Any]) -> None:
+        self._end_silence()
+        if not answer.set_running_or_notify_cancel():
+            return
+        if call.code() is grpc.StatusCode.OK:
+            answer.set_result(call.result())
+        else:
+            answer.set_exception(self._error(call, method))
 
-
-def _settle(answer: Future[Any], call: Any, asked: str) -> None:
-    if not answer.set_running_or_notify_cancel():
-        return
-    if call.code() is grpc.StatusCode.OK:
-        answer.set_result(call.result())
-    else:
-        answer.set_exception(error_of_call(call, asked))
+    def _error(self, failed: grpc.RpcError, method: Unary[Any, Any] | Streaming[Any, Any]) -> PlayheadError:
+        return error_of_call(failed, method.name, self.api_url)
 
 
 def _target(api_url: str) -> str:
