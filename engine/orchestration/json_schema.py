@@ -4,8 +4,8 @@ The library jsonschema decides. Around it stands what a schema must not do to th
 
     hang        work is counted, in keywords and in what each of them looks at, and ends at a bound: a count and not a
                 clock, so that a decision is the same whenever and wherever it is made again
-    go deep     keywords inside keywords end at `DEPTH_MAX`, far below the interpreter's own limit; so does a schema
-                that refers to itself for ever
+    go deep     keywords inside keywords end at `DEPTH_MAX`, far below the interpreter's own limit; a schema that refers
+                to itself for ever is refused
     reach out   "$ref" points within the schema, and nothing is ever fetched
     backtrack   patterns are not those of Python's `re`: see `patterns`
 
@@ -18,13 +18,14 @@ jsonschema is loaded when the first schema is met, or the first input for one.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from playhead.engine.orchestration import patterns
+from playhead.engine.orchestration.misfits import place_of, short, shown, told
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -42,9 +43,6 @@ DEPTH_MAX = 100
 
 FAILURES_MAX = 10
 """Failures that are told one by one."""
-
-MESSAGE_LENGTH_MAX = 200
-"""Characters of one failure's message."""
 
 MATCHING_PER_STEP = 500
 """How far a pattern gets in one step: states of its automaton times characters of the text."""
@@ -87,13 +85,14 @@ def load() -> None:
 
 
 def check_schema(schema: dict[str, Any]) -> None:
-    """Raise ValueError, with the place and what is wrong there, unless values can be checked against the schema."""
+    """Raise ValueError, with the keyword's place and what is wrong there, unless values can be checked against it."""
     _work.set(Work(SCHEMA_WORK_MAX))
-    members = list(_members(schema))
-    _check_names(schema, members)
+    if schema.get("$schema", DIALECT) != DIALECT:
+        raise ValueError(f"$schema: must be {DIALECT}")
     _check_standard(schema, "")
-    _check_refs(schema, members)
-    _check_patterns(members)
+    parts = _Parts(_nameless(schema))
+    _check_patterns(parts)
+    _check_ends(parts)
 
 
 def failures(schema: dict[str, Any], value: Any, root: str) -> list[str]:
@@ -105,75 +104,145 @@ def failures(schema: dict[str, Any], value: Any, root: str) -> list[str]:
 
     _work.set(Work(VALUE_WORK_MAX))
     try:
-        errors = _validator()(_nameless(schema), registry=EMPTY_REGISTRY).iter_errors(value)
-        found = [f"{_place(root, error)}: {_short(error.message)}" for error in errors]
+        errors = list(_validator()(_nameless(schema), registry=EMPTY_REGISTRY).iter_errors(value))
     except TooMuchWork as error:
         return [f"{root}: {error} against its schema"]
-    more = len(found) - FAILURES_MAX
-    return found if more <= 0 else [*found[:FAILURES_MAX], f"and {more} more"]
+    found = [f"{place_of(root, error.absolute_path)}: {told(error)}" for error in errors[:FAILURES_MAX]]
+    more = len(errors) - FAILURES_MAX
+    return found if more <= 0 else [*found, f"and {more} more"]
 
 
-def _check_names(schema: dict[str, Any], members: list[tuple[str, Any]]) -> None:
-    """Refuse what the standard has and this does not."""
-    if schema.get("$schema", DIALECT) != DIALECT:
-        raise ValueError(f'"$schema" must be {DIALECT}')
-    for name in ("$id", "$schema"):
-        if sum(name == other and isinstance(value, str) for other, value in members) > (name in schema):
-            raise ValueError(f'"{name}" is for the top of a schema only')
-    # jsonschema answers these with searches of its own, whose work could not be counted.
-    for name in sorted({"unevaluatedItems", "unevaluatedProperties"}.intersection(name for name, _ in members)):
-        raise ValueError(f'"{name}" is not supported')
+class _Parts:
+    """All schemas that a schema is made of: those within it, and what its references lead to, wherever that stands.
+
+    Each was checked by the standard. Raises ValueError for a name, and for a reference that leads to no schema.
+    """
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.places: dict[int, str] = {}
+        self.schemas: dict[int, dict[str, Any]] = {}
+        self.targets: dict[str, Any] = {}
+        self._references: list[tuple[str, str, str]] = []
+        self._lookup = _resolver_of(root).lookup
+        self._walk(root, "")
+        for reference in self._references:  # which grow in number as they are followed
+            self._follow(*reference)
+
+    def _walk(self, part: Any, place: str) -> None:
+        if not isinstance(part, dict) or id(part) in self.schemas:
+            return
+        _work.get().spend(1)
+        self.schemas[id(part)], self.places[id(part)] = part, place
+        for name in sorted(_TOP_ONLY.intersection(part)):
+            raise ValueError(f"{place_of(place, [name])}: is for the top of a schema only")
+        for name in sorted(_NOT_SUPPORTED.intersection(part)):
+            raise ValueError(f"{place_of(place, [name])}: is not supported")
+        self._references += ((place, name, part[name]) for name in _REFERENCES if name in part)
+        for steps, inner in _within(part):
+            self._walk(inner, place_of(place, steps))
+
+    def _follow(self, place: str, name: str, reference: str) -> None:
+        from referencing.exceptions import Unresolvable
+
+        place = place_of(place, [name])
+        if not reference.startswith("#"):
+            raise ValueError(f"{place}: points out of the schema: {short(shown(reference))}")
+        if reference in self.targets:
+            return
+        _work.get().spend(1)
+        try:
+            target = self._lookup(reference).contents
+        except (Unresolvable, ValueError, TypeError, LookupError):
+            raise ValueError(f"{place}: points nowhere: {short(shown(reference))}") from None
+        self.targets[reference] = target
+        if id(target) not in self.schemas:
+            # What is not at a place for schemas has not been looked at yet.
+            _check_standard(target, short(reference))
+            self._walk(target, short(reference))
+
+
+def _check_patterns(parts: _Parts) -> None:
+    room, seen = PATTERNS_WEIGHT_MAX, set[str]()
+    for number, part in parts.schemas.items():
+        for name, pattern in _patterns_of(part):
+            if pattern in seen:
+                continue
+            seen.add(pattern)
+            try:
+                room -= patterns.weight(pattern)
+                if room < 0:
+                    raise ValueError("it is too large, or all patterns together are")
+                patterns.matches(pattern, "")
+            except ValueError as error:
+                place = place_of(parts.places[number], [name])
+                raise ValueError(f"{place}: the pattern {short(shown(pattern))}: {error}") from None
+
+
+def _patterns_of(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if "pattern" in part:
+        yield "pattern", part["pattern"]
+    for pattern in part.get("patternProperties", ()):
+        yield "patternProperties", pattern
+
+
+def _check_ends(parts: _Parts) -> None:
+    """Refuse a schema that asks of a value what it asks of the same value: nothing could ever be checked against it."""
+    asks: dict[int, list[int]] = {}
+    for number, part in parts.schemas.items():
+        same = [inner for steps, inner in _within(part) if steps[0] in _OF_THE_SAME_VALUE]
+        same += [parts.targets[part[name]] for name in _REFERENCES if name in part]
+        asks[number] = [id(inner) for inner in same if isinstance(inner, dict)]
+    try:
+        TopologicalSorter(asks).prepare()
+    except CycleError as error:
+        raise ValueError(f"{parts.places[error.args[1][0]] or 'at its top'}: refers to itself for ever") from None
+
+
+_ONE = ("additionalProperties", "contains", "contentSchema", "else", "if", "items", "not", "propertyNames", "then")
+_SEVERAL = ("allOf", "anyOf", "oneOf", "prefixItems")
+_NAMED = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
+_REFERENCES = ("$ref", "$dynamicRef")
+
+_OF_THE_SAME_VALUE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"})
+"""Keywords that hold schemas of the value itself, not of what is in it."""
+
+_TOP_ONLY = frozenset({"$id", "$schema"})
+
+_NOT_SUPPORTED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
+"""jsonschema answers these with searches of its own, whose work could not be counted."""
+
+
+def _within(schema: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The schemas directly within one, and the way to each."""
+    for name in _ONE:
+        if name in schema:
+            yield (name,), schema[name]
+    for name in _SEVERAL:
+        for index, inner in enumerate(schema.get(name, ())):
+            yield (name, index), inner
+    for name in _NAMED:
+        for key, inner in schema.get(name, {}).items():
+            yield (name, key), inner
 
 
 def _nameless(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema without a name that others could know it by, jsonschema included: nothing outside refers to it."""
-    return {name: value for name, value in schema.items() if name not in ("$id", "$schema")}
+    return {name: value for name, value in schema.items() if name not in _TOP_ONLY}
 
 
 def _check_standard(schema: Any, place: str) -> None:
     """Refuse what the metaschema refuses."""
     registry = _metaschemas()
     for error in _validator()(registry.contents(_OWN_NAME + "schema"), registry=registry).iter_errors(schema):
-        raise ValueError(f"{_place(place, error) or 'at its top'}: {_short(error.message)}")
+        raise ValueError(f"{place_of(place, error.absolute_path) or 'at its top'}: {told(error)}")
 
 
-def _check_refs(schema: dict[str, Any], members: list[tuple[str, Any]]) -> None:
-    """Every reference leads to a schema within this one."""
-    from referencing.exceptions import Unresolvable
+def _resolver_of(schema: dict[str, Any]) -> Any:
+    """What finds the target of a reference within a schema."""
     from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY
 
-    resolver = EMPTY_REGISTRY.resolver_with_root(DRAFT202012.create_resource(_nameless(schema)))
-    refs = {value for name, value in members if name in ("$ref", "$dynamicRef") and isinstance(value, str)}
-    for ref in sorted(refs):
-        if not ref.startswith("#"):
-            raise ValueError(f'"$ref" points out of the schema: {_short(repr(ref))}')
-        _work.get().spend(1)
-        try:
-            target = resolver.lookup(ref).contents
-        except (Unresolvable, ValueError, TypeError, LookupError):
-            raise ValueError(f'"$ref" points nowhere: {_short(repr(ref))}') from None
-        if not _OWN_DEFINITION.fullmatch(ref):
-            # What is not at a place for schemas has not been looked at yet.
-            _check_standard(target, ref)
+    return EMPTY_REGISTRY.resolver_with_root(DRAFT202012.create_resource(schema))
 
-
-def _check_patterns(members: Iterable[tuple[str, Any]]) -> None:
-    written = {value for name, value in members if name == "pattern" and isinstance(value, str)}
-    for name, value in members:
-        if name == "patternProperties" and isinstance(value, dict):
-            written.update(value)
-    room = PATTERNS_WEIGHT_MAX
-    for pattern in sorted(written):
-        try:
-            room -= patterns.weight(pattern)
-            if room < 0:
-                raise ValueError("it is too large, or all patterns together are")
-            patterns.matches(pattern, "")
-        except ValueError as error:
-            raise ValueError(f"the pattern {_short(repr(pattern))}: {error}") from None
-
-
-_OWN_DEFINITION = re.compile(r"#(/(\$defs|definitions)/[^/%]*)?")
 
 _OWN_NAME = "https://metaschema.invalid/"
 
@@ -207,6 +276,8 @@ def _validator() -> Any:
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
+        "required": _required,
+        "dependentRequired": _dependent_required,
         "uniqueItems": _unique_items,
     }
     return extend(Draft202012Validator, {name: _counted(name, keyword) for name, keyword in keywords.items()})
@@ -231,7 +302,7 @@ def _counted(name: str, keyword: Keyword) -> Keyword:
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
     if isinstance(instance, str) and not _matches(pattern, instance):
-        yield _error(f"{instance!r} does not match {pattern!r}")
+        yield _error("pattern")
 
 
 def _pattern_properties(validator: Any, of: dict[str, Any], instance: Any, schema: Any) -> Iterator[Any]:
@@ -247,14 +318,27 @@ def _additional_properties(validator: Any, subschema: Any, instance: Any, schema
         if expected or any(_matches(pattern, name) for pattern in schema.get("patternProperties", ())):
             continue
         if subschema is False:
-            yield _error(f"{name!r} is not a property of it")
+            yield _error(f"{short(shown(name))} is not a property of it")
         else:
             yield from validator.descend(value, subschema, path=name)
 
 
 def _unique_items(validator: Any, unique: bool, instance: Any, schema: Any) -> Iterator[Any]:
     if unique and isinstance(instance, list) and len(set(map(_hashable, instance))) < len(instance):
-        yield _error(f"{instance!r} has non-unique elements")
+        yield _error("uniqueItems")
+
+
+def _required(validator: Any, names: list[str], instance: Any, schema: Any) -> Iterator[Any]:
+    for name in names if isinstance(instance, dict) else ():
+        if name not in instance:
+            yield _error(f"{short(shown(name))} is a required property")
+
+
+def _dependent_required(validator: Any, of: dict[str, list[str]], instance: Any, schema: Any) -> Iterator[Any]:
+    for name in instance if isinstance(instance, dict) else ():
+        for needed in of.get(name, ()):
+            if needed not in instance:
+                yield _error(f"{short(shown(needed))} is required beside {short(shown(name))}")
 
 
 def _matches(pattern: str, text: str) -> bool:
@@ -266,14 +350,6 @@ def _error(message: str) -> Any:
     from jsonschema import ValidationError
 
     return ValidationError(message)
-
-
-def _members(value: Any) -> Iterator[tuple[str, Any]]:
-    """Names and values of all objects within a value."""
-    if isinstance(value, dict):
-        yield from value.items()
-    for inner in _inner(value):
-        yield from _members(inner)
 
 
 def _inner(value: Any) -> Iterable[Any]:
@@ -299,18 +375,3 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(map(_hashable, value))
     return (bool, value) if isinstance(value, bool) else value
-
-
-def _place(root: str, error: Any) -> str:
-    """Where an error is: "run_input.rows[2]['the name']"."""
-    steps = (
-        f"[{step}]" if isinstance(step, int) else f".{step}" if step.isidentifier() else f"[{_short(repr(step))}]"
-        for step in error.absolute_path
-    )
-    return (root + "".join(steps)).removeprefix(".")
-
-
-def _short(text: str) -> str:
-    """A text without its middle when it is long: both ends of a message say what it is about."""
-    half = MESSAGE_LENGTH_MAX // 2
-    return text if len(text) <= 2 * half else f"{text[:half]} … {text[-half:]}"

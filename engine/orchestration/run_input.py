@@ -62,7 +62,7 @@ def check_input(data: bytes, field: str) -> None:
 
 
 def misfits(schema: bytes, run_input: bytes) -> list[str]:
-    """Why an input does not fit a schema, each with its place: "run_input.age: 'x' is not of type 'integer'".
+    """Why an input does not fit a schema, each with its place: `run_input.age: "x" is not of type "integer"`.
 
     Both were checked; none when it fits.
     """

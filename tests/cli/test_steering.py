@@ -59,7 +59,7 @@ def test_a_refused_resume_says_rule_reason_and_next_step(shell: Shell, run: str,
     arguments = ("flow-run", "resume", run, "--input", '{"age": "x"}')
     text = shell.run(*arguments, status=1)
     assert "ValidateRunInput" in text
-    assert "run_input.age: 'x' is not of type 'integer'" in text
+    assert 'run_input.age: "x" is not of type "integer"' in text
     plain = shell.error("flow-run", "resume", run, "--input", "4")
     assert plain.endswith("it is given as --input '{\"value\": 4}'.\n")
     step = shell.error(*arguments)
@@ -116,7 +116,7 @@ def test_a_file_that_holds_no_schema_is_told(shell: Shell, run: str, tmp_path: P
     path.write_text('{"properties": {"age": {"type": "intt"}}}')
     error = shell.error("flow-run", "pause", run, "--input-schema", str(path))
     assert error.startswith("Error: run_input_schema: ")
-    assert "properties.age.type: 'intt'" in error
+    assert 'properties.age.type: "intt"' in error
 
 
 @pytest.mark.parametrize("seconds", ["inf", "nan", "1e300"])

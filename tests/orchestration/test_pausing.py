@@ -52,7 +52,7 @@ def test_input_is_asked_for_refused_and_taken_all_on_record(command: Commanding)
     assert (paused.decision, paused.state.details.run_input_schema) == (v1.ACCEPT, SCHEMA)
     refused = resume(command, run, BAD)
     assert (refused.decision, refused.rule) == (v1.REJECT, "ValidateRunInput")
-    assert refused.reason == "run_input.age: 'x' is not of type 'integer'"
+    assert refused.reason == 'run_input.age: "x" is not of type "integer"'
     assert refused.state == paused.state
     assert resume(command, run).reason == "run_input: the pause asks for it, and there is none."
     taken = resume(command, run, GOOD)

@@ -54,13 +54,13 @@ CASES = table(
     ("run", "run_input", "reason"),
     [
         (ASKING, b"", "run_input: the pause asks for it, and there is none."),
-        (ASKING, b'{"age": "x"}', "run_input.age: 'x' is not of type 'integer'"),
-        (ASKING, b"{}", "run_input: 'age' is a required property"),
-        (ASKING, b"3", "run_input: 3 is not of type 'object'"),
+        (ASKING, b'{"age": "x"}', 'run_input.age: "x" is not of type "integer"'),
+        (ASKING, b"{}", 'run_input: "age" is a required property'),
+        (ASKING, b"3", 'run_input: 3 is not of type "object"'),
         (
             ASKING,
             b'{"age": 1.5, "ok": 0}',
-            "run_input.age: 1.5 is not of type 'integer'; run_input.ok: 0 is not of type 'boolean'",
+            'run_input.age: 1.5 is not of type "integer"; run_input.ok: 0 is not of type "boolean"',
         ),
         (PLAIN, b"{}", "run_input: nobody asked for it."),
     ],
@@ -96,7 +96,7 @@ def test_each_failure_is_told_up_to_a_bound() -> None:
     given = json.dumps(["x"] * 17).encode()
     run = facts(state(v1.PAUSED, run_input_schema=schema))
     told = decided(FLOW, run, state(v1.RUNNING, run_input=given)).reason.split("; ")
-    assert told == [*(f"run_input[{index}]: 'x' is not of type 'integer'" for index in range(10)), "and 7 more"]
+    assert told == [*(f'run_input[{index}]: "x" is not of type "integer"' for index in range(10)), "and 7 more"]
 
 
 def endless() -> Iterator[tuple[str, object, object]]:

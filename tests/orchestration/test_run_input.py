@@ -12,9 +12,11 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from playhead.engine.orchestration import patterns
 from playhead.engine.orchestration.json_schema import DIALECT, PATTERNS_WEIGHT_MAX
+from playhead.engine.orchestration.misfits import WORDS
 from playhead.engine.orchestration.run_input import check_input, check_schema, misfits
 from playhead.exceptions import BadRequest, TooLarge
 
@@ -62,26 +64,38 @@ def test_what_is_json_is_taken_up_to_the_bounds() -> None:
 SCHEMAS = [
     ([], "a JSON object"),
     (True, "a JSON object"),
-    ({"type": "intt"}, "type: 'intt' is not valid"),
-    ({"type": "integer", "minimum": "1"}, "minimum: '1' is not of type 'number'"),
-    ({"properties": {"age": {"type": 5}}}, r"properties\.age\.type: 5 is not valid"),
-    ({"items": {"enum": 3}}, r"items\.enum: 3 is not of type 'array'"),
+    (
+        {"type": "intt"},
+        r'against: type: "intt" is not one of \["array", .*"string"\], and is not of type "array"$',
+    ),
+    ({"type": "integer", "minimum": "1"}, 'minimum: "1" is not of type "number"'),
+    ({"properties": {"age": {"type": 5}}}, r"properties\.age\.type: 5 is not one of"),
+    ({"items": {"enum": 3}}, r'items\.enum: 3 is not of type "array"'),
     ({"$schema": "http://json-schema.org/draft-07/schema#"}, "must be https://json-schema.org/draft/2020-12/schema"),
-    ({"properties": {"a": {"$schema": DIALECT}}}, "top of a schema only"),
-    ({"items": {"$id": "other"}}, "top of a schema only"),
+    ({"properties": {"a": {"$schema": DIALECT}}}, r"properties\.a\.\$schema: is for the top of a schema only"),
+    ({"items": {"$id": "other"}}, r"items\.\$id: is for the top of a schema only"),
+    ({"$ref": "#/a/0/b", "a": [{"b": {"$id": "x"}}]}, r"#/a/0/b\.\$id: is for the top of a schema only"),
+    ({"contentSchema": {"$id": "other"}}, "top of a schema only"),
     ({"$ref": "https://example.com/schema.json"}, "points out of the schema"),
     ({"$ref": "other.json#/a"}, "points out of the schema"),
     ({"$ref": DIALECT}, "points out of the schema"),
-    ({"items": {"$dynamicRef": "file:///etc/passwd"}}, "points out of the schema"),
-    ({"$ref": "#/$defs/none"}, "points nowhere"),
+    ({"items": {"$dynamicRef": "file:///etc/passwd"}}, r"items\.\$dynamicRef: points out of the schema"),
+    ({"properties": {"a b": {"$ref": "#/$defs/none"}}}, r'properties\["a b"\]\.\$ref: points nowhere: "#/\$defs/none"'),
+    ({"$ref": "#"}, "at its top: refers to itself for ever"),
+    ({"$ref": "#/a", "a": {"anyOf": [{"type": "null"}, {"$ref": "#/a"}]}}, "refers to itself for ever"),
+    ({"items": {"not": {"$ref": "#here", "$anchor": "here"}}}, r"items\.not: refers to itself for ever"),
+    ({"$ref": "#/enum/0", "enum": [{"pattern": "("}]}, r'#/enum/0\.pattern: the pattern "\(": unclosed group'),
     ({"$ref": "#none"}, "points nowhere"),
     ({"$ref": "#/enum/x", "enum": [1]}, "points nowhere"),
     ({"$ref": "#/title/x", "title": "t"}, "points nowhere"),
-    ({"$ref": "#/enum/0", "enum": [{"type": "intt"}]}, "#/enum/0.type: 'intt' is not valid"),
-    ({"$ref": "#/enum/0", "enum": ["string"]}, "#/enum/0: 'string' is not of type"),
-    ({"$ref": "#/$defs/a%2Fenum%2F0", "$defs": {"a": {"enum": [{"type": 5}]}}}, "type: 5 is not valid"),
+    ({"$ref": "#/enum/0", "enum": [{"type": "intt"}]}, '#/enum/0.type: "intt" is not one of'),
+    ({"$ref": "#/enum/0", "enum": ["string"]}, '#/enum/0: "string" is not of type "object" or "boolean"'),
+    ({"$ref": "#/$defs/a%2Fenum%2F0", "$defs": {"a": {"enum": [{"type": 5}]}}}, "type: 5 is not one of"),
     ({"unevaluatedProperties": False}, "not supported"),
-    ({"items": {"unevaluatedItems": False}}, "not supported"),
+    ({"items": {"unevaluatedItems": False}}, r"items\.unevaluatedItems: is not supported"),
+    ({"maxItems": None}, 'maxItems: null is not of type "integer"'),
+    ({"multipleOf": 0}, "multipleOf: 0 is not greater than 0"),
+    ({"required": ["a", "a"]}, r'required: \["a", "a"\] has equal items'),
     ({"pattern": "(a"}, "unclosed group"),
     ({"pattern": "(?=a)"}, "lookaround"),
     ({"pattern": "(?<!a)b"}, "lookaround"),
@@ -128,6 +142,9 @@ def test_a_schema_that_nothing_can_be_checked_against_is_refused(schema: object,
         ({"pattern": "b"}, 5, "a"),
         ({"format": "date"}, "no date, and nobody says so", None),
         ({"properties": {"pattern": {"const": "("}, "$ref": {"const": 1}}}, {"pattern": "("}, {"pattern": ")"}),
+        ({"enum": [{"pattern": "("}, {"$ref": "#/none"}, {"$id": "x"}]}, {"pattern": "("}, {"pattern": ")"}),
+        ({"$defs": {"list": {"items": {"$ref": "#/$defs/list"}}}, "$ref": "#/$defs/list"}, [[[]]], None),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": 1, "b": 2}, {"a": 1}),
     ],
 )
 def test_a_schema_decides_as_the_standard_has_it(schema: object, fits: object, does_not: object) -> None:
@@ -138,18 +155,75 @@ def test_a_schema_decides_as_the_standard_has_it(schema: object, fits: object, d
         assert misfits(data, json.dumps(does_not).encode()) != []
 
 
-def test_places_are_written_as_they_would_be_in_python() -> None:
+def test_places_are_written_as_they_would_be_in_javascript() -> None:
     schema = {"additionalProperties": {"items": {"additionalProperties": {"type": "null"}}}}
     told = misfits(json.dumps(schema).encode(), b'{"rows": [{}, {"a b": 1}], "x": [{"y": 2}]}')
     assert told == [
-        "run_input.rows[1]['a b']: 1 is not of type 'null'",
-        "run_input.x[0].y: 2 is not of type 'null'",
+        'run_input.rows[1]["a b"]: 1 is not of type "null"',
+        'run_input.x[0].y: 2 is not of type "null"',
     ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "said"),
+    [
+        ({"type": "object"}, None, 'null is not of type "object"'),
+        ({"type": ["integer", "null"]}, True, 'true is not of type "integer" or "null"'),
+        ({"const": None}, "a", '"a" is not null'),
+        ({"enum": [None, True, "b"]}, {"é": False}, '{"é": false} is not one of [null, true, "b"]'),
+        ({"not": {"const": True}}, True, 'true fits the schema that it must not fit: {"const": true}'),
+        ({"anyOf": [{"type": "null"}, {"items": False}]}, [1], '[1] is not of type "null", and has more items than 0'),
+        (
+            {"anyOf": [{"type": "null"}, {"items": {"type": "null"}}, {"anyOf": [False]}]},
+            [1],
+            '[1] is not of type "null", and [0] is not of type "null", and does not fit "anyOf"',
+        ),
+        (
+            {"oneOf": [{"type": "null"}, {"minLength": 2}]},
+            "x",
+            '"x" is not of type "null", and has fewer characters than 2',
+        ),
+        ({"oneOf": [{}, {}]}, None, 'null fits more than one of the schemas of "oneOf"'),
+        ({"required": ["a", "b"]}, {"a": None}, '"b" is a required property'),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": None}, '"b" is required beside "a"'),
+        ({"additionalProperties": False}, {"a": None}, '"a" is not a property of it'),
+        ({"pattern": "a'b"}, 'c"', r'''"c\"" does not match "a'b"'''),
+        ({"uniqueItems": True}, [True, True], "[true, true] has equal items"),
+        ({"minimum": 1.5}, 1, "1 is less than 1.5"),
+        ({"maximum": 1}, 2, "2 is greater than 1"),
+        ({"exclusiveMinimum": 1}, 1, "1 is not greater than 1"),
+        ({"exclusiveMaximum": 1}, 1, "1 is not less than 1"),
+        ({"multipleOf": 2}, 3, "3 is not a multiple of 2"),
+        ({"minLength": 2}, "a", '"a" has fewer characters than 2'),
+        ({"maxLength": 1}, "ab", '"ab" has more characters than 1'),
+        ({"minItems": 1}, [], "[] has fewer items than 1"),
+        ({"maxItems": 0}, [None], "[null] has more items than 0"),
+        ({"minProperties": 1}, {}, "{} has fewer properties than 1"),
+        ({"maxProperties": 0}, {"a": None}, '{"a": null} has more properties than 0'),
+        ({"prefixItems": [{}], "items": False}, [1, None], "[1, null] has more items than 1"),
+        ({"contains": {"type": "null"}}, [1], '[1] has no item that fits {"type": "null"}'),
+        ({"contains": {}, "minContains": 2}, [1], '[1] has fewer items that fit "contains" than 2'),
+        ({"contains": {}, "maxContains": 1}, [1, 2], '[1, 2] has more items that fit "contains" than 1'),
+        ({"properties": {"a": False}}, {"a": None}, "null is not allowed here"),
+    ],
+)
+def test_a_misfit_is_told_in_jsons_words(schema: dict[str, object], value: object, said: str) -> None:
+    (told,) = misfits(json.dumps(schema).encode(), json.dumps(value).encode())
+    _, _, words = told.partition(": ")
+    assert words == said
+
+
+def test_every_keyword_that_a_value_can_miss_has_words() -> None:
+    own = {"required", "dependentRequired", "additionalProperties"}
+    leads_elsewhere = {"$ref", "$dynamicRef", "allOf", "dependentSchemas", "if", "patternProperties", "prefixItems"}
+    leads_elsewhere |= {"properties", "propertyNames", "unevaluatedItems", "unevaluatedProperties", "format"}
+    known = set(Draft202012Validator.VALIDATORS) | {"minContains", "maxContains"}
+    assert set(WORDS) == known - own - leads_elsewhere
 
 
 def test_a_long_value_is_not_told_whole() -> None:
     (told,) = misfits(b'{"type": "integer"}', json.dumps("x" * 60_000).encode())
-    assert told.endswith("' is not of type 'integer'")
+    assert told.endswith('" is not of type "integer"')
     assert len(told) < 250
 
 

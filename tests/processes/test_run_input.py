@@ -36,7 +36,7 @@ def test_a_pause_waits_for_input_that_fits(client: Client, world: World) -> None
     assert client.unary(PAUSE_FLOW_RUN, asking).decision == v1.ACCEPT
     refused = resumed(b'{"age": "x"}')
     assert (refused.decision, refused.rule, refused.state.type) == (v1.REJECT, "ValidateRunInput", v1.PAUSED)
-    assert refused.reason == "run_input.age: 'x' is not of type 'integer'"
+    assert refused.reason == 'run_input.age: "x" is not of type "integer"'
     taken = resumed(b'{"age": 7}')
     assert (taken.decision, taken.state.details.run_input) == (v1.ACCEPT, b'{"age": 7}')
     states = client.unary(LIST_STATES, v1.ListStatesRequest(flow_run_id=run_id)).states

@@ -642,7 +642,7 @@ class TestPauses:
             return step()
 
         def resume() -> None:
-            with pytest.raises(RuntimeError, match=r"run_input: 'approved' is a required property"):
+            with pytest.raises(RuntimeError, match=r'run_input: "approved" is a required property'):
                 resume_when_paused(service, paused, {})
             resume_flow_run(paused.result(), {"approved": True})
 

@@ -68,7 +68,7 @@ class ValidateRunInput(Rule):
     """
 
     to_states = frozenset({v1.RUNNING, v1.SCHEDULED, v1.COMPLETED})
-    version = 2
+    version = 3
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         schema, given = facts.status.state.details.run_input_schema, proposed.details.run_input

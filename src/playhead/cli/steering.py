@@ -172,7 +172,7 @@ def _next_step(answer: Any) -> str:
 
     if answer.state.type == v1.PAUSED and answer.rule == "ValidateRunInput":
         step = "It is still paused. See what input is asked for: playhead flow-run inspect {run}"
-        plain = "is not of type 'object'" in answer.reason
+        plain = 'is not of type "object"' in answer.reason
         return f"{step}\n{PLAIN_VALUES}" if plain else step
     if answer.state.type == v1.PAUSED:
         return "It is still paused. Let it go on first: playhead flow-run resume {run}"

@@ -545,8 +545,9 @@ class PauseFlowRunRequest(_message.Message):
     pause_key: _builtins.str
     run_input_schema: _builtins.bytes
     """The JSON Schema (2020-12) of the input that a resume must bring, a JSON object. Empty: none is asked for. At most
-    65,536 bytes, nested 32 deep; "$ref" may point within the schema only. Patterns have no lookaround and no
-    backreferences; "unevaluatedItems", "unevaluatedProperties", and "$id" below the top are refused; "format" is a remark.
+    65,536 bytes, nested 32 deep; "$ref" may point within the schema only, and not back to itself for the same value.
+    Patterns have no lookaround and no backreferences; "unevaluatedItems", "unevaluatedProperties", and "$id" below the
+    top are refused; "format" is a remark. INVALID_VALUE for what is no such schema, with the place of the keyword.
     """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
