@@ -19,6 +19,9 @@ MESSAGE_BYTES_MAX = 1 << 20
 
 KINDS_MAX = 100
 
+EVENT_KINDS = tuple(field.name for field in v1.Event.DESCRIPTOR.oneofs_by_name["what"].fields)
+"""The kinds of events that there are."""
+
 
 class JournalService:
     """Reading events. Blocking; the streams of `watching` yield `Beyond` where they would block."""
@@ -118,8 +121,12 @@ def journal_event(record: Record) -> v1.JournalEvent:
 
 
 def _filter(filter: v1.EventFilter) -> tuple[bytes | None, list[str]]:
-    kinds = checks.bounded_texts(filter.kinds, "filter.kinds", KINDS_MAX)
-    return checks.optional_id(filter.stream, "filter.stream"), kinds
+    checks.bounded_list(filter.kinds, "filter.kinds", KINDS_MAX)
+    for index, kind in enumerate(filter.kinds):
+        if kind not in EVENT_KINDS:
+            near = checks.closest(kind, EVENT_KINDS) or f". There are: {', '.join(EVENT_KINDS)}"
+            raise BadRequest(f"no kind of event is named {kind[:60]!r}{near}", field=f"filter.kinds[{index}]")
+    return checks.optional_id(filter.stream, "filter.stream"), list(filter.kinds)
 
 
 def _parts(records: list[Record]) -> Iterator[list[Record]]:

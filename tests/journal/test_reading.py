@@ -104,5 +104,12 @@ def test_what_reads_ask_for_is_checked(store: str) -> None:
         with pytest.raises(MissingField):
             service.get_revision_at(v1.GetRevisionAtRequest())
         assert list(service.read_events(v1.ReadEventsRequest(from_revision=2**64 - 1))) == []
-        with pytest.raises(BadRequest, match=r"filter\.kinds\[1\]"):
-            service.read_events(v1.ReadEventsRequest(filter=v1.EventFilter(kinds=["k", "\x00"])))
+        for ask in (
+            lambda kinds: service.read_events(v1.ReadEventsRequest(filter=v1.EventFilter(kinds=kinds))),
+            lambda kinds: service.watching(v1.WatchEventsRequest(filter=v1.EventFilter(kinds=kinds))),
+        ):
+            with pytest.raises(BadRequest, match="no kind of event is named 'state_propose': did you mean state_prop"):
+                ask(["journal_created", "state_propose"])
+            with pytest.raises(BadRequest, match=r"^filter\.kinds\[0\]: .* There are: journal_created, flow_regist"):
+                ask(["\x00"])
+            list(zip(range(1), ask(["state_proposed"]), strict=False))

@@ -181,7 +181,9 @@ class EventFilter(_message.Message):
     """Events about this run, flow or journal."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Events of these kinds. Empty: all."""
+        """Events of these kinds: names of Event's fields, "state_proposed". Empty: all. INVALID_VALUE for a kind that there is not.
+        At most 100.
+        """
 
     def __init__(
         self,
