@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from playhead.journal.database import Database
 from playhead.journal.record import Record, record_of
-from playhead.journal.sql import events
+from playhead.journal.sql import APPEND_ONLY, POSTGRES_TRIGGERS, SQLITE_TRIGGERS, events
 from playhead.projector.sql import OPEN
 
 # One statement, so that events and nodes are of the same moment. A node (level, position) is complete, and kept, as
@@ -20,6 +20,16 @@ SELECT_STRAY_NODE = """
     ORDER BY level, position LIMIT 1
 """
 
+# SQLite keeps a trigger's text from its name on, so one that was replaced is told from the one that belongs there.
+SELECT_SQLITE_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+
+# Enabled, on its table, before each UPDATE, DELETE and TRUNCATE whatever it is of, and with the function that refuses.
+SELECT_POSTGRES_TRIGGERS = """
+    SELECT t.tgname, p.prosrc FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+    WHERE t.tgenabled IN ('O', 'A') AND t.tgtype = 58 AND t.tgqual IS NULL AND t.tgattr = ''
+    AND t.tgrelid = to_regclass(replace(t.tgname, '_append_only', ''))
+"""
+
 REVISION_COLUMNS = ("valid_from", "created_revision", "revision")
 
 
@@ -28,6 +38,21 @@ def stray_node(database: Database) -> tuple[int, int] | None:
     with database.reading() as connection:
         row = connection.exec_driver_sql(SELECT_STRAY_NODE).first()
     return None if row is None else (row[0], row[1])
+
+
+def missing_triggers(database: Database) -> list[str]:
+    """The triggers that keep the journal's tables append-only and are not there, or not as they were made."""
+    with database.reading() as connection:
+        if database.engine.dialect.name == "sqlite":
+            made = {text.replace("IF NOT EXISTS ", "") for text in SQLITE_TRIGGERS}
+            wanted = {text.split()[2]: text for text in made}
+            found = connection.exec_driver_sql(SELECT_SQLITE_TRIGGERS).all()
+        else:
+            function = POSTGRES_TRIGGERS[0].split("$$")[1]
+            wanted = {f"{table}_append_only": function for table in APPEND_ONLY}
+            found = connection.exec_driver_sql(SELECT_POSTGRES_TRIGGERS).all()
+    there = {name for name, text in found if wanted.get(name) == text}
+    return sorted(wanted.keys() - there)
 
 
 def last_changes(database: Database, versions: sa.Table, run_id: bytes, at: int, limit: int) -> list[Record]:

@@ -8,9 +8,10 @@
 | an event is as it was written             | its leaf hash is that of its columns and its payload (`journal.record`)  |
 | nothing was changed with its leaf         | the leaf is in the nodes above it, as they are stored, and in the root   |
 | nothing was rewritten as a whole          | the root is the one noted outside the database, when that is given       |
+| the database refuses changes              | its triggers are there, on, and as they were made                        |
 
-The last line is the one that a person with full access to the database can not get around, so keep a root elsewhere:
-`playhead journal head` shows it. What is found wrong first is raised as CorruptRecord, with the revision.
+The line before the last is the one that a person with full access to the database can not get around, so keep a root
+elsewhere: `playhead journal head` shows it. What is found wrong first is raised as CorruptRecord, with the revision.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def verify_journal(
 ) -> Verified:
     """Verify an open journal up to its head as it is now, its stored tree included; writers may go on meanwhile.
 
-    `expected` is a revision and the root that was noted for it. Raises CorruptRecord naming the first bad revision.
+    `expected` is a revision and the root that was noted for it. Raises CorruptRecord naming the first bad revision, or,
+    where all are as they were written, the triggers that keep them so and are missing. Nothing is put right here: who
+    took a trigger away may have changed more.
     """
     head = journal.head()[0]
     verified = verify(Opened(journal), head, nodes=journal.nodes, expected=expected, progress=progress)
@@ -81,6 +84,14 @@ def verify_journal(
             revision=head + 1,
             level=level,
             position=position,
+        )
+    missing = sql.missing_triggers(journal.database)
+    if missing:
+        raise CorruptRecord(
+            f"Revisions 1 … {head} are as they were written, but the database would let them be changed: triggers are "
+            f"missing, off, or not as they were made: {', '.join(missing)}. Find out who did that; the statements that "
+            "make them are in playhead.journal.sql.",
+            triggers=" ".join(missing),
         )
     return verified
 

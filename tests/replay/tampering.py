@@ -21,16 +21,23 @@ class Tampering:
 
     @classmethod
     def with_journal(cls, journal: Journal) -> Tampering:
-        """Put the triggers aside, for ever."""
+        """Put the triggers aside, until they are put back."""
         connection = journal.database.connect_writer()
-        sqlite = journal.database.engine.dialect.name == "sqlite"
         for table in sql.APPEND_ONLY:
-            if sqlite:
+            if journal.database.engine.dialect.name == "sqlite":
                 for verb in ("update", "delete"):
                     connection.execute(f"DROP TRIGGER {table}_no_{verb}")
             else:
                 connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
         return cls(journal, connection)
+
+    def put_back(self) -> None:
+        """Make it look as if nothing had been put aside."""
+        for trigger in self.journal.database.triggers():
+            self.connection.execute(trigger)
+        if self.journal.database.engine.dialect.name != "sqlite":
+            for table in sql.APPEND_ONLY:
+                self.connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
 
     def run(self, text: str, *values: object) -> None:
         """Run a statement written with `?`; it must change something."""

@@ -90,6 +90,7 @@ def test_a_journal_that_was_rewritten_as_a_whole_is_found_by_a_root_noted_before
 ) -> None:
     noted = 14, tampering.journal.root(14)
     tampering.forge(lambda record: setattr(record, "payload", _without_client(record)))
+    tampering.put_back()
     assert verified(history.address).revision == 19
     assert fault(history.address, noted).facts["revision"] == "14"
 
@@ -97,8 +98,49 @@ def test_a_journal_that_was_rewritten_as_a_whole_is_found_by_a_root_noted_before
 def test_an_end_that_was_cut_off_is_found_by_a_root_noted_before(tampering: Tampering, history: History) -> None:
     noted = 19, tampering.journal.root(19)
     tampering.run("DELETE FROM events WHERE revision = 19")
+    tampering.put_back()
     assert verified(history.address).revision == 18
     assert fault(history.address, noted).facts["revision"] == "19"
+
+
+# What is done to what keeps the journal append-only, on either database, and what is missing then.
+UNGUARDED: dict[str, tuple[str, str]] = {
+    "put aside": ("DROP TRIGGER events_no_delete", "DROP TRIGGER events_append_only ON events"),
+    "made to do nothing": (
+        "DROP TRIGGER events_no_delete; CREATE TRIGGER events_no_delete BEFORE DELETE ON events BEGIN SELECT 1; END",
+        "CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE OR "
+        "REPLACE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events EXECUTE FUNCTION f()",
+    ),
+    "made to look away": (
+        "DROP TRIGGER events_no_delete; CREATE TRIGGER events_no_delete BEFORE DELETE ON events WHEN OLD.revision > 9 "
+        "BEGIN SELECT RAISE(ABORT, 'events is append-only'); END",
+        "CREATE OR REPLACE TRIGGER events_append_only BEFORE UPDATE OR TRUNCATE ON events "
+        "EXECUTE FUNCTION playhead_append_only()",
+    ),
+    "put elsewhere": (
+        "DROP TRIGGER events_no_delete; CREATE TRIGGER events_no_delete BEFORE DELETE ON leases "
+        "BEGIN SELECT RAISE(ABORT, 'events is append-only'); END",
+        "DROP TRIGGER events_append_only ON events; CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR "
+        "TRUNCATE ON leases EXECUTE FUNCTION playhead_append_only()",
+    ),
+    "switched off": ("DROP TRIGGER events_no_delete", "ALTER TABLE events DISABLE TRIGGER events_append_only"),
+}
+
+
+@pytest.mark.parametrize("name", UNGUARDED)
+def test_a_journal_that_could_be_changed_is_found_though_nothing_was(history: History, name: str) -> None:
+    history.client.close()
+    journal = Journal(Database.open(history.address))
+    on_sqlite, on_postgres = UNGUARDED[name]
+    sqlite = journal.database.engine.dialect.name == "sqlite"
+    connection = journal.database.connect_writer()
+    connection.executescript(on_sqlite) if sqlite else connection.execute(on_postgres)
+    connection.close()
+    journal.close()
+    found = fault(history.address)
+    assert found.facts == {"triggers": "events_no_delete" if sqlite else "events_append_only"}
+    assert "Revisions 1 … 19 are as they were written, but" in str(found)
+    assert found.facts["triggers"] in str(found)
 
 
 def test_a_journal_as_it_was_written_is_verified_with_its_root(history: History) -> None:

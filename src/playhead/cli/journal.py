@@ -86,8 +86,9 @@ def verify(
 ) -> None:
     """Compute everything again: every event's leaf, the order of each stream, the tree and its root.
 
-    The first revision that is wrong is named, and the exit status is 1. On a database the stored tree is checked too;
-    through a server, its events are read and its root is compared.
+    The first revision that is wrong is named, and the exit status is 1. On a database the stored tree is checked too,
+    and that the triggers are there which keep its tables append-only; through a server, its events are read and its
+    root is compared.
 
     Example: playhead journal verify --database journal.db
     """
