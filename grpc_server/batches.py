@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
+from playhead import v1
+from playhead.grpc_server.status import status_of
+
 BATCHES_IN_FLIGHT_MAX = 8
 """Batches of one stream that may wait for their answer. Further ones stay on the wire, which holds the sender back."""
 
@@ -14,13 +17,13 @@ Answer = TypeVar("Answer")
 
 
 async def answered_in_order(
-    batches: AsyncIterator[Batch], submit: Callable[[Batch], asyncio.Task[Answer]]
+    batches: AsyncIterator[Batch], submit: Callable[[Batch], asyncio.Future[Answer]]
 ) -> AsyncIterator[Answer]:
     """The answer to each batch. `submit` queues a batch at once and returns what will have its answer.
 
     When the batches end with an error, what was submitted before is answered first, then the error is raised.
     """
-    answers: asyncio.Queue[asyncio.Task[Answer] | None] = asyncio.Queue(BATCHES_IN_FLIGHT_MAX)
+    answers: asyncio.Queue[asyncio.Future[Answer] | None] = asyncio.Queue(BATCHES_IN_FLIGHT_MAX)
     reading = asyncio.create_task(_read(batches, submit, answers))
     try:
         while (answer := await answers.get()) is not None:
@@ -33,10 +36,18 @@ async def answered_in_order(
                 unwanted.cancel()
 
 
+def refused(batch: v1.ProposeStatesRequest, error: BaseException) -> v1.ProposeStatesResponse:
+    """The answers to a batch that failed as a whole: its error for each item, so that the stream goes on."""
+    status = status_of(error)
+    return v1.ProposeStatesResponse(
+        answers=[v1.ProposeStatesAnswer(correlation_id=item.correlation_id, error=status) for item in batch.items]
+    )
+
+
 async def _read(
     batches: AsyncIterator[Batch],
-    submit: Callable[[Batch], asyncio.Task[Answer]],
-    answers: asyncio.Queue[asyncio.Task[Answer] | None],
+    submit: Callable[[Batch], asyncio.Future[Answer]],
+    answers: asyncio.Queue[asyncio.Future[Answer] | None],
 ) -> None:
     try:
         async for batch in batches:

@@ -1,12 +1,15 @@
 """The server as a whole: what it is made of, where it listens, how it ends.
 
-How it ends, on SIGTERM or SIGINT (a second one ends the process at once):
+It is two processes on one journal: the edge takes calls, reads and streams; the writer, which it starts, decides and
+commits (writing.py). How it ends, on SIGTERM or SIGINT (a second one ends the process at once):
 
 1. Health says NOT_SERVING, and the streams end with UNAVAILABLE, SHUTTING_DOWN.
-2. The orchestrator commits the commands it has. From now on new ones are answered UNAVAILABLE, SHUTTING_DOWN, for as
-   long as it takes those that were on the wire to arrive: gRPC would cancel them, and not say why.
+2. The writer commits the commands it has, and ends. From now on new ones are answered UNAVAILABLE, SHUTTING_DOWN, for
+   as long as it takes those that were on the wire to arrive: gRPC would cancel them, and not say why.
 3. gRPC takes no more calls. Those in flight have `grace_s` to finish; the ones that have not are cancelled.
 4. The database is closed.
+
+When the writer ends by itself, so does the server, in the same order, with JournalUnavailable.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import grpc
@@ -23,19 +27,20 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-from playhead.engine.orchestration.orchestrator import Orchestrator
+from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.policy import Policy
+from playhead.engine.orchestration.reader import Reader
+from playhead.grpc_server.commanding import Commands
 from playhead.grpc_server.health import Health
 from playhead.grpc_server.listen import listen
-from playhead.grpc_server.servicers import Audit, Inputs, Journal, Logs, Orchestration, Replay, Runs
-from playhead.grpc_server.status import status_of
+from playhead.grpc_server.servicers import Audit, Inputs, Journal, Logs, Replay, Runs
 from playhead.grpc_server.unreadable import tolerant
+from playhead.grpc_server.writing import Aside, forked, threaded
 from playhead.v1 import audit_pb2, inputs_pb2, journal_pb2, logs_pb2, orchestration_pb2, replay_pb2, runs_pb2
 from playhead.v1.audit_pb2_grpc import add_AuditServicer_to_server
 from playhead.v1.inputs_pb2_grpc import add_InputsServicer_to_server
 from playhead.v1.journal_pb2_grpc import add_JournalServicer_to_server
 from playhead.v1.logs_pb2_grpc import add_LogsServicer_to_server
-from playhead.v1.orchestration_pb2_grpc import add_OrchestrationServicer_to_server
 from playhead.v1.replay_pb2_grpc import add_ReplayServicer_to_server
 from playhead.v1.runs_pb2_grpc import add_RunsServicer_to_server
 
@@ -75,11 +80,16 @@ def run(
     grace_s: float = GRACE_S,
     policy: Policy | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end in order. Call it from the main thread. Parameters: see `serve`."""
+    """Serve until SIGTERM or SIGINT, then end in order. Parameters: see `serve`.
+
+    Call it from the main thread, while there is no other: the writer's process is a copy of this one.
+    """
     # What is loaded by now stays, and what calls leave behind is freed by itself: there is little to look through.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    asyncio.run(_serve_until_signal(host, port, uds, database, on_ready, grace_s, policy))
+    policy = policy or chosen_policy()
+    writer = forked(database, policy)
+    asyncio.run(_serve_until_signal(host, port, uds, database, on_ready, grace_s, policy, writer))
 
 
 async def serve(
@@ -92,7 +102,8 @@ async def serve(
     stop: asyncio.Event,
     policy: Policy | None = None,
 ) -> None:
-    """Serve until `stop` is set, then end in order.
+    """Serve until `stop` is set, then end in order: in an event loop of a process that does other things too. The
+    writer is a thread of it.
 
     Listens on `uds`, the path of a Unix socket that only this user can open, when it is given; else on `host` and
     `port`, 0 for a free one. There is no authentication yet: a host other than loopback is warned of. `database` is a
@@ -100,9 +111,23 @@ async def serve(
     is called once calls are taken, with the address as clients write it. Raises OSError when the address can not be
     had, and the errors of the journal.
     """
-    orchestrator = Orchestrator.open(database, policy=policy, status_of=status_of)
-    try:
-        server = _server_of(orchestrator, stop)
+    policy = policy or chosen_policy()
+    await _serve(host, port, uds, database, on_ready, grace_s, stop, policy, threaded(database, policy))
+
+
+async def _serve(
+    host: str,
+    port: int,
+    uds: str | None,
+    database: str,
+    on_ready: Callable[[str], None] | None,
+    grace_s: float,
+    stop: asyncio.Event,
+    policy: Policy,
+    writer: Aside,
+) -> None:
+    async with _opened(database, policy, writer, stop) as (reader, commands):
+        server = _server_of(reader, commands, stop)
         address = listen(server, host, port, uds)
         await server.start()
         logger.info("Serving at %s", address)
@@ -110,11 +135,30 @@ async def serve(
             on_ready(address)
         await stop.wait()
         logger.info("Shutting down: calls in flight have %g s", grace_s)
-        await asyncio.to_thread(orchestrator.drain)
+        await commands.drain()
         await asyncio.sleep(ARRIVING_S)
         await server.stop(grace_s)
-    finally:
-        await asyncio.to_thread(orchestrator.close)
+        if commands.lost is not None:
+            raise commands.lost
+
+
+@asynccontextmanager
+async def _opened(
+    database: str, policy: Policy, writer: Aside, stop: asyncio.Event
+) -> AsyncIterator[tuple[Reader, Commands]]:
+    """The database, open here and at the writer. Here first: what is wrong with it is raised."""
+    try:
+        with Reader.open(database, policy=policy) as reader:
+            commands = Commands(reader.journal.hub, stop)
+            await commands.open(writer.connection)
+            try:
+                yield reader, commands
+            finally:
+                commands.close()
+                await asyncio.to_thread(writer.join)
+    except BaseException:
+        writer.connection.close()
+        raise
 
 
 async def _serve_until_signal(
@@ -124,7 +168,8 @@ async def _serve_until_signal(
     database: str,
     on_ready: Callable[[str], None] | None,
     grace_s: float,
-    policy: Policy | None,
+    policy: Policy,
+    writer: Aside,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -135,19 +180,20 @@ async def _serve_until_signal(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_on, number)
-    await serve(host, port, uds, database, on_ready, grace_s, stop, policy)
+    await _serve(host, port, uds, database, on_ready, grace_s, stop, policy, writer)
 
 
-def _server_of(orchestrator: Orchestrator, stopping: asyncio.Event) -> grpc.aio.Server:
+def _server_of(reader: Reader, commands: Commands, stopping: asyncio.Event) -> grpc.aio.Server:
     server = grpc.aio.server(options=_OPTIONS)
     services = cast("grpc.aio.Server", _Unregistered(server))
-    add_OrchestrationServicer_to_server(Orchestration(orchestrator, stopping), services)
-    add_RunsServicer_to_server(Runs(orchestrator, stopping), services)
-    add_JournalServicer_to_server(Journal(orchestrator, stopping), services)
-    add_AuditServicer_to_server(Audit(orchestrator), services)
-    add_ReplayServicer_to_server(Replay(orchestrator), services)
-    add_LogsServicer_to_server(Logs(orchestrator, stopping), services)
-    add_InputsServicer_to_server(Inputs(orchestrator, stopping), services)
+    server.add_generic_rpc_handlers(commands.handlers())
+    add_RunsServicer_to_server(Runs(reader, stopping), services)
+    add_JournalServicer_to_server(Journal(reader, stopping), services)
+    add_AuditServicer_to_server(Audit(reader), services)
+    add_ReplayServicer_to_server(Replay(reader), services)
+    add_LogsServicer_to_server(Logs(reader, stopping), services)
+    inputs = Inputs(reader, stopping)  # type: ignore[abstract] # its commands are in `commands`
+    add_InputsServicer_to_server(inputs, services)
     add_HealthServicer_to_server(Health(SERVICES, stopping), services)
     reflected = (*SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME)
     add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(reflected), services)

@@ -74,9 +74,13 @@ def status_of(error: BaseException) -> Status:
 
 async def refuse(context: ServicerContext[Any, Any], error: Exception) -> NoReturn:
     """End a call with an error, its details in the trailing metadata. Always raises, as gRPC's abort does."""
-    status = status_of(error)
-    trailer = (STATUS_METADATA_KEY, status.SerializeToString())
-    await context.abort(_CODES[status.code], status.message, (trailer,))
+    await refuse_with(context, status_of(error).SerializeToString())
+
+
+async def refuse_with(context: ServicerContext[Any, Any], details: bytes) -> NoReturn:
+    """End a call with the bytes of a google.rpc.Status. Always raises."""
+    status = Status.FromString(details)
+    await context.abort(_CODES[status.code], status.message, ((STATUS_METADATA_KEY, details),))
     raise AssertionError("abort has returned")
 
 

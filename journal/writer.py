@@ -9,12 +9,10 @@ the futures fail with a typed error. A caller that would only wait for the threa
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import queue
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
@@ -25,7 +23,7 @@ from playhead.journal.append import Append, StreamHead
 from playhead.journal.database import Database
 from playhead.journal.errors import JournalError, JournalUnavailable
 from playhead.journal.hub import Hub
-from playhead.journal.jobs import BATCH_COMMANDS_MAX, C, Command, Gathered, Job
+from playhead.journal.jobs import BATCH_COMMANDS_MAX, C, Command, Finish, Job, only
 from playhead.journal.lru import Lru
 from playhead.journal.merkle import Tree
 from playhead.journal.record import Record, record_of
@@ -87,9 +85,7 @@ class Writer(Generic[C]):
         self._handler = handler
         self._hub = hub
         self._clock = clock
-        # Jobs that are handed to the thread together; None ends it.
-        self._jobs: queue.SimpleQueue[list[Job[C]] | None] = queue.SimpleQueue()
-        self._gathered: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Gathered[C]] = weakref.WeakKeyDictionary()
+        self._jobs: queue.SimpleQueue[Job[C] | None] = queue.SimpleQueue()  # None ends the thread
         self._connection: Any = None
         self._head = 0
         self._tree: Tree | None = None
@@ -104,36 +100,25 @@ class Writer(Generic[C]):
         self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
         self._thread.start()
 
-    def submit(
-        self,
-        commands: Sequence[C],
-        loop: asyncio.AbstractEventLoop | None = None,
-        finish: Callable[[list[object]], object] | None = None,
-    ) -> Any:
+    def submit(self, commands: Sequence[C], finish: Finish = only) -> Future[Any]:
         """Queue commands; the future is resolved once they are durable, with what `finish` makes of their outcomes.
 
-        It is an asyncio future of `loop`, to be called from that loop's thread, or a concurrent one. Raises QueueFull
-        at the bound and ShuttingDown after `drain`.
+        Raises QueueFull at the bound and ShuttingDown after `drain`.
         """
-        future: Any = Future() if loop is None else loop.create_future()
+        job = Job(commands, finish)
         # Under the lock nothing can come to stand behind the mark of `drain`, where nobody would answer it.
         with self._submitting:
             if self._draining:
-                raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
-            gathered = self._gathered_of(loop)
-            if self._jobs.qsize() + len(gathered.jobs) >= QUEUE_JOBS_MAX:
+                raise _closing()
+            if self._jobs.qsize() >= QUEUE_JOBS_MAX:
                 raise QueueFull(
                     f"{QUEUE_JOBS_MAX} requests wait for the writer: back off, send the same request again.",
                     limit=QUEUE_JOBS_MAX,
                 )
-            gathered.jobs.append(Job(commands, future, loop, finish))
-            if not gathered.handed_over:
-                self._hand_over(gathered)
-        return future
+            self._jobs.put(job)
+        return job.future
 
-    def call(
-        self, commands: Sequence[C], loop: None = None, finish: Callable[[list[object]], object] | None = None
-    ) -> Any:
+    def call(self, commands: Sequence[C], finish: Finish = only) -> Any:
         """As `submit`, and wait for the result.
 
         When nobody else writes, the caller's thread does what the write thread would do, which spares two changes of
@@ -142,69 +127,59 @@ class Writer(Generic[C]):
         if self._busy == threading.get_ident():
             raise InternalDefect("A command was sent from within the decision of another, which would wait for itself.")
         if self._busy or not self._jobs.empty():
-            return self.submit(commands, None, finish).result()
-        job: Job[C] = Job(commands, Future(), None, finish)
-        with self._turn:
-            if self._draining:
-                raise ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
-            self._commit_in_turn([job])
+            return self.submit(commands, finish).result()
+        job = Job(commands, finish)
+        self.perform([job])
         return job.future.result()
 
-    def _gathered_of(self, loop: asyncio.AbstractEventLoop | None) -> Gathered[C]:
-        if loop is None:
-            return Gathered()
-        gathered = self._gathered.get(loop)
-        if gathered is None:
-            gathered = self._gathered[loop] = Gathered()
-        return gathered
+    def perform(self, jobs: Sequence[Job[C]]) -> None:
+        """Do jobs in the caller's thread, when its turn has come: for a thread that brings the commands of many.
 
-    def _hand_over(self, gathered: Gathered[C]) -> None:
-        """Queue what was gathered, as much as one transaction takes."""
-        jobs = gathered.take()
-        gathered.handed_over = bool(jobs)
-        if jobs:
-            self._jobs.put(jobs)
+        The jobs' futures are resolved when this returns, what went wrong included. Raises ShuttingDown after `drain`.
+        """
+        batch: list[Job[C]] = []
+        count = 0
+        for job in jobs:
+            batch.append(job)
+            count += len(job.commands)
+            if count >= BATCH_COMMANDS_MAX:
+                self._perform(batch)
+                batch, count = [], 0
+        if batch:
+            self._perform(batch)
 
-    def _settled(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The answers of a batch were handed out, on their loop: once they are sent, the next one's turn has come."""
-        gathered = self._gathered_of(loop)
-        if gathered.jobs:
-            loop.call_soon(self._hand_over_next, gathered)
-        else:
-            gathered.handed_over = False
-
-    def _hand_over_next(self, gathered: Gathered[C]) -> None:
-        with self._submitting:
-            self._hand_over(gathered)
+    def _perform(self, batch: list[Job[C]]) -> None:
+        with self._turn:
+            if self._draining:
+                raise _closing()
+            self._commit_in_turn(batch)
 
     def drain(self) -> None:
         """Refuse further commands, finish those that wait, end the thread. Safe to call twice."""
         with self._submitting:
             if not self._draining:
                 self._draining = True
-                for gathered in self._gathered.values():
-                    while gathered.jobs:
-                        self._hand_over(gathered)
                 self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        last = False
-        while not last:
-            jobs = self._jobs.get()
+        job = self._jobs.get()
+        while job is not None:
             batch: list[Job[C]] = []
-            while jobs is not None:
-                batch += jobs
-                if sum(len(job.commands) for job in batch) >= BATCH_COMMANDS_MAX:
+            count = 0
+            while job is not None:
+                batch.append(job)
+                count += len(job.commands)
+                if count >= BATCH_COMMANDS_MAX:
                     break
                 try:
-                    jobs = self._jobs.get_nowait()
+                    job = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-            last = jobs is None
-            if batch:
-                with self._turn:
-                    self._commit_in_turn(batch)
+            with self._turn:
+                self._commit_in_turn(batch)
+            if job is not None:
+                job = self._jobs.get()
         with self._turn:
             self._disconnect()
 
@@ -245,7 +220,7 @@ class Writer(Generic[C]):
         for job in batch:
             job.outcomes = []
         for job, command in commands:
-            alone: Job[C] = Job([command], Future(), None)
+            alone = Job([command])
             self._commit([alone])
             job.outcomes.append(alone.future.exception() or alone.future.result())
         self._resolve(batch)
@@ -337,25 +312,9 @@ class Writer(Generic[C]):
         return recorded
 
     def _resolve(self, batch: list[Job[C]], error: BaseException | None = None) -> None:
-        """Hand outcomes, or one error for all, to those who wait; each event loop is woken once."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[Job[C]]] = {}
+        """Hand outcomes, or one error for all, to those who wait."""
         for job in batch:
-            if job.loop is not None:
-                by_loop.setdefault(job.loop, []).append(job)
-            elif job.future.set_running_or_notify_cancel():
-                job.settle(error)
-        for loop, jobs in by_loop.items():
-            try:
-                loop.call_soon_threadsafe(self._settle_all, loop, jobs, error)
-            except RuntimeError:
-                # The loop is closed: nobody waits there any more. What was decided is in the journal.
-                logger.debug("An event loop was closed before its answers came.")
-
-    def _settle_all(self, loop: asyncio.AbstractEventLoop, jobs: list[Job[C]], error: BaseException | None) -> None:
-        for job in jobs:
-            if not job.future.done():
-                job.settle(error)
-        self._settled(loop)
+            job.settle(error)
 
     def _forget(self) -> None:
         """What is in memory may be ahead of what is on disk: begin again from there."""
@@ -374,6 +333,10 @@ class Writer(Generic[C]):
                 connection.close()
             except Exception:
                 logger.warning("The writer's connection could not be closed; a new one is made.", exc_info=True)
+
+
+def _closing() -> ShuttingDown:
+    return ShuttingDown("The journal is being closed: send the same request elsewhere or later.")
 
 
 def read_tree(cursor: Any, database: Database, size: int) -> Tree:

@@ -2,135 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
 from google.rpc.status_pb2 import Status
 
-from playhead import v1
-from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.commands import AnyCommand
-from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE, Orchestrating
-from playhead.engine.orchestration.installed import chosen_policy
+from playhead.engine.orchestration.handler import Orchestrating
 from playhead.engine.orchestration.policy import Policy
+from playhead.engine.orchestration.reader import Reader
 from playhead.engine.orchestration.service import OrchestrationService, StatusOf
 from playhead.engine.orchestration.timers import Timers
 from playhead.exceptions import PlayheadError
-from playhead.journal.database import READ_CONNECTIONS_MAX, Database
-from playhead.journal.encoding import text_of
-from playhead.journal.hub import unblocking
-from playhead.journal.journal import Clock, Journal, system_clock
-from playhead.journal.service import JournalService
+from playhead.journal.jobs import Job
+from playhead.journal.journal import Journal
 from playhead.journal.writer import Writer
-from playhead.logs.service import LogsService
-from playhead.projector.audit import AuditService
-from playhead.projector.building import open_views
-from playhead.projector.inputs import InputsService
-from playhead.projector.service import RunsService
-
-Answer = TypeVar("Answer")
 
 
-class Orchestrator:
+def plain_status(error: PlayheadError) -> Status:
+    """An error of one item of a batch where there is no wire: its reason as the code."""
+    return Status(code=error.reason, message=str(error))
+
+
+class Orchestrator(Reader):
     """A journal, its views and the decisions about it, in this process.
 
-    `orchestration`, `runs`, `events`, `inputs`, `audit` and `logs` are services of the contract; `calls` is
-    `orchestration` for threads that wait, answering rather than promising. Any number of processes may have the same
-    database open. Close it, or use it as a context manager.
+    `orchestration` is the service that the `Reader` lacks; `calls` is the same for threads that wait, answering rather
+    than promising; with `jobs`, many commands are made first, then performed together by `perform`. `timers=False`
+    leaves it to others, or to `timers.tick()`, to find what falls due.
     """
 
-    def __init__(self, journal: Journal, policy: Policy, status_of: StatusOf, timers: bool) -> None:
-        self.journal = journal
-        self.journal_id = text_of(journal.id)
+    def __init__(
+        self, journal: Journal, policy: Policy, *, status_of: StatusOf = plain_status, timers: bool = True
+    ) -> None:
+        super().__init__(journal, policy)
         self._writer: Writer[AnyCommand] = Writer(
             journal.database, journal.id, Orchestrating(journal.id, policy), journal.hub, journal.clock
         )
-        self.orchestration, self.calls = (
+        self.orchestration, self.calls, self.jobs = (
             OrchestrationService(perform, journal.clock, status_of, on_cancel=lambda: self.timers.wake())
-            for perform in (self._writer.submit, self._writer.call)
+            for perform in (self._writer.submit, self._writer.call, Job)
         )
-        self.runs = RunsService(journal)
-        self.events = JournalService(journal)
-        self.inputs = InputsService(journal)
-        rules = {rule.name for rules in policy.lists().values() for rule in rules}
-        self.audit = AuditService(journal, frozenset({*rules, RESUME_NEEDS_PAUSE}))
-        self.logs = LogsService(journal)
+        self.perform = self._writer.perform
         self.timers = Timers(journal, self.orchestration)
-        self._readers: ThreadPoolExecutor | None = None
-        self._log_writer: ThreadPoolExecutor | None = None
         if timers:
             self.timers.start()
-
-    @classmethod
-    def open(
-        cls,
-        database: str,
-        *,
-        policy: Policy | None = None,
-        clock: Clock = system_clock,
-        status_of: StatusOf | None = None,
-        timers: bool = True,
-        make: bool = True,
-    ) -> Orchestrator:
-        """Open a database: a path, `sqlite:///path` or `postgresql://…`.
-
-        `policy` defaults to the one that PLAYHEAD_POLICY names, then to the core policy. `clock` gives microseconds
-        since the Unix epoch. `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due.
-        `make=False` refuses a database without a journal. Raises the errors of `journal.errors`.
-        """
-        journal = Journal(Database.open(database, make=make), clock)
-        try:
-            open_views(journal)
-            journal.database.create_tables(sql.metadata)
-            return cls(journal, policy or chosen_policy(), status_of or plain_status, timers)
-        except BaseException:
-            journal.close()
-            raise
-
-    async def read(self, function: Callable[[v1.ReadAt], Answer], request: object) -> Answer:
-        """Answer a blocking read from an event loop: wait for min_revision without a thread, then read in one."""
-        read_at = getattr(request, "read_at", None)
-        if read_at is not None and read_at.min_revision > self.journal.hub.revision:
-            await self._reached(read_at.min_revision)
-        return await self._in_thread(lambda: function(request))  # type: ignore[arg-type] # the function's own request
-
-    async def watch_run(self, request: v1.WatchRunRequest) -> AsyncIterator[v1.WatchRunResponse]:
-        """A run after each change, from an event loop."""
-        stream = await self._in_thread(lambda: self.runs.watching(request))
-        async for response in unblocking(stream, self.journal.hub, self._in_thread):
-            yield response
-
-    async def watch_events(self, request: v1.WatchEventsRequest) -> AsyncIterator[v1.WatchEventsResponse]:
-        """Events as they are recorded, from an event loop."""
-        stream = await self._in_thread(lambda: self.events.watching(request))
-        async for response in unblocking(stream, self.journal.hub, self._in_thread):
-            yield response
-
-    async def receive_inputs(self, request: v1.ReceiveInputsRequest) -> AsyncIterator[v1.ReceiveInputsResponse]:
-        """Inputs of a flow run as they are sent, from an event loop."""
-        stream = await self._in_thread(lambda: self.inputs.receiving(request))
-        async for response in unblocking(stream, self.journal.hub, self._in_thread):
-            yield response
-
-    async def read_events(self, request: v1.ReadEventsRequest) -> AsyncIterator[v1.ReadEventsResponse]:
-        """Events that exist, from an event loop."""
-        stream = await self._in_thread(lambda: self.events.read_events(request))
-        while (response := await self._in_thread(lambda: next(stream, None))) is not None:
-            yield response
-
-    async def write_logs(self, request: v1.WriteLogsRequest) -> v1.WriteLogsResponse:
-        """Store log records, from an event loop: one batch after the other, so that no reads wait for writers."""
-        if self._log_writer is None:
-            self._log_writer = ThreadPoolExecutor(1, "playhead-log-writer")
-        return await asyncio.get_running_loop().run_in_executor(self._log_writer, lambda: self.logs.write_logs(request))
-
-    async def follow_logs(self, request: v1.FollowLogsRequest) -> AsyncIterator[v1.FollowLogsResponse]:
-        """Log records as they are stored, from an event loop."""
-        stream = self.logs.following(request)
-        async for response in unblocking(stream, self.logs.hub, self._in_thread):
-            yield response
 
     def drain(self) -> None:
         """Refuse further commands and finish those that wait. Reads go on until `close`."""
@@ -140,30 +53,4 @@ class Orchestrator:
     def close(self) -> None:
         """Drain, end all streams, release the database. Safe to call twice."""
         self.drain()
-        if self._log_writer is not None:
-            self._log_writer.shutdown()
-        self.logs.close()
-        self.journal.close()
-        if self._readers is not None:
-            self._readers.shutdown()
-
-    def __enter__(self) -> Orchestrator:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    async def _reached(self, revision: int) -> None:
-        head = await self._in_thread(self.journal.head)
-        self.journal.hub.publish(head[0])
-        await self.journal.hub.wait_async(revision - 1)
-
-    async def _in_thread(self, function: Callable[[], Answer]) -> Answer:
-        if self._readers is None:
-            self._readers = ThreadPoolExecutor(READ_CONNECTIONS_MAX, "playhead-reader")
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
-
-
-def plain_status(error: PlayheadError) -> Status:
-    """An error of one item of a batch where there is no wire: its reason as the code."""
-    return Status(code=error.reason, message=str(error))
+        super().close()

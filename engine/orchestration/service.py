@@ -1,13 +1,11 @@
 """The `Orchestration` service of the contract, and the commands of `Inputs`, without the wire: messages in, futures of
 messages out.
 
-Every method checks its request, then queues a command for the write thread. With `loop`, called from that event loop's
-thread, the future is an asyncio one; without, a concurrent one.
+Every method checks its request, then hands a command on.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +15,10 @@ from playhead import v1
 from playhead.engine.orchestration import commands, inputs
 from playhead.engine.orchestration.commands import BATCH_ITEMS_MAX, AnyCommand
 from playhead.exceptions import PlayheadError, TooLarge
+from playhead.journal.jobs import only
 from playhead.journal.journal import Clock
 from playhead.journal.record import Caller
 
-Loop = asyncio.AbstractEventLoop | None
 StatusOf = Callable[[PlayheadError], Status]
 
 
@@ -43,23 +41,23 @@ class OrchestrationService:
         self._status_of = status_of
         self._on_cancel = on_cancel
 
-    def register_flow(self, request: v1.RegisterFlowRequest, caller: Caller, loop: Loop = None) -> Any:
+    def register_flow(self, request: v1.RegisterFlowRequest, caller: Caller) -> Any:
         """Make sure that a flow of this name exists."""
-        return self._perform((commands.register_flow(request, caller),), loop)
+        return self._perform((commands.register_flow(request, caller),))
 
-    def create_flow_run(self, request: v1.CreateFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+    def create_flow_run(self, request: v1.CreateFlowRunRequest, caller: Caller) -> Any:
         """Create a flow run."""
-        return self._perform((commands.create_flow_run(request, caller),), loop)
+        return self._perform((commands.create_flow_run(request, caller),))
 
-    def create_task_run(self, request: v1.CreateTaskRunRequest, caller: Caller, loop: Loop = None) -> Any:
+    def create_task_run(self, request: v1.CreateTaskRunRequest, caller: Caller) -> Any:
         """Create a task run."""
-        return self._perform((commands.create_task_run(request, caller),), loop)
+        return self._perform((commands.create_task_run(request, caller),))
 
-    def propose_state(self, request: v1.ProposeStateRequest, caller: Caller, loop: Loop = None) -> Any:
+    def propose_state(self, request: v1.ProposeStateRequest, caller: Caller) -> Any:
         """Propose a state for a run."""
-        return self._perform((commands.propose(request, caller),), loop)
+        return self._perform((commands.propose(request, caller),))
 
-    def propose_states(self, request: v1.ProposeStatesRequest, caller: Caller, loop: Loop = None) -> Any:
+    def propose_states(self, request: v1.ProposeStatesRequest, caller: Caller) -> Any:
         """Propose states for many runs, decided in order and made durable together."""
         items = request.items
         if len(items) > BATCH_ITEMS_MAX:
@@ -89,41 +87,41 @@ class OrchestrationService:
                     answer.response.CopyFrom(outcome)
             return response
 
-        return self._perform(checked, loop, finish)
+        return self._perform(checked, finish)
 
-    def update_run(self, request: v1.UpdateRunRequest, caller: Caller, loop: Loop = None) -> Any:
+    def update_run(self, request: v1.UpdateRunRequest, caller: Caller) -> Any:
         """Rename a run or replace its tags."""
-        return self._perform((commands.update_run(request, caller),), loop)
+        return self._perform((commands.update_run(request, caller),))
 
-    def pause_flow_run(self, request: v1.PauseFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+    def pause_flow_run(self, request: v1.PauseFlowRunRequest, caller: Caller) -> Any:
         """Propose PAUSED."""
-        return self._perform((commands.pause(request, caller, self._clock()),), loop)
+        return self._perform((commands.pause(request, caller, self._clock()),))
 
-    def resume_flow_run(self, request: v1.ResumeFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+    def resume_flow_run(self, request: v1.ResumeFlowRunRequest, caller: Caller) -> Any:
         """Propose what makes a paused flow run go on."""
-        return self._perform((commands.resume(request, caller),), loop)
+        return self._perform((commands.resume(request, caller),))
 
-    def cancel_flow_run(self, request: v1.CancelFlowRunRequest, caller: Caller, loop: Loop = None) -> Any:
+    def cancel_flow_run(self, request: v1.CancelFlowRunRequest, caller: Caller) -> Any:
         """Propose CANCELLING."""
-        answer = self._perform((commands.cancel(request, caller),), loop)
-        if isinstance(answer, v1.ProposeStateResponse):
+
+        def finish(outcomes: list[object]) -> object:
             self._on_cancel()
-        else:
-            answer.add_done_callback(lambda _: self._on_cancel())
-        return answer
+            return only(outcomes)
 
-    def set_concurrency_limit(self, request: v1.SetConcurrencyLimitRequest, caller: Caller, loop: Loop = None) -> Any:
+        return self._perform((commands.cancel(request, caller),), finish)
+
+    def set_concurrency_limit(self, request: v1.SetConcurrencyLimitRequest, caller: Caller) -> Any:
         """Set or remove a concurrency limit."""
-        return self._perform((commands.set_limit(request, caller),), loop)
+        return self._perform((commands.set_limit(request, caller),))
 
-    def send_input(self, request: v1.SendInputRequest, caller: Caller, loop: Loop = None) -> Any:
+    def send_input(self, request: v1.SendInputRequest, caller: Caller) -> Any:
         """Send an input to a flow run."""
-        return self._perform((inputs.change_of(request, caller),), loop)
+        return self._perform((inputs.change_of(request, caller),))
 
-    def delete_input(self, request: v1.DeleteInputRequest, caller: Caller, loop: Loop = None) -> Any:
+    def delete_input(self, request: v1.DeleteInputRequest, caller: Caller) -> Any:
         """Delete an input of a flow run."""
-        return self._perform((inputs.change_of(request, caller),), loop)
+        return self._perform((inputs.change_of(request, caller),))
 
-    def renew_lease(self, request: v1.RenewLeaseRequest, caller: Caller, loop: Loop = None) -> Any:
+    def renew_lease(self, request: v1.RenewLeaseRequest, caller: Caller) -> Any:
         """Say that the holder of a lease is alive."""
-        return self._perform((commands.renew_lease(request, caller),), loop)
+        return self._perform((commands.renew_lease(request, caller),))
