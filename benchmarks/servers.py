@@ -26,11 +26,9 @@ class Server:
     pid: int
 
     def memory_mb(self) -> float:
-        """Resident memory now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        kilobytes = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert kilobytes is not None, status
-        return int(kilobytes[1]) / 1024
+        """Resident memory now, of its processes together; what they share counts once."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(_memory_kb(pid) for pid in (self.pid, *children)) / 1024
 
 
 @contextmanager
@@ -65,6 +63,13 @@ def _running(command: list[str], log: Path) -> Iterator[Server]:
                 process.wait(STOP_S_MAX)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _memory_kb(pid: int | str) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    kilobytes = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    assert kilobytes is not None, rollup
+    return int(kilobytes[1])
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
