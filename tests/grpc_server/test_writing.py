@@ -29,13 +29,13 @@ from playhead.v1 import orchestration_pb2
 from playhead.v1.orchestration_pb2_grpc import OrchestrationStub
 from tests.grpc_server.conftest import ServerProcess
 from tests.grpc_server.requests import create_flow_run, propose, register_flow
+from tests.processes.serving import children_of
 
 
 def writer_of(server: ServerProcess) -> int:
     """The process that writes."""
-    edge = server.process.pid
-    (writer,) = Path(f"/proc/{edge}/task/{edge}/children").read_text().split()
-    return int(writer)
+    (writer,) = children_of(server.process.pid)
+    return writer
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import grpc
 
 from tests.processes.load import Asked, Load
-from tests.processes.serving import Server
+from tests.processes.serving import Server, Whom
 
 IN_FLIGHT = 32
 ANSWERS_MAX = 120
@@ -31,13 +31,13 @@ class Clients:
         self._unanswered: deque[Asked] = deque(load.opening())
         self._load = load.commands()
 
-    def call_until_killed(self, server: Server, answers: int) -> None:
-        """Keep calling; kill the server as soon as it has given so many answers."""
+    def call_until_killed(self, server: Server, answers: int, whom: Whom) -> None:
+        """Keep calling; kill the server, or one of its processes, as soon as it has given so many answers."""
         end = len(self.answers) + answers
 
         def after_answer() -> None:
             if len(self.answers) >= end:
-                server.kill()
+                server.kill(whom)
 
         after_answer()
         self._call(server, self._again_then_new(), after_answer)
@@ -106,7 +106,7 @@ def killed_under_load(database: str, seed: int, kills: int) -> Clients:
     chance = random.Random(seed)
     clients = Clients(Load(seed))
     for _ in range(kills):
-        clients.call_until_killed(Server(database), chance.randrange(ANSWERS_MAX))
+        clients.call_until_killed(Server(database), chance.randrange(ANSWERS_MAX), chance.choice(get_args(Whom)))
     with Server(database) as last:
         clients.call_the_rest(last)
         assert clients.ask_again(last) == clients.answers

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 ROOT = Path(__file__).parents[2]
+
+Whom = Literal["both", "edge", "writer"]
 
 
 class Server:
@@ -21,7 +24,9 @@ class Server:
         through = ["tests.processes.unprivileged"] if unprivileged else []
         command = [sys.executable, "-m", *through, "tests.processes.server_main", database, *options]
         with open(log or os.devnull, "ab") as errors:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, process_group=0
+            )
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
         if not self.address:
@@ -32,9 +37,17 @@ class Server:
         """The address as gRPC takes it."""
         return self.address.removeprefix("grpc://")
 
-    def kill(self) -> None:
-        """End it as a power cut would, as far as this process is concerned."""
-        self.process.kill()
+    def kill(self, whom: Whom = "both") -> None:
+        """End it as a power cut would: both of its processes, or one, which the other has to notice. Once."""
+        if self.process.poll() is not None:
+            return
+        if whom == "both":
+            os.killpg(self.process.pid, signal.SIGKILL)
+        elif whom == "edge":
+            self.process.kill()
+        else:
+            for writer in children_of(self.process.pid):
+                os.kill(writer, signal.SIGKILL)
 
     def gone(self) -> None:
         """Wait until it has ended."""
@@ -56,3 +69,11 @@ class Server:
     ) -> None:
         self.kill()
         self.gone()
+
+
+def children_of(process: int) -> list[int]:
+    """The processes that a process has started from its main thread; none when it has ended."""
+    try:
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
