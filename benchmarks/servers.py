@@ -28,7 +28,7 @@ class Server:
     def memory_mb(self) -> float:
         """Resident memory now, of its processes together; what they share counts once."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return sum(_memory_kb(pid) for pid in (self.pid, *children)) / 1024
+        return sum(_memory_kb(pid) for pid in (str(self.pid), *children)) / 1024
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _running(command: list[str], log: Path) -> Iterator[Server]:
                 process.kill()
 
 
-def _memory_kb(pid: int | str) -> int:
+def _memory_kb(pid: str) -> int:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     kilobytes = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
     assert kilobytes is not None, rollup
