@@ -106,6 +106,6 @@ def test_a_stream_of_batches_is_told_after_its_answers(server_process: ServerPro
         server_process.signal(signal.SIGTERM)
         correlation_ids, failed = to_its_end(stream)
         assert correlation_ids == list(range(1, len(correlation_ids) + 1))
-        assert isinstance(error_of_call(failed, "ProposeStates"), ShuttingDown)
+        assert isinstance(error_of_call(failed, "ProposeStates", server_process.address), ShuttingDown)
     assert server_process.wait() == 0
     client.close()

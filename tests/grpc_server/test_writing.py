@@ -101,7 +101,7 @@ def test_commands_that_wait_are_bounded_and_refused_beyond(server_process: Serve
         excess = len(calls) - WAITING_MAX
         # Only what is over the bound is answered while the writer stands still.
         refused = [call.exception() for call in _first_done(calls, excess)]
-        assert {type(error_of_call(error, "ProposeState")) for error in refused} == {QueueFull}
+        assert {type(error_of_call(error, "ProposeState", server_process.address)) for error in refused} == {QueueFull}
     answered = [call.exception() is None for call in calls]
     assert (answered.count(True), answered.count(False)) == (WAITING_MAX, excess)
     for channel in channels:
@@ -129,7 +129,7 @@ def test_when_the_writer_dies_those_who_wait_are_told_and_the_server_ends(
             call = OrchestrationStub(channel).ProposeState.future(waiting)
             client.unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run_id))
             os.kill(writer, signal.SIGKILL)
-        error = error_of_call(call.exception(), "ProposeState")
+        error = error_of_call(call.exception(), "ProposeState", server_process.address)
     assert isinstance(error, JournalUnavailable)
     assert "same request id" in str(error)
     assert server_process.wait() == 1
@@ -168,10 +168,10 @@ def test_bytes_that_are_no_message_are_refused_by_the_writer_too(server_process:
         stream = channel.stream_stream("/playhead.v1.Orchestration/ProposeStates")
         with pytest.raises(grpc.RpcError) as refused:
             unary(b"\xff\xff")
-        assert isinstance(error_of_call(refused.value, "ProposeState"), BadRequest)
+        assert isinstance(error_of_call(refused.value, "ProposeState", server_process.address), BadRequest)
         with pytest.raises(grpc.RpcError) as ended:
             list(stream(iter([b"\xff\xff"])))
-        assert isinstance(error_of_call(ended.value, "ProposeStates"), BadRequest)
+        assert isinstance(error_of_call(ended.value, "ProposeStates", server_process.address), BadRequest)
 
 
 @given(
