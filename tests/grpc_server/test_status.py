@@ -112,7 +112,7 @@ def test_the_longest_errors_fit_into_the_trailing_metadata() -> None:
     error = BadRequest(long, field=long, **{f"fact_{n}": long for n in range(100)})
     failed = asyncio.run_coroutine_threadsafe(refused(error), serving_loop()).result()
     assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
-    received = error_of_call(failed, "Thing")
+    received = error_of_call(failed, "Thing", "grpc://127.0.0.1:4200")
     assert isinstance(received, BadRequest)
     assert received.field.startswith("ää")
     assert received.field.endswith("…")
@@ -125,5 +125,5 @@ def test_every_error_arrives_with_its_code_and_details(cls: type[PlayheadError])
     failed = asyncio.run_coroutine_threadsafe(refused(sent), serving_loop()).result()
     assert failed.code() is CODE_OF[cls.reason]
     assert failed.details() == str(sent)
-    received = error_of_call(failed, "Thing")
+    received = error_of_call(failed, "Thing", "grpc://127.0.0.1:4200")
     assert (type(received), str(received), received.facts) == (cls, str(sent), sent.facts)
