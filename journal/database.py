@@ -12,11 +12,11 @@ import re
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
@@ -56,6 +56,9 @@ class Database(ABC):
     address: str
     make: bool
     """Whether a journal is made where there is none."""
+
+    SELECT_COLUMNS: ClassVar[str]
+    """Names of tables and of their columns, of the tables called `{names}`."""
 
     @staticmethod
     def open(address: str, *, make: bool = True) -> Database:
@@ -120,9 +123,9 @@ class Database(ABC):
 
     def create_tables(self, metadata: sa.MetaData) -> None:
         """Make those of the tables that do not exist yet, all or none, one process at a time."""
+        if metadata.tables.keys() <= self.columns_of(metadata.tables).keys():
+            return
         with self.reading() as connection:
-            if metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
-                return
             self.begin_append(connection.connection.cursor())
             self.adapt(metadata)
             metadata.create_all(connection)
@@ -138,6 +141,31 @@ class Database(ABC):
                 f"playhead server start --database {self.address}",
                 database=self.address,
             )
+
+    def rows(self, text: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Rows of a read written with `?`, straight from the driver; errors come out translated."""
+        try:
+            connection = self.engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(self.statement(text), values)
+                return list(cursor.fetchall())
+            except BaseException:
+                # Whatever state it is in, nobody is given it again.
+                connection.invalidate()
+                raise
+            finally:
+                connection.close()
+        except Exception as error:
+            raise self.translated(error) from error
+
+    def columns_of(self, tables: Iterable[str]) -> dict[str, set[str]]:
+        """Which of these tables there are, and the names of their columns."""
+        names = list(tables)
+        columns: dict[str, set[str]] = {}
+        for table, column in self.rows(self.SELECT_COLUMNS.format(names=", ".join("?" * len(names))), names):
+            columns.setdefault(table, set()).add(column)
+        return columns
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -174,6 +202,11 @@ class SqliteDatabase(Database):
     """A journal in one file: WAL, synchronous=FULL, one writer at a time by BEGIN IMMEDIATE."""
 
     WATCH_INTERVAL_S = 0.02
+
+    SELECT_COLUMNS = """
+        SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
+        WHERE t.type = 'table' AND t.name IN ({names})
+    """
 
     def __init__(self, address: str, make: bool = True) -> None:
         self.path = Path(address.removeprefix(SQLITE)).expanduser()
@@ -215,17 +248,17 @@ class SqliteDatabase(Database):
     def _check(self) -> None:
         """Refuse what is no journal; make the file one if it is empty."""
         try:
-            connection = self._connect()
-            try:
+            with closing(self.engine.raw_connection()) as connection:
+                cursor = connection.cursor()
                 # Tables first: another process may be making the journal, and it makes its tables last.
-                tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-                application = connection.execute("PRAGMA application_id").fetchone()[0]
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                tables = cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+                application = cursor.execute("PRAGMA application_id").fetchone()[0]
+                version = cursor.execute("PRAGMA user_version").fetchone()[0]
                 if application == 0 and tables == 0:
                     self.refuse_to_make()
-                    connection.execute("PRAGMA journal_mode=WAL")
-                    connection.execute(f"PRAGMA application_id={sql.APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version={sql.JOURNAL_FORMAT}")
+                    cursor.execute("PRAGMA journal_mode=WAL")
+                    cursor.execute(f"PRAGMA application_id={sql.APPLICATION_ID}")
+                    cursor.execute(f"PRAGMA user_version={sql.JOURNAL_FORMAT}")
                 elif application != sql.APPLICATION_ID:
                     raise NotAJournal(
                         f"{self.path} is an SQLite database, but not a Playhead journal: choose another path.",
@@ -233,9 +266,8 @@ class SqliteDatabase(Database):
                     )
                 elif version > sql.JOURNAL_FORMAT:
                     raise newer(str(self.path), version)
-            finally:
-                connection.close()
-        except sqlite3.Error as error:
+        except BaseException as error:
+            self.engine.dispose()
             raise self.translated(error) from error
 
     def connect_writer(self) -> sqlite3.Connection:
@@ -317,6 +349,12 @@ class PostgresDatabase(Database):
 
     WATCH_TIMEOUT_S = 0.1
     """How long a watch takes to see that it should stop; notifications wake it at once."""
+
+    SELECT_COLUMNS = """
+        SELECT t.relname, c.attname FROM pg_class AS t JOIN pg_attribute AS c ON c.attrelid = t.oid
+        WHERE t.relkind IN ('r', 'p') AND pg_table_is_visible(t.oid) AND t.relname IN ({names})
+        AND c.attnum > 0 AND NOT c.attisdropped
+    """
 
     def __init__(self, address: str, make: bool = True) -> None:
         self.make = make

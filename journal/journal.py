@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import sqlalchemy as sa
 import uuid_utils
@@ -50,11 +49,10 @@ class Journal:
 
     def head(self) -> tuple[int, int]:
         """The last revision and when it was recorded, in microseconds since the Unix epoch."""
-        with self.database.reading() as connection:
-            row = connection.exec_driver_sql(sql.SELECT_HEAD).first()
-        if row is None:
+        rows = self.database.rows(sql.SELECT_HEAD)
+        if not rows:
             raise CorruptRecord("Revision 1 is missing: the journal's events were removed.", revision=1)
-        return row[0], row[1]
+        return rows[0][0], rows[0][1]
 
     def root(self, size: int) -> bytes:
         """The Merkle root over the first `size` events."""
@@ -98,10 +96,8 @@ class Journal:
 
     def pages(self, first: int, last: int, page: int = PAGE_EVENTS_MAX) -> Iterator[list[Record]]:
         """All events of a range, page by page, through the driver: for folding, which reads everything."""
-        statement = self.database.statement(sql.SELECT_RANGE)
         while first <= last:
-            with self.database.reading() as connection:
-                rows = connection.exec_driver_sql(statement, (first, last, page)).fetchall()
+            rows = self.database.rows(sql.SELECT_RANGE, (first, last, page))
             if not rows:
                 return
             yield [record_of(row) for row in rows]
@@ -109,12 +105,8 @@ class Journal:
 
     def nodes(self, level: int, first: int, last: int) -> list[bytes]:
         """Kept nodes of a level at positions first … last - 1."""
-        with self.database.reading() as connection:
-            rows = connection.exec_driver_sql(
-                self.database.statement(sql.SELECT_NODES),
-                (node_number(level, first), node_number(level, last - 1), level),
-            ).fetchall()
-        return [bytes(row[0]) for row in rows]
+        numbers = node_number(level, first), node_number(level, last - 1)
+        return [bytes(row[0]) for row in self.database.rows(sql.SELECT_NODES, (*numbers, level))]
 
     def close(self) -> None:
         """End all subscriptions and give the connections back. The writer must have been drained."""
@@ -136,16 +128,16 @@ class Journal:
     def _found(self) -> bytes:
         """The journal's id. In a new database: make the tables and append the first event."""
         database = self.database
+        known = self._known()
+        if known is not None:
+            return known
+        database.refuse_to_make()
+        database.create_tables(sql.metadata)
         connection = database.connect_writer()
         cursor = connection.cursor()
         try:
-            known = self._known(cursor)
-            if known is not None:
-                return known
-            database.refuse_to_make()
-            database.create_tables(sql.metadata)
             database.begin_append(cursor)
-            known = self._known(cursor)
+            known = self._known()
             if known is None:
                 known = uuid_utils.uuid7().bytes
                 append = Append(database, cursor, known, 0, self.clock(), Tree(), Lru(8))
@@ -161,26 +153,20 @@ class Journal:
         finally:
             connection.close()
 
-    def _known(self, cursor: Any) -> bytes | None:
+    def _known(self) -> bytes | None:
         """The id in the journal's own table; None when there is no such table or no row yet."""
-        found = self._columns()
+        found = self.database.columns_of(sql.metadata.tables)
         if not found:
             return None
         if found != {name: set(table.columns.keys()) for name, table in sql.metadata.tables.items()}:
             raise NotAJournal(f"{self.database.address} holds other tables under a journal's names.")
-        row = cursor.execute(sql.SELECT_JOURNAL).fetchone()
-        if row is None:
+        rows = self.database.rows(sql.SELECT_JOURNAL)
+        if not rows:
             return None
-        if row[1] > sql.JOURNAL_FORMAT:
-            raise newer(self.database.address, row[1])
-        return bytes(row[0])
-
-    def _columns(self) -> dict[str, set[str]]:
-        """What tables there are under a journal's names, and their columns."""
-        with self.database.reading() as connection:
-            inspector = sa.inspect(connection)
-            names = sql.metadata.tables.keys() & set(inspector.get_table_names())
-            return {name: {column["name"] for column in inspector.get_columns(name)} for name in names}
+        journal_id, version = rows[0]
+        if version > sql.JOURNAL_FORMAT:
+            raise newer(self.database.address, version)
+        return bytes(journal_id)
 
     def _watch(self) -> None:
         """Follow what other processes append, from the first wait on."""

@@ -148,8 +148,7 @@ class LogsService:
             return list(connection.execute(query))
 
     def _last(self) -> int:
-        with self._database.reading() as connection:
-            return connection.exec_driver_sql(sql.SELECT_LAST).scalar_one() or 0
+        return self._database.rows(sql.SELECT_LAST)[0][0] or 0
 
     def _meta(self) -> v1.ResponseMeta:
         return self._moments.meta(self._journal.head()[0])

@@ -25,6 +25,7 @@ from playhead.projector.sql import made_of, views
 
 BATCH_EVENTS = 2_000
 REBUILD_PREFIX = "rebuild_"
+SELECT_VERSION = f"SELECT version FROM {views.name}"
 
 Progress = Callable[[int, int], None]
 """Called with (revision reached, revision aimed at)."""
@@ -160,16 +161,14 @@ def _create(journal: Journal, table: sa.Table, if_not_exists: bool = False) -> s
 
 def _refuse_strangers(journal: Journal) -> None:
     """Tables under our names that we have not made are not ours to replace."""
-    names = {table.name for table in made_of().all}
-    with journal.database.reading() as connection:
-        taken = names & set(sa.inspect(connection).get_table_names())
-        # Another process may have made them a moment ago, all at once.
-        if taken and _version(journal) is None:
-            raise NotAJournal(f"{journal.database.address} holds other tables under our names: {sorted(taken)}.")
+    taken = journal.database.columns_of(table.name for table in made_of().all)
+    # Another process may have made them a moment ago, all at once.
+    if taken and _version(journal) is None:
+        raise NotAJournal(f"{journal.database.address} holds other tables under our names: {sorted(taken)}.")
 
 
 def _version(journal: Journal) -> int | None:
-    with journal.database.reading() as connection:
-        if not sa.inspect(connection).has_table(views.name):
-            return None
-        return connection.execute(sa.select(views.c.version)).scalar_one_or_none()
+    if not journal.database.columns_of([views.name]):
+        return None
+    rows = journal.database.rows(SELECT_VERSION)
+    return rows[0][0] if rows else None

@@ -35,9 +35,8 @@ REVISION_COLUMNS = ("valid_from", "created_revision", "revision")
 
 def stray_node(database: Database) -> tuple[int, int] | None:
     """A node of the tree over events that the journal does not have; None when there is none."""
-    with database.reading() as connection:
-        row = connection.exec_driver_sql(SELECT_STRAY_NODE).first()
-    return None if row is None else (row[0], row[1])
+    rows = database.rows(SELECT_STRAY_NODE)
+    return (rows[0][0], rows[0][1]) if rows else None
 
 
 def missing_triggers(database: Database) -> list[str]:

@@ -204,12 +204,10 @@ class Timers:
 
     def _pages(self, text: str, before: Row, key: Row, after: Row = ()) -> Iterator[list[Row]]:
         """Rows, a batch at a time; their first columns are the key after which the next batch begins."""
-        statement = self._journal.database.statement(text)
         while True:
-            with self._journal.database.reading() as connection:
-                rows = connection.exec_driver_sql(statement, (*before, *key, *after, BATCH_MAX)).fetchall()
+            rows = self._journal.database.rows(text, (*before, *key, *after, BATCH_MAX))
             if rows:
-                yield list(rows)
+                yield rows
             if len(rows) < BATCH_MAX:
                 return
             key = rows[-1][: len(key)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from playhead import v1
 from playhead.journal import sql
+from playhead.journal.database import Database, Row
 from tests.histories import CALLERS, FLOW_RUN_IDS, FLOW_RUNS, TASK_RUN_IDS, TASK_RUNS, Life, an_id
 
 STATE = v1.StateFilter(types=[v1.RUNNING, v1.PENDING])
@@ -61,13 +62,13 @@ UNSORTED = ("flow runs", "flow runs then", "task runs", "task runs of a flow run
 @pytest.mark.parametrize("name", LISTS)
 def test_no_table_is_walked_whole(sqlite_store: str, name: str) -> None:
     with Life(sqlite_store) as life:
-        engine = life.orchestrator.journal.database.engine
-        with watched(engine) as statements:
+        database = life.orchestrator.journal.database
+        with watched(database) as statements:
             method, request = LISTS[name]
             getattr(life.orchestrator.runs, method)(request)
         assert statements
         for statement, values in statements:
-            steps = plan(engine, statement, values)
+            steps = plan(database, statement, values)
             walked = [step for step in steps if step.startswith("SCAN")]
             assert walked == [], f"{statement}: {steps}"
 
@@ -75,11 +76,11 @@ def test_no_table_is_walked_whole(sqlite_store: str, name: str) -> None:
 @pytest.mark.parametrize("name", UNSORTED)
 def test_pages_come_in_order_without_sorting(sqlite_store: str, name: str) -> None:
     with Life(sqlite_store) as life:
-        engine = life.orchestrator.journal.database.engine
-        with watched(engine) as statements:
+        database = life.orchestrator.journal.database
+        with watched(database) as statements:
             method, request = LISTS[name]
             getattr(life.orchestrator.runs, method)(request)
-        plans = [plan(engine, statement, values) for statement, values in statements]
+        plans = [plan(database, statement, values) for statement, values in statements]
         assert not [step for steps in plans for step in steps if "ORDER BY" in step]
 
 
@@ -87,10 +88,10 @@ def test_pages_come_in_order_without_sorting(sqlite_store: str, name: str) -> No
 @pytest.mark.parametrize("name", DECISIONS)
 def test_decisions_are_looked_through_in_order(sqlite_store: str, name: str, order: v1.Order.ValueType) -> None:
     with Life(sqlite_store) as life:
-        engine = life.orchestrator.journal.database.engine
-        with watched(engine) as statements:
+        database = life.orchestrator.journal.database
+        with watched(database) as statements:
             life.orchestrator.audit.find_decisions(v1.FindDecisionsRequest(filter=DECISIONS[name], order=order))
-        steps = [step for statement, values in statements for step in plan(engine, statement, values)]
+        steps = [step for statement, values in statements for step in plan(database, statement, values)]
         assert [step for step in steps if step.startswith("SCAN") or "ORDER BY" in step or "AUTOMATIC" in step] == []
         by_rules = [step for step in steps if "decisions_by_rules" in step]
         assert bool(by_rules) == (name in ("refusals", "decisions of a rule"))
@@ -119,12 +120,12 @@ def test_what_is_due_is_found_without_walking_a_table(sqlite_store: str) -> None
         crashed = v1.ProposeStateRequest(flow_run_id=FLOW_RUN_IDS[1], state=v1.State(type=v1.CRASHED))
         life.send("propose_state", crashed, CALLERS[0])
         life.settle()
-        engine = life.orchestrator.journal.database.engine
-        with watched(engine) as statements:
+        database = life.orchestrator.journal.database
+        with watched(database) as statements:
             assert life.orchestrator.timers.tick() == 1
         looked = [(text, values) for text, values in statements if "_versions" in text]
         assert len({text for text, _ in looked}) == 8
-        steps = [step for statement, values in looked for step in plan(engine, statement, values)]
+        steps = [step for statement, values in looked for step in plan(database, statement, values)]
         assert [step for step in steps if step.startswith("SCAN") or "AUTOMATIC" in step] == []
 
 
@@ -134,30 +135,38 @@ def test_inputs_are_found_by_their_run_and_key_and_come_in_order(sqlite_store: s
         sent = v1.SendInputRequest(flow_run_id=RUN, key="k", value=b"7")
         life.send("send_input", sent, CALLERS[0])
         life.settle()
-        engine, inputs = life.orchestrator.journal.database.engine, life.orchestrator.inputs
-        with watched(engine) as statements:
+        database, inputs = life.orchestrator.journal.database, life.orchestrator.inputs
+        with watched(database) as statements:
             inputs.read_input(v1.ReadInputRequest(flow_run_id=RUN, key="k", read_at=v1.ReadAt()))
             inputs.list_inputs(v1.ListInputsRequest(flow_run_id=RUN, key_prefix="k", read_at=at))
-        steps = [step for statement, values in statements for step in plan(engine, statement, values)]
+        steps = [step for statement, values in statements for step in plan(database, statement, values)]
         assert [step for step in steps if "SCAN" in step or "ORDER BY" in step or "AUTOMATIC" in step] == []
 
 
 @contextmanager
-def watched(engine: sa.Engine) -> Iterator[list[tuple[str, Any]]]:
-    """The statements that run meanwhile."""
+def watched(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that run meanwhile: those that SQLAlchemy makes, and those that go straight to the driver."""
     statements: list[tuple[str, Any]] = []
 
-    def note(connection: object, cursor: object, statement: str, values: Any, *rest: object) -> None:
+    def note(statement: str, values: Any) -> None:
         # The head is the last row of its table, found at once.
         if statement != sql.SELECT_HEAD:
             statements.append((statement, values))
 
-    sa.event.listen(engine, "before_cursor_execute", note)
+    def made(connection: object, cursor: object, statement: str, values: Any, *rest: object) -> None:
+        note(statement, values)
+
+    def rows(statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        note(statement, values)
+        return straight(statement, values)
+
+    straight, database.rows = database.rows, rows  # type: ignore[method-assign] # for a while
+    sa.event.listen(database.engine, "before_cursor_execute", made)
     yield statements
-    sa.event.remove(engine, "before_cursor_execute", note)
+    sa.event.remove(database.engine, "before_cursor_execute", made)
+    database.rows = straight  # type: ignore[method-assign]
 
 
-def plan(engine: sa.Engine, statement: str, values: Any) -> list[str]:
+def plan(database: Database, statement: str, values: Any) -> list[str]:
     """How SQLite goes about a statement."""
-    with engine.connect() as connection:
-        return [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    return [row[3] for row in database.rows(f"EXPLAIN QUERY PLAN {statement}", values)]
