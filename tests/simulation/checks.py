@@ -15,11 +15,10 @@ from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy, Subject
 from playhead.engine.orchestration.rules.slots import granted, refused
 from playhead.exceptions import PlayheadError
-from playhead.journal.encoding import bytes_of, text_of
+from playhead.journal.encoding import bytes_of, text_of, timestamp
 from playhead.journal.payload import event_of
 from playhead.journal.record import Caller, Record, record_of
 from playhead.journal.sql import SELECT_RANGE
-from playhead.projector.service import RunsService
 from playhead.projector.sql import OPEN
 from playhead.replay.rebuild import compare_views
 from playhead.replay.verify import verify_journal
@@ -56,9 +55,12 @@ class Sent:
 
 
 class Checks:
-    """Follows a journal, event by event, and holds it and every answer to what was promised."""
+    """Follows a journal, event by event, and holds it and every answer to what was promised.
 
-    def __init__(self, database: str, orchestrator: Orchestrator, policy: Policy) -> None:
+    `reader` is a process that has the same database open, and decides nothing.
+    """
+
+    def __init__(self, database: str, reader: Orchestrator, policy: Policy) -> None:
         self.model = Model()
         self.records: list[Record] = []
         self.answers: dict[str, tuple[Sent, Any]] = {}
@@ -66,11 +68,13 @@ class Checks:
         self._policy = policy
         # A connection of its own: what is seen here is what is committed.
         self._database = sqlite3.connect(database)
-        self._journal_id = orchestrator.journal_id
-        self._plain = PlainRuns()
+        self._reader = reader
+        self._journal_id = reader.journal_id
+        self._plain_runs, self._plain_until = PlainRuns(), 0
         self._versions: Counter[bytes] = Counter()
-        for record in orchestrator.journal.read(1, orchestrator.journal.head()[0]):
-            self._take(record)
+        for records in reader.journal.pages(1, reader.journal.head()[0]):
+            for record in records:
+                self._take(record)
 
     def close(self) -> None:
         """Look no more."""
@@ -218,7 +222,11 @@ class Checks:
         same((answer.task_run.spec, answer.task_run.status), (run.spec, run.status), "the run as it is")
 
     def _register_flow(self, request: Any, answer: v1.RegisterFlowResponse, mine: list[Record], now_us: int) -> None:
-        same(answer.flow, self._plain.flows[self.model.flows[request.name]], "the flow as it was registered")
+        flow_id = self.model.flows[request.name]
+        record = next(one for one in self.records if one.stream == bytes_of(flow_id))
+        flow = v1.Flow(id=flow_id, name=request.name, created_revision=record.revision)
+        flow.created.CopyFrom(timestamp(record.recorded_at))
+        same(answer.flow, flow, "the flow as it was registered")
         same(answer.meta.revision, self.head, "every answer has the revision that it reflects")
 
     def _update_run(self, request: Any, answer: v1.UpdateRunResponse, mine: list[Record], now_us: int) -> None:
@@ -294,7 +302,6 @@ class Checks:
         elif record.kind in ("flow_run_created", "task_run_created"):
             self._creation(record, event)
         self.records.append(record)
-        self._plain.add(record)
         self.model.add(record, event)
 
     def _decision(self, record: Record, proposed: v1.StateProposed) -> None:
@@ -381,31 +388,40 @@ class Checks:
             then = {bytes_of(run.id): was for run in runs if (was := run.as_of(revision))}
             same(shown, then, f"P6: the runs as of revision {revision}")
 
-    def reads_now(self, runs: RunsService) -> None:
+    def reads_now(self) -> None:
         """P5: what is listed now is a fold of the events."""
-        self._reads(runs, v1.ReadAt(), self._plain)
+        self._reads(v1.ReadAt(), self._plain())
 
-    def reads_as_of(self, runs: RunsService, revision: int) -> None:
+    def _plain(self) -> PlainRuns:
+        """The runs as all events so far say that they are listed."""
+        for record in self.records[self._plain_until :]:
+            self._plain_runs.add(record)
+        self._plain_until = self.head
+        return self._plain_runs
+
+    def reads_as_of(self, revision: int) -> None:
         """P5: what is listed as of a revision is a fold of the events up to it; decisions and states of runs too."""
         at, plain = v1.ReadAt(revision=revision), PlainRuns.of(self.records[:revision])
-        self._reads(runs, at, plain)
+        self._reads(at, plain)
+        runs = self._reader.runs
         for run_id in plain.flow_runs:
             decided = runs.list_decisions(v1.ListDecisionsRequest(flow_run_id=run_id, read_at=at, page_size=PAGE))
             same([one.revision for one in decided.decisions], plain.decisions.get(run_id, []), "P1: decisions listed")
             states = runs.list_states(v1.ListStatesRequest(flow_run_id=run_id, read_at=at, page_size=PAGE)).states
             same(list(states), plain.states.get(run_id, []), "P5: states listed")
 
-    def _reads(self, runs: RunsService, at: v1.ReadAt, plain: PlainRuns) -> None:
+    def _reads(self, at: v1.ReadAt, plain: PlainRuns) -> None:
+        runs = self._reader.runs
         flow_runs = runs.list_flow_runs(v1.ListFlowRunsRequest(read_at=at, page_size=PAGE))
         same(list(flow_runs.flow_runs), plain.listed_flow_runs(v1.FlowRunFilter()), "P5: flow runs listed")
         task_runs = runs.list_task_runs(v1.ListTaskRunsRequest(read_at=at, page_size=PAGE))
         same(list(task_runs.task_runs), plain.listed_task_runs(v1.TaskRunFilter()), "P5: task runs listed")
         same(task_runs.meta.revision, at.revision or self.head, "every answer has the revision that it reflects")
 
-    def whole(self, orchestrator: Orchestrator) -> None:
+    def whole(self) -> None:
         """P8: the journal proves itself."""
-        same(verify_journal(orchestrator.journal).revision, self.head, "P8: the journal is whole")
+        same(verify_journal(self._reader.journal).revision, self.head, "P8: the journal is whole")
 
-    def rebuilt(self, orchestrator: Orchestrator, revision: int) -> None:
+    def rebuilt(self, revision: int) -> None:
         """P6: views made anew, as of any revision, are the live ones."""
-        same(compare_views(orchestrator.journal, revision).differences, [], "P6: rebuilt views are the live ones")
+        same(compare_views(self._reader.journal, revision).differences, [], "P6: rebuilt views are the live ones")

@@ -18,6 +18,9 @@ from tests.simulation.world import World, run_seed
 
 RAM_DISK = Path("/dev/shm")
 
+OBJECTS_TO_COLLECT = 20_000
+"""New objects after which the collector looks, instead of some hundreds."""
+
 Simulate = Callable[[int, Policy], World]
 
 
@@ -31,21 +34,26 @@ def simulate() -> Iterator[Simulate]:
     folder = Path(
         tempfile.mkdtemp(prefix="playhead-simulation-", dir=RAM_DISK if os.access(RAM_DISK, os.W_OK) else None)
     )
-    new = folder / "new.db"
+    new, database = folder / "new.db", folder / "journal.db"
     Orchestrator.open(str(new), clock=ManualClock(), timers=False).close()
-    # What is there now stays: no use in the collector's looking through all of it again and again.
+    shutil.copy(new, database)
+    # One process has the journal of each seed open, one after another: so it compiles its queries once.
+    reader = Orchestrator.open(str(database), clock=ManualClock(), timers=False)
+    # What is there now stays, and a seed leaves little behind: no use in the collector's looking again and again.
     gc.collect()
     gc.freeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(OBJECTS_TO_COLLECT)
 
     def make(seed: int, policy: Policy) -> World:
-        database = folder / f"{seed}.db"
+        reader.journal.database.reopen()
+        for file in folder.glob(f"{database.name}*"):
+            file.unlink()
         shutil.copy(new, database)
-        try:
-            return run_seed(seed, str(database), policy)
-        finally:
-            for file in folder.glob(f"{seed}.db*"):
-                file.unlink()
+        return run_seed(seed, str(database), policy, reader)
 
     yield make
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
+    reader.close()
     shutil.rmtree(folder)

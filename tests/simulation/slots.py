@@ -73,13 +73,8 @@ def waits_for(run: Run) -> dict[str, int]:
 
 def held_by_others(model: Model, run: Run, key: str) -> int:
     """Slots of a limit that other runs hold."""
-    return sum(
-        held.count
-        for other in model.users.values()
-        if other is not run
-        for held in other.status.slots
-        if held.limit == key
-    )
+    others = [other.status.slots for other in model.users.values() if other is not run]
+    return sum(held.count for slots in others for held in slots if held.limit == key)
 
 
 def ahead_of(model: Model, run: Run, key: str) -> list[Run]:
@@ -125,7 +120,7 @@ def check_running(model: Model, run: Run, proposed: v1.StateProposed) -> None:
 
 def check_nobody_waits_in_vain(model: Model) -> None:
     """Nobody waits for more than there is; of those who are first in all their lines, none could have all it needs."""
-    for run in model.runs.values():
+    for run in model.users.values():
         for key, count in waits_for(run).items():
             hold(key not in model.limits or count <= model.limits[key].slots, f"run {run.id} will never have {key}")
     for run in first_in_line(model):
@@ -139,7 +134,11 @@ def check_nobody_waits_in_vain(model: Model) -> None:
 
 def first_in_line(model: Model) -> Iterator[Run]:
     """The waiting runs that nobody is before."""
-    for run in model.users.values():
-        needs = waits_for(run)
-        if needs and not any(ahead_of(model, run, key) for key in needs):
+    waiting = [(run, run.status.slot_wait.since, needs) for run in model.users.values() if (needs := waits_for(run))]
+    heads: dict[str, int] = {}
+    for _, since, needs in waiting:
+        for key in needs:
+            heads[key] = min(since, heads.get(key, since))
+    for run, since, needs in waiting:
+        if all(heads[key] == since for key in needs):
             yield run

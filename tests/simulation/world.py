@@ -20,6 +20,7 @@ from google.protobuf.text_format import MessageToString
 from playhead import v1
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy
+from playhead.engine.orchestration.timers import Timers
 from playhead.exceptions import PlayheadError
 from playhead.journal.encoding import SECOND_US
 from playhead.journal.errors import JournalUnavailable
@@ -49,6 +50,9 @@ REST_S = (0, 45, 400, 4_000)
 
 LOOKS_MAX = 20
 """Looks after which nothing more falls due by what the looks before have decided."""
+
+BEGINS_ANEW = 0.5
+"""How often the server that looks then has nothing in memory; otherwise it has what it knew before."""
 
 AGAIN_AT_THE_END = 5
 """Answered requests that are sent once more when all is over."""
@@ -114,6 +118,11 @@ class Server:
             self.up = self._open(self.clock)
         return self.up
 
+    def look_anew(self) -> None:
+        """Look through everything that may be due, as a process does that begins, and each does now and then."""
+        orchestrator = self.start()
+        orchestrator.timers = Timers(orchestrator.journal, orchestrator.orchestration)
+
     def stop(self) -> None:
         """Let everything go that is only in memory."""
         if self.up is not None:
@@ -134,7 +143,7 @@ class Living:
 class World:
     """A history being made. `run` makes it; `trace` tells it."""
 
-    def __init__(self, seed: int, database: str, policy: Policy) -> None:
+    def __init__(self, seed: int, database: str, policy: Policy, reader: Orchestrator) -> None:
         self.chance = random.Random(seed)
         self.habits = Habits.of(self.chance)
         self.now_us = START_US
@@ -149,7 +158,8 @@ class World:
             return Orchestrator.open(database, policy=policy, clock=clock, timers=False)
 
         self.servers = [Server(number, open_, lambda: self.now_us) for number in range(1, self.habits.servers + 1)]
-        self.checks = Checks(database, self.servers[0].start(), policy)
+        self.servers[0].start()
+        self.checks = Checks(database, reader, policy)
 
     def run(self, steps: int) -> None:
         """Make so many steps, then look back at all of it."""
@@ -251,7 +261,7 @@ class World:
                 self.checks.rehearsed(said, outcome)
         self.checks.settled(new, since)
         if self.steps % self.habits.reads_every == 0:
-            self.checks.reads_now(orchestrator.runs)
+            self.checks.reads_now()
         return None if isinstance(outcome, JournalUnavailable) else outcome
 
     def _rehearse(self, server: Server, who: str, sent: Sent) -> Any:
@@ -289,9 +299,10 @@ class World:
     def _rest(self, server: Server) -> None:
         """All clients are gone for a while: what falls due is decided, until nothing more does."""
         self.now_us += self.chance.choice(REST_S) * SECOND_US
-        for _ in range(LOOKS_MAX):
-            # A process that begins looks through everything, as each does now and then.
+        if self.chance.random() < BEGINS_ANEW:
             server.stop()
+        for _ in range(LOOKS_MAX):
+            server.look_anew()
             if not self._tick(server):
                 break
         self.checks.at_rest(server.clock())
@@ -314,14 +325,14 @@ class World:
         for sent, _ in self.chance.sample(answered, min(AGAIN_AT_THE_END, len(answered))):
             self._ask(server, "someone who asks again", sent)
         self._rest(server)
-        orchestrator, revision = server.start(), self.chance.randint(1, self.checks.head)
+        revision = self.chance.randint(1, self.checks.head)
         self.checks.as_of(revision)
         if self.habits.reads_every < NEVER:
-            self.checks.reads_now(orchestrator.runs)
-            self.checks.reads_as_of(orchestrator.runs, revision)
-        self.checks.whole(orchestrator)
+            self.checks.reads_now()
+            self.checks.reads_as_of(revision)
+        self.checks.whole()
         if self.chance.random() < REBUILT:
-            self.checks.rebuilt(orchestrator, revision)
+            self.checks.rebuilt(revision)
 
     # The story.
 
@@ -405,9 +416,11 @@ def steps_of(seed: int) -> int:
     return LONG_STEPS if seed % LONG_EVERY == LONG_EVERY - 1 else STEPS
 
 
-def run_seed(seed: int, database: str, policy: Policy) -> World:
-    """Make the history of a seed on a new journal. Raises SimulationFailed, with all there is to know about it."""
-    world = World(seed, database, policy)
+def run_seed(seed: int, database: str, policy: Policy, reader: Orchestrator) -> World:
+    """Make the history of a seed on a new journal, which `reader` has open too. Raises SimulationFailed, with all there
+    is to know about it.
+    """
+    world = World(seed, database, policy, reader)
     try:
         world.run(steps_of(seed))
     except Exception as error:
