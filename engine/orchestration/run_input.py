@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from playhead.engine.orchestration import json_schema
@@ -18,6 +19,9 @@ from playhead.serialization import nested_deeper
 
 RUN_INPUT_BYTES_MAX = 65_536
 """Of the schema and of the input, each."""
+
+SCHEMAS_KEPT_MAX = 64
+"""Schemas that are known to be good: to check one takes milliseconds, and a flow asks with the same one each time."""
 
 NESTING_MAX = 32
 """Lists and objects inside each other."""
@@ -38,6 +42,7 @@ def check_parameters(data: bytes, field: str) -> None:
         raise BadRequest("must be a JSON object", field=field)
 
 
+@lru_cache(SCHEMAS_KEPT_MAX)
 def check_schema(data: bytes, field: str) -> None:
     """Refuse what is no schema of a run's input. Raises BadRequest, TooLarge."""
     schema = _input(data, field)
