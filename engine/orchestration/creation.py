@@ -23,13 +23,16 @@ def imagine(append: Append, command: Propose | CreateRun, known: Known, policy: 
     if append.version(command.run_id):
         raise AlreadyExists(f"The id {text_of(command.run_id)} belongs to something else.", id=text_of(command.run_id))
     flow_run_id, first = None, spec.state if spec.HasField("state") else None
+    field = str(command.request.WhichOneof("run")) if isinstance(command, Propose) else "spec"
     if isinstance(spec, v1.FlowRunSpec):
-        flow_name(append, spec, known)
-        if spec.parent_task_run_id:
-            known.existing(append, Subject.TASK_RUN, bytes_of(spec.parent_task_run_id), "spec.parent_task_run_id")
+        # What a run is of, in and from is there before it: so no run is in itself, or from itself, by any detour.
+        flow_name(append, spec, known, field)
+        for name, subject in (("parent_task_run_id", Subject.TASK_RUN), ("forked_from_run_id", Subject.FLOW_RUN)):
+            if other := getattr(spec, name):
+                known.existing(append, subject, bytes_of(other), f"{field}.{name}")
     elif spec.flow_run_id:
         flow_run_id = bytes_of(spec.flow_run_id)
-        flow_run = known.existing(append, Subject.FLOW_RUN, flow_run_id, "spec.flow_run_id")
+        flow_run = known.existing(append, Subject.FLOW_RUN, flow_run_id, f"{field}.flow_run_id")
         # Nothing would end it: what a stopped flow run leaves was looked through when it stopped.
         first = left_by(flow_run.status.state.type) or first
     # The status keeps tags; the spec says what they were at first.
@@ -40,13 +43,14 @@ def imagine(append: Append, command: Propose | CreateRun, known: Known, policy: 
     return run
 
 
-def flow_name(append: Append, spec: v1.FlowRunSpec | v1.TaskRunSpec, known: Known) -> str:
-    """The name of the flow that a flow run is of; "" for a task run. Raises NotFound."""
+def flow_name(append: Append, spec: v1.FlowRunSpec | v1.TaskRunSpec, known: Known, field: str = "spec") -> str:
+    """The name of the flow that a flow run is of; "" for a task run. Raises NotFound; `field` is where the spec is."""
     if isinstance(spec, v1.TaskRunSpec):
         return ""
     flow = known.flow(append, bytes_of(spec.flow_id))
     if flow is None:
-        raise NotFound(f"spec.flow_id: no flow {spec.flow_id}: register it.", field="spec.flow_id", id=spec.flow_id)
+        field = f"{field}.flow_id"
+        raise NotFound(f"{field}: no flow {spec.flow_id}: register it.", field=field, id=spec.flow_id)
     return flow.name
 
 

@@ -137,12 +137,19 @@ def test_a_task_runs_next_attempt_may_have_another_spec_but_not_another_task(com
     assert command.propose(v1.COMPLETED, create_task_run=again).decision == v1.ACCEPT
 
 
-@pytest.mark.parametrize("field", ["flow_id", "parent_task_run_id"])
+@pytest.mark.parametrize("field", ["flow_id", "parent_task_run_id", "forked_from_run_id"])
 def test_a_run_needs_what_it_refers_to(command: Commanding, field: str) -> None:
-    head = command.head()
-    with pytest.raises(NotFound, match=field):
-        command.flow_run(None, **{field: new_id()})
-    assert command.head() == head
+    task_run = command.task_run(id=new_id(), task_key="t")
+    for other in (new_id(), command.flow_run() if field == "parent_task_run_id" else task_run):
+        head = command.head()
+        with pytest.raises(NotFound) as raised:
+            command.flow_run(None, **{field: other})
+        assert (raised.value.facts["field"], raised.value.facts["id"]) == (f"spec.{field}", other)
+        spec = v1.FlowRunSpec(**{"id": new_id(), "flow_id": command.flow_id, field: other})
+        with pytest.raises(NotFound) as raised:
+            command.propose(v1.RUNNING, create_flow_run=spec)
+        assert raised.value.facts["field"] == f"create_flow_run.{field}"
+        assert command.head() == head
 
 
 @pytest.mark.parametrize("nested", [64, 100_000])

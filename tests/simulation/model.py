@@ -132,6 +132,7 @@ class Model:
             lacks = spec.flow_id not in self.flows.values() or (
                 bool(spec.parent_task_run_id) and not self._existing(spec.parent_task_run_id, task=True)
             )
+            lacks |= bool(spec.forked_from_run_id) and not self._existing(spec.forked_from_run_id, task=False)
         return v1.NOT_FOUND if lacks else None
 
     def _existing(self, run_id: str, *, task: bool) -> Run | None:

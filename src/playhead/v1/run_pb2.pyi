@@ -144,13 +144,13 @@ class FlowRunSpec(_message.Message):
     idempotency_key: _builtins.str
     """A second run of the same flow with the same key is not created: the first is answered. At most 2,000 bytes."""
     parent_task_run_id: _builtins.str
-    """A subflow run: the task run in its parent that tracks it."""
+    """A subflow run: the task run in its parent that tracks it. NOT_FOUND unless it exists."""
     deployment_id: _builtins.str
     """A run that a deployment started. Only such runs can be suspended, or scheduled again once they are terminal."""
     backfill_id: _builtins.str
     """The backfill this run belongs to."""
     forked_from_run_id: _builtins.str
-    """The run this one was forked from."""
+    """The flow run this one was forked from. NOT_FOUND unless it exists."""
     entrypoint: _builtins.str
     """Where the flow's code is: "path/to/file.py:function" or "module:function". At most 4,000 bytes."""
     flow_version: _builtins.str
