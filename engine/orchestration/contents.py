@@ -159,6 +159,8 @@ def _check_result(result: v1.Result, field: str) -> None:
     stored = result.WhichOneof("stored")
     if stored == "inline":
         bounded_bytes(result.inline, f"{field}.inline", INLINE_RESULT_BYTES_MAX)
+        if result.size_bytes not in (0, len(result.inline)):
+            raise BadRequest(f"must be 0 or {len(result.inline)}, as inline is", field=f"{field}.size_bytes")
     elif stored == "reference":
         if not result.reference.url:
             raise MissingField("is required", field=f"{field}.reference.url")

@@ -490,7 +490,9 @@ class TagList(_message.Message):
 
     TAGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 100 of at most 200 bytes each."""
+
     def __init__(
         self,
         *,
@@ -543,6 +545,7 @@ class PauseFlowRunRequest(_message.Message):
     reschedule: _builtins.bool
     """Suspend: end the process, schedule the run again when it is resumed."""
     pause_key: _builtins.str
+    """See StateDetails.pause_key."""
     run_input_schema: _builtins.bytes
     """The JSON Schema (2020-12) of the input that a resume must bring, a JSON object. Empty: none is asked for. At most
     65,536 bytes, nested 32 deep; "$ref" may point within the schema only, and not back to itself for the same value.

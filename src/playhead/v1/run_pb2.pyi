@@ -170,7 +170,7 @@ class FlowRunSpec(_message.Message):
     @_builtins.property
     def slots(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Named concurrency limits, without "name:", and how many slots of each the run holds while it is PENDING or RUNNING:
-        1 to 1,000,000. At most 20 limits.
+        1 to 1,000,000. At most 20 limits, whose keys, "name:" included, are one line of at most 500 bytes.
         """
 
     def __init__(
@@ -274,9 +274,11 @@ class TaskRunSpec(_message.Message):
     name: _builtins.str
     """The run's first name. Empty: "<task_key>-<dynamic_key>". At most 500 bytes."""
     task_version: _builtins.str
-    """Version of the task's code."""
+    """Version of the task's code. At most 500 bytes."""
     @_builtins.property
-    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 100 of at most 200 bytes each."""
+
     @_builtins.property
     def retry(self) -> Global___RetryPolicy: ...
     @_builtins.property
@@ -291,7 +293,9 @@ class TaskRunSpec(_message.Message):
 
     @_builtins.property
     def slots(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Named concurrency limits, without "name:", and how many slots of each the run holds while it is RUNNING. At most 20."""
+        """Named concurrency limits, without "name:", and how many slots of each the run holds while it is RUNNING: 1 to
+        1,000,000. At most 20 limits, whose keys, "name:" included, are one line of at most 500 bytes.
+        """
 
     def __init__(
         self,

@@ -131,7 +131,7 @@ Global___TimeRange: _TypeAlias = TimeRange  # noqa: Y015
 
 @_typing.final
 class FlowRunFilter(_message.Message):
-    """All conditions that are set must hold."""
+    """All conditions that are set must hold. Lists have at most 1,000 values, of tags 100; so in the other filters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -150,7 +150,7 @@ class FlowRunFilter(_message.Message):
     TOP_LEVEL_ONLY_FIELD_NUMBER: _builtins.int
     EXPECTED_START_FIELD_NUMBER: _builtins.int
     name_like: _builtins.str
-    """The name contains this, letter case ignored."""
+    """The name contains this, letter case ignored. At most 500 bytes."""
     top_level_only: _builtins.bool
     """Leave subflow runs out."""
     @_builtins.property

@@ -155,7 +155,7 @@ class StateDetails(_message.Message):
     untrackable_result: _builtins.bool
     """The value is one of a kind that can not be told apart by identity (a small int, None, a bool)."""
     run_input_key: _builtins.str
-    """The base key under which the input asked for by a pause is kept."""
+    """The base key under which the input asked for by a pause is kept. One line of at most 500 bytes."""
     run_input_schema: _builtins.bytes
     """PAUSED of a flow run: the JSON Schema (2020-12) of the input that a resume must bring: see PauseFlowRunRequest."""
     run_input: _builtins.bytes
@@ -231,9 +231,9 @@ class Result(_message.Message):
     inline: _builtins.bytes
     """At most 65,536 bytes."""
     media_type: _builtins.str
-    """How the bytes were made: "application/json", "application/x-cloudpickle" and so on."""
+    """How the bytes were made: "application/json", "application/x-cloudpickle" and so on. At most 200 bytes."""
     size_bytes: _builtins.int
-    """Length of the serialized value in bytes."""
+    """Length of the serialized value in bytes. Inline, 0 or what it is."""
     @_builtins.property
     def reference(self) -> Global___ResultReference: ...
     def __init__(
@@ -261,7 +261,7 @@ class ResultReference(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """Where the bytes are, as an fsspec URL."""
+    """Where the bytes are, as an fsspec URL. Required, at most 4,000 bytes."""
     sha256: _builtins.bytes
     """SHA-256 of the bytes: 32 bytes. Readers compare and refuse what differs."""
     def __init__(
