@@ -82,9 +82,9 @@ class Commands(asyncio.Protocol):
             )
         self._number = number = self._number % 0xFFFF_FFFF + 1
         answer = self._asked[number] = self._loop.create_future()
-        if not self._gathered and not self._with_writer:
-            self._loop.call_soon(self._hand_over)
         self._gathered.append(packed(number, command, request, packed_caller(caller)))
+        if not self._with_writer:
+            self._hand_over()
         return answer
 
     async def drain(self) -> None:
@@ -123,8 +123,7 @@ class Commands(asyncio.Protocol):
                 else:
                     answer.set_exception(Refused(body))
         if not self._with_writer and self._gathered:
-            # After the answers were sent: the loop has their calls next.
-            self._loop.call_soon(self._hand_over)
+            self._hand_over()
         self._check_answered()
 
     def connection_lost(self, error: Exception | None) -> None:

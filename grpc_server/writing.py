@@ -152,7 +152,7 @@ def _answer(frame: Frame, request: Any, job: Job[Any] | Exception) -> bytes:
     try:
         if isinstance(job, Exception):
             raise job
-        response = job.future.result()
+        response = job.result()
     except Exception as error:
         if not COMMANDS[frame.what].is_stream or isinstance(request, Unreadable):
             return packed(frame.number, STATUS, status_of(error).SerializeToString())

@@ -36,21 +36,33 @@ def only(outcomes: list[object]) -> object:
 
 @dataclass(slots=True)
 class Job(Generic[C]):
-    """Commands that came together and are answered together, through `future`."""
+    """Commands that came together and are answered together: by `answer` or `error`, and through `future` where
+    somebody waits for it.
+    """
 
     commands: Sequence[C]
     finish: Finish = only
-    future: Future[Any] = field(default_factory=Future)
+    future: Future[Any] | None = None
     outcomes: list[object] = field(default_factory=list)
+    answer: Any = None
+    error: BaseException | None = None
 
     def settle(self, error: BaseException | None) -> None:
-        """Resolve the future: with the error, or with what came of the commands."""
-        if not self.future.set_running_or_notify_cancel():
-            return
-        if error is not None:
-            self.future.set_exception(error)
-            return
-        try:
-            self.future.set_result(self.finish(self.outcomes))
-        except PlayheadError as refusal:
-            self.future.set_exception(refusal)
+        """Answer: with the error, or with what came of the commands."""
+        if error is None:
+            try:
+                self.answer = self.finish(self.outcomes)
+            except PlayheadError as refusal:
+                error = refusal
+        self.error = error
+        if self.future is not None and self.future.set_running_or_notify_cancel():
+            if error is not None:
+                self.future.set_exception(error)
+            else:
+                self.future.set_result(self.answer)
+
+    def result(self) -> Any:
+        """The answer, or the error raised, once it is settled."""
+        if self.error is not None:
+            raise self.error
+        return self.answer

@@ -105,7 +105,7 @@ class Writer(Generic[C]):
 
         Raises QueueFull at the bound and ShuttingDown after `drain`.
         """
-        job = Job(commands, finish)
+        future: Future[Any] = Future()
         # Under the lock nothing can come to stand behind the mark of `drain`, where nobody would answer it.
         with self._submitting:
             if self._draining:
@@ -115,8 +115,8 @@ class Writer(Generic[C]):
                     f"{QUEUE_JOBS_MAX} requests wait for the writer: back off, send the same request again.",
                     limit=QUEUE_JOBS_MAX,
                 )
-            self._jobs.put(job)
-        return job.future
+            self._jobs.put(Job(commands, finish, future))
+        return future
 
     def call(self, commands: Sequence[C], finish: Finish = only) -> Any:
         """As `submit`, and wait for the result.
@@ -130,12 +130,12 @@ class Writer(Generic[C]):
             return self.submit(commands, finish).result()
         job = Job(commands, finish)
         self.perform([job])
-        return job.future.result()
+        return job.result()
 
     def perform(self, jobs: Sequence[Job[C]]) -> None:
         """Do jobs in the caller's thread, when its turn has come: for a thread that brings the commands of many.
 
-        The jobs' futures are resolved when this returns, what went wrong included. Raises ShuttingDown after `drain`.
+        The jobs are settled when this returns, whatever went wrong. Raises ShuttingDown after `drain`.
         """
         batch: list[Job[C]] = []
         count = 0
@@ -222,7 +222,7 @@ class Writer(Generic[C]):
         for job, command in commands:
             alone = Job([command])
             self._commit([alone])
-            job.outcomes.append(alone.future.exception() or alone.future.result())
+            job.outcomes.append(alone.answer if alone.error is None else alone.error)
         self._resolve(batch)
 
     def _attempt(self, batch: list[Job[C]]) -> int:
