@@ -80,9 +80,13 @@ class LogsService:
             position=page.revision,
         )
 
-    def follow_logs(self, request: v1.FollowLogsRequest) -> Iterator[v1.FollowLogsResponse]:
-        """As `following`, blocking the caller's thread while there is nothing new."""
-        return blocking(self.following(request), self.hub)
+    def follow_logs(
+        self, request: v1.FollowLogsRequest, timeout_s: float | None = None
+    ) -> Iterator[v1.FollowLogsResponse]:
+        """As `following`, blocking the caller's thread while there is nothing new. Raises DeadlinePassed after
+        `timeout_s`.
+        """
+        return blocking(self.following(request), self.hub, timeout_s)
 
     def following(self, request: v1.FollowLogsRequest) -> Iterator[v1.FollowLogsResponse | Beyond]:
         """Records after a position; `Beyond` where it would block."""

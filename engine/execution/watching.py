@@ -28,7 +28,7 @@ FIRST_LOOK_S = 10.0
 BROKEN_PAUSE_S = 0.2
 """Before a stream that broke is taken up again."""
 
-_GOES_ON = {v1.DEADLINE_PASSED, v1.SHUTTING_DOWN, v1.SUBSCRIBER_TOO_SLOW, v1.JOURNAL_UNAVAILABLE}
+GOES_ON = {v1.DEADLINE_PASSED, v1.SHUTTING_DOWN, v1.SUBSCRIBER_TOO_SLOW, v1.JOURNAL_UNAVAILABLE}
 """What may end a stream that can be taken up again."""
 
 Wanted = Callable[[v1.State], bool]
@@ -187,7 +187,7 @@ def messages(
                     if not is_wanted():
                         return
         except PlayheadError as error:
-            if error.reason not in _GOES_ON:
+            if error.reason not in GOES_ON:
                 raise
             if (left := part_end - time.monotonic()) > 0:
                 logger.debug("A stream broke and is taken up again: %s", error)

@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from playhead.engine.execution.connection import close_clients
 from tests.cli.conftest import Shell
+from tests.grpc_server.conftest import ServerProcess
 
 CLI = "from playhead.cli import main; main()"
 
@@ -76,12 +80,21 @@ def test_the_last_records_and_those_of_a_level(logs: Shell) -> None:
     assert "not one of: critical" in logs.error("flow-run", "logs", "red-orca", "--level", "loud", status=2)
 
 
-def test_following_ends_with_the_run(tmp_path: Path, program: Path) -> None:
-    database = str(tmp_path / "logs.db")
-    environment = {**os.environ, "PLAYHEAD_DATABASE": database}
-    follow = [sys.executable, "-c", CLI, "flow-run", "logs", "red-orca", "--follow"]
-    pipe = subprocess.PIPE
+FOLLOWED = [
+    "begin [bold]",
+    "two rows are odd",
+    "Finished in state Completed()",
+    "end",
+    "Finished in state Completed('All states completed.')",
+]
+
+
+@contextmanager
+def followed(program: Path, where: dict[str, str]) -> Iterator[tuple[IO[str], subprocess.Popen[str]]]:
+    """What lets the flow go on, and a process that follows its log, which has shown the first line."""
+    environment, pipe = {**os.environ, **where}, subprocess.PIPE
     command = [sys.executable, program, "wait"]
+    follow = [sys.executable, "-c", CLI, "flow-run", "logs", "red-orca", "--follow"]
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as flow:
         assert flow.stdout is not None
         assert flow.stdin is not None
@@ -89,15 +102,33 @@ def test_following_ends_with_the_run(tmp_path: Path, program: Path) -> None:
         with subprocess.Popen(follow, env=environment, stdout=pipe, text=True) as following:
             assert following.stdout is not None
             assert "Beginning" in following.stdout.readline()
-            flow.stdin.write("\n")
-            flow.stdin.flush()
-            rest = following.stdout.read()
-            assert following.wait() == 0
+            yield flow.stdin, following
         flow.communicate()
-    assert [line.split(" - ")[1] for line in rest.splitlines()] == [
-        "begin [bold]",
-        "two rows are odd",
-        "Finished in state Completed()",
-        "end",
-        "Finished in state Completed('All states completed.')",
-    ]
+
+
+def rest_of(following: subprocess.Popen[str]) -> list[str]:
+    """What is shown until the run has ended."""
+    assert following.stdout is not None
+    rest = following.stdout.read()
+    assert following.wait() == 0
+    return [line.split(" - ")[1] for line in rest.splitlines()]
+
+
+def test_following_ends_with_the_run(tmp_path: Path, program: Path) -> None:
+    with followed(program, {"PLAYHEAD_DATABASE": str(tmp_path / "logs.db")}) as (flow, following):
+        flow.write("\n")
+        flow.flush()
+        assert rest_of(following) == FOLLOWED
+
+
+def test_following_outlives_the_server_and_skips_and_repeats_nothing(tmp_path: Path, program: Path) -> None:
+    server = ServerProcess(tmp_path / "logs.db")
+    with followed(program, {"PLAYHEAD_API_URL": server.address}) as (flow, following):
+        server.close()
+        flow.write("\n")
+        flow.flush()
+        server = ServerProcess(tmp_path / "logs.db", server.port)
+        try:
+            assert rest_of(following) == FOLLOWED
+        finally:
+            server.close()

@@ -15,11 +15,12 @@ import pytest
 
 from playhead import flow, get_run_logger, task, v1
 from playhead.client.embedded import EmbeddedClient
-from playhead.client.interface import LIST_FLOW_RUNS, READ_LOGS, Client
+from playhead.client.interface import FOLLOW_LOGS, LIST_FLOW_RUNS, READ_LOGS, Client
 from playhead.client.remote import RemoteClient
 from playhead.engine.execution import log_shipping
 from playhead.engine.execution.connection import close_clients, get_client
 from playhead.engine.execution.log_shipping import Shipper, record_of
+from playhead.exceptions import DeadlinePassed
 from playhead.logging import disable_run_logger, get_logger
 from tests.sdk.conftest import Service
 
@@ -112,6 +113,12 @@ def test_what_is_not_to_be_stored_is_not(service: Service, monkeypatch: pytest.M
     monkeypatch.setenv("PLAYHEAD_LOGGING_TO_API_ENABLED", "false")
     secretive()
     assert logs_of(service.flow_runs("secretive")[-1].spec.id) == []
+
+
+def test_following_for_a_time_ends_when_it_is_over(service: Service) -> None:
+    request = v1.FollowLogsRequest(after_position=1 << 40)
+    with pytest.raises(DeadlinePassed):
+        next(service.client.stream(FOLLOW_LOGS, request, timeout_s=0.05))
 
 
 def test_what_a_library_adds_to_all_records_is_not_stored(service: Service) -> None:

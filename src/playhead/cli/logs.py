@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import typer
 from rich.text import Text
@@ -17,7 +19,8 @@ from playhead.cli.documents import document_of
 from playhead.cli.formats import clock
 from playhead.cli.output import json_text, print_line
 from playhead.cli.session import Session
-from playhead.client.interface import FOLLOW_LOGS, READ_LOGS, WATCH_RUN
+from playhead.client.interface import FOLLOW_LOGS, GET_HEAD, READ_LOGS, WATCH_RUN, Streaming
+from playhead.engine.execution.watching import BROKEN_PAUSE_S, GOES_ON, LISTEN_S
 from playhead.exceptions import PlayheadError
 from playhead.replay.diff import Kind
 
@@ -86,34 +89,66 @@ def _last(session: Session, filter: v1.LogFilter, lines: int) -> tuple[Iterable[
 def _further(session: Session, request: v1.FollowLogsRequest, watch: v1.WatchRunRequest) -> Iterator[v1.LogRecord]:
     """Records as they come, until the run has ended and nothing has come for a while."""
     come: SimpleQueue[list[v1.LogRecord] | PlayheadError] = SimpleQueue()
-    ended = threading.Event()
+    ended, away = threading.Event(), threading.Event()
 
     def follow() -> None:
-        try:
-            for response in session.client.stream(FOLLOW_LOGS, request):
-                come.put(list(response.records))
-        except PlayheadError as error:
-            come.put(error)
+        for response in _unbroken(session, FOLLOW_LOGS, request, away):
+            come.put(list(response.records))
+            request.after_position = response.position
 
     def wait_for_the_end() -> None:
-        try:
-            for _ in session.client.stream(WATCH_RUN, watch):
-                pass
-        except PlayheadError as error:
-            come.put(error)
+        for _ in _unbroken(session, WATCH_RUN, watch, threading.Event()):
+            pass
         ended.set()
         come.put([])
 
+    def telling_of_errors(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except PlayheadError as error:
+            come.put(error)
+
     for task in (follow, wait_for_the_end):
-        threading.Thread(target=task, daemon=True).start()
+        threading.Thread(target=telling_of_errors, args=(task,), daemon=True).start()
     while True:
         try:
             records = come.get(timeout=SILENCE_S if ended.is_set() else None)
         except Empty:
+            if away.is_set():
+                continue
             return
         if isinstance(records, PlayheadError):
             raise records
         yield from records
+
+
+def _unbroken(session: Session, method: Streaming[Any, Any], request: Any, away: threading.Event) -> Iterator[Any]:
+    """The messages of a stream, which is taken up again where it breaks; `away` is set until the service answers then.
+
+    It is listened to for a bounded time: what breaks as it begins may be noticed by nobody.
+    """
+    while True:
+        try:
+            yield from session.client.stream(method, request, timeout_s=LISTEN_S)
+            return
+        except PlayheadError as error:
+            if error.reason not in GOES_ON:
+                raise
+        away.set()
+        while not _answers(session):
+            time.sleep(BROKEN_PAUSE_S)
+        away.clear()
+
+
+def _answers(session: Session) -> bool:
+    try:
+        session.call(GET_HEAD, v1.GetHeadRequest())
+    except PlayheadError as error:
+        if error.reason not in GOES_ON:
+            raise
+        print(f"{error} Following goes on when it answers; Ctrl-C ends it.", file=sys.stderr)
+        return False
+    return True
 
 
 def _print(session: Session, records: Iterable[v1.LogRecord]) -> int:
