@@ -363,7 +363,7 @@ class PostgresDatabase(Database):
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs psycopg ({error}): pip install 'playhead[postgres]'; in a clone: "
-                "pip install '.[postgres]'"
+                "pip install -e '.[postgres]'"
             ) from error
         url = sa.make_url(address).set(drivername="postgresql+psycopg")
         self.address = url.set(drivername="postgresql").render_as_string(hide_password=True)

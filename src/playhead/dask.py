@@ -1,4 +1,4 @@
-"""Tasks on a Dask cluster. Needs the extra `dask`: pip install 'playhead[dask]'."""
+"""Tasks on a Dask cluster. Needs the extra `dask`: pip install 'playhead[dask]', in a clone -e '.[dask]'."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from playhead.task_runners import LOOK_S, ClusterTaskRunner
 try:
     from distributed import CancelledError, Client, KilledWorker, LocalCluster, SchedulerPlugin
 except ImportError as error:
-    raise ImportError("DaskTaskRunner needs Dask: pip install 'playhead[dask]'") from error
+    raise ImportError(
+        f"DaskTaskRunner needs Dask ({error}): pip install 'playhead[dask]'; in a clone: pip install -e '.[dask]'"
+    ) from error
 
 _KEY = "playhead-"
 

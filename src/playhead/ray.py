@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster. Needs the extra `ray`: pip install 'playhead[ray]'."""
+"""Tasks on a Ray cluster. Needs the extra `ray`: pip install 'playhead[ray]', in a clone -e '.[ray]'."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ try:
     import ray
     from ray.exceptions import RayError, RayTaskError
 except ImportError as error:
-    raise ImportError("RayTaskRunner needs Ray: pip install 'playhead[ray]'") from error
+    raise ImportError(
+        f"RayTaskRunner needs Ray ({error}): pip install 'playhead[ray]'; in a clone: pip install -e '.[ray]'"
+    ) from error
 
 _options: ContextVar[dict[str, Any] | None] = ContextVar("remote_options", default=None)
 

@@ -168,7 +168,7 @@ def test_postgresql_without_its_driver_is_told_with_what_to_install(monkeypatch:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     result = CliRunner().invoke(app, ["flow-run", "ls", "--database", "postgresql://localhost/shop"])
     assert result.exit_code == 1
-    assert "pip install 'playhead[postgres]'" in result.stderr
+    assert "pip install 'playhead[postgres]'; in a clone: pip install -e '.[postgres]'" in result.stderr
 
 
 def test_an_address_of_another_database_is_refused() -> None:

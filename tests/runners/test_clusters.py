@@ -127,7 +127,7 @@ def test_options_of_ray_go_with_what_is_submitted(ray_cluster: None, embedded: S
 def test_without_its_library_a_runner_says_what_to_install(module: str, library: str) -> None:
     program = f"import sys; sys.modules[{library!r}] = None; import playhead.{module}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert f"pip install 'playhead[{module}]'" in done.stderr
+    assert f"pip install 'playhead[{module}]'; in a clone: pip install -e '.[{module}]'" in done.stderr
 
 
 def test_other_runners_load_neither_library() -> None:
