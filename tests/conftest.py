@@ -30,9 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this process and the ones it starts an empty home: no test sees ~/.playhead or PLAYHEAD_… settings."""
-    for name in [name for name in os.environ if name.startswith("PLAYHEAD_")]:
+    """Give this process and the ones it starts an empty home: no test sees the user's ~/.playhead or settings."""
+    for name in [name for name in os.environ if name.startswith(("PLAYHEAD_", "RAY_"))]:
         del os.environ[name]
+    # Read when Ray is imported. So its processes listen on 127.0.0.1 alone, on Linux too.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     config.stash[_home] = Path(tempfile.mkdtemp(prefix="playhead-tests-"))
     os.environ["HOME"] = str(config.stash[_home])
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from playhead import flow
@@ -49,7 +52,9 @@ from playhead.ray import RayTaskRunner
 def pid(x):
     return os.getpid()
 
-@flow(task_runner=RayTaskRunner(init_kwargs={"num_cpus": 1, "include_dashboard": False, "log_to_driver": False}))
+one = {"num_cpus": 1, "include_dashboard": False, "log_to_driver": False, "_temp_dir": FOLDER}
+
+@flow(task_runner=RayTaskRunner(init_kwargs=one))
 def main():
     return os.getpid() in pid.map([1, 2, 3]).result()
 
@@ -78,10 +83,9 @@ def test_a_plain_script_makes_a_dask_cluster_and_is_not_called_by_its_workers(
     assert printed.splitlines().count("elsewhere False") == 1
 
 
-@pytest.mark.soak
 @ray
-def test_a_plain_script_starts_a_ray_of_its_own_and_ends_it(tmp_path: Path) -> None:
-    assert run_script(tmp_path, _RAY_SCRIPT) == "elsewhere False\n"
+def test_a_plain_script_starts_a_ray_of_its_own_and_ends_it(ray_folder: str, tmp_path: Path) -> None:
+    assert run_script(tmp_path, _RAY_SCRIPT.replace("FOLDER", repr(ray_folder))) == "elsewhere False\n"
 
 
 @dask
@@ -111,7 +115,23 @@ def test_a_call_that_has_lost_its_worker_is_not_called_again_by_dask(
     assert losing().startswith("The Dask worker that ran the task was lost: ")
 
 
-@pytest.mark.soak
+@ray
+def test_the_ray_of_the_tests_listens_on_this_machine_alone(ray_cluster: None) -> None:
+    addresses = set()
+    for process in [me := psutil.Process(), *me.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # a worker that had nothing to do has ended
+            heard = process.net_connections("inet")
+            addresses |= {at.laddr.ip.removeprefix("::ffff:") for at in heard if at.status == psutil.CONN_LISTEN}
+    assert addresses
+    assert {address for address in addresses if not ip_address(address).is_loopback} == set()
+
+
+@ray
+def test_one_worker_of_pytest_has_all_tests_of_a_cluster(request: pytest.FixtureRequest) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@ray"), "pytest-xdist does not group the tests: make .venv/dev.stamp"
+
+
 @ray
 def test_options_of_ray_go_with_what_is_submitted(ray_cluster: None, embedded: Service) -> None:
     @flow(task_runner=RayTaskRunner())
