@@ -423,6 +423,7 @@ def _refused(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> L
 
 
 def _cancel(call: FlowCall, run: FlowRun, logger: RunLogger) -> Loop[State[Any]]:
+    logger.info("The flow run was asked to cancel from outside, and ends.")
     state = Cancelled()
     message = message_of(state)
     request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)

@@ -16,7 +16,7 @@ from playhead.client.interface import GET_FLOW_RUN, LIST_STATES, PAUSE_FLOW_RUN,
 from playhead.context import FlowRunContext
 from playhead.engine.execution.effects import Ask, AwaitState, Loop
 from playhead.engine.execution.ids import new_id
-from playhead.engine.execution.proposals import answer_to, until_resumed
+from playhead.engine.execution.proposals import answer_to, until_goes_on, until_resumed
 from playhead.engine.execution.translation import TYPE_OF, state_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout, FlowRunWaitTimeout, NotPausedError
@@ -50,7 +50,7 @@ def pause_here(
     if response.state.type != v1.RUNNING:
         if reschedule:
             raise Pause("The flow run was suspended.", state=state_of(response.state, flow_run_id=run.run_id))
-        yield from until_resumed(run.run_id, response)
+        yield from until_goes_on(run.run_id, response)
         logger.info("Resuming flow run execution!")
     return (yield from input_of(run.run_id, lambda state: state.details.pause_key == key)) if schema else b""
 

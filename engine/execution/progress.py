@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections import OrderedDict
@@ -38,6 +39,7 @@ class FlowProgress:
         self._outstanding: dict[int, PlayheadFuture[Any]] = {}
         self._lock = threading.Lock()
         self._makers: OrderedDict[int, tuple[Any, str | State[Any]]] = OrderedDict()
+        self._pause_known_to = 0.0
 
     def halt(self, signal: BaseException) -> None:
         """The flow run is to stop: at its next call, and what it waits for is called off where that can be."""
@@ -58,6 +60,19 @@ class FlowProgress:
         """Raise the signal that ends the flow run, if there is one."""
         if self.stop is not None:
             raise self.stop
+
+    def hears_of_pause(self, revision: int) -> bool:
+        """Whether it is news that the flow run is paused at a revision: of the calls that find it so, one says it."""
+        with self._lock:
+            is_news = revision > self._pause_known_to
+            if is_news:
+                self._pause_known_to = math.inf
+        return is_news
+
+    def hears_of_resume(self, revision: int) -> None:
+        """The flow run goes on from a revision: what finds it paused at an earlier one is late."""
+        with self._lock:
+            self._pause_known_to = revision
 
     def submitted(self, future: PlayheadFuture[Any]) -> None:
         """A call was submitted."""

@@ -7,12 +7,13 @@ from typing import Any
 
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, PROPOSE_STATE, Response, Unary
+from playhead.context import FlowRunContext
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import state_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout, QueueFull
-from playhead.logging.loggers import RunLogger, get_logger
+from playhead.logging.loggers import RunLogger, flow_run_logger, get_logger
 
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
@@ -132,7 +133,26 @@ def _in_line(request: v1.ProposeStateRequest, response: v1.ProposeStateResponse,
 
 
 def until_resumed(flow_run_id: str, paused: v1.ProposeStateResponse) -> Loop[None]:
-    """Wait until a flow run goes on that an answer has found paused.
+    """Wait until a flow run goes on that an answer has found paused from outside, and tell its log of it once.
+
+    Raises as `until_goes_on`.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.progress is None or context.flow_run.run_id != flow_run_id:
+        yield from until_goes_on(flow_run_id, paused)
+        return
+    tells = not paused.state.details.pause_reschedule and context.progress.hears_of_pause(paused.meta.revision)
+    logger = flow_run_logger(context.flow_run)
+    if tells:
+        logger.info("The flow run was paused from outside: it waits until it is resumed.")
+    revision = yield from until_goes_on(flow_run_id, paused)
+    if tells:
+        context.progress.hears_of_resume(revision)
+        logger.info("The flow run was resumed, and goes on.")
+
+
+def until_goes_on(flow_run_id: str, paused: v1.ProposeStateResponse) -> Loop[int]:
+    """Wait until a paused flow run goes on; the revision at which it does.
 
     Raises `FlowPauseTimeout` when that takes longer than the pause may last, by the journal's clock; `Abort` when the
     run is to end instead; `Pause` when this process is not to wait: the run is run again later, or is not known.
@@ -148,6 +168,7 @@ def until_resumed(flow_run_id: str, paused: v1.ProposeStateResponse) -> Loop[Non
         raise FlowPauseTimeout("Flow run was paused and never resumed.")
     if going_on.type not in (v1.RUNNING, v1.PAUSED):
         raise Abort(f"The flow run was paused and is {going_on.name} now.")
+    return going_on.revision
 
 
 def due_in_s(state: v1.State) -> float:

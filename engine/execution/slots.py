@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from shlex import quote
+from weakref import WeakKeyDictionary
 
 from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
-from playhead.client.interface import LIST_SLOT_USERS, PROPOSE_STATE
+from playhead.client.interface import LIST_SLOT_USERS, PROPOSE_STATE, Client
 from playhead.engine.execution.calls import TaskCall, make_call, spec_of
 from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import Ask, AwaitTurn, Loop
@@ -26,6 +28,9 @@ from playhead.exceptions import (
     NotFound,
 )
 from playhead.logging.loggers import RunLogger, get_logger, get_run_logger
+
+NAMES_MAX = 10_000
+"""Names of limits of which it is remembered that they were looked for."""
 
 LOCK_KEY_BYTES_MAX = 400
 """Of a key that is its lock's name; others are known by their digest."""
@@ -48,8 +53,7 @@ def take_slots(names: list[str], occupy: int, timeout_s: float | None, strict: b
     name = bounded_line(f"concurrency {' '.join(names)}", NAME_BYTES_MAX)
     key = bounded_line(f"concurrency:{','.join(names)}", NAME_BYTES_MAX)
     call = make_call(StandIn(name, key), {})
-    if strict:
-        yield from _require(names)
+    yield from _look_for(names, call.client, strict)
     return (yield from take(call, dict.fromkeys(names, occupy), timeout_s))
 
 
@@ -106,11 +110,21 @@ def _logger() -> RunLogger:
         return RunLogger(get_logger("concurrency"), {})
 
 
-def _require(names: list[str]) -> Loop[None]:
+def _look_for(names: list[str], client: Client, strict: bool) -> Loop[None]:
+    """Say once for each name that it has no limit, and so holds nothing; with `strict`, that is an error each time."""
+    looked_for = _looked_for.setdefault(client, set())
     for name in names:
+        if name in looked_for and not strict:
+            continue
+        if len(looked_for) < NAMES_MAX:
+            looked_for.add(name)
         try:
             yield Ask(LIST_SLOT_USERS, v1.ListSlotUsersRequest(limit=f"name:{name}", page_size=1))
         except NotFound as error:
-            raise ConcurrencySlotAcquisitionError(
-                f"There is no limit {name!r}: playhead concurrency-limit set name:{name} SLOTS"
-            ) from error
+            how = f"playhead concurrency-limit set {quote(f'name:{name}')} SLOTS"
+            if strict:
+                raise ConcurrencySlotAcquisitionError(f"There is no limit {name!r}: {how}") from error
+            _logger().warning("There is no limit %r, so that nothing is held back. To set one: %s", name, how)
+
+
+_looked_for: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()

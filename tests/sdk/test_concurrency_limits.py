@@ -290,6 +290,26 @@ def test_a_stretch_can_be_held_outside_of_runs_and_within_limits_that_are_not_se
         pass
 
 
+def test_a_name_that_has_no_limit_is_told_once_with_the_command_that_sets_one(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, limited = f"nobody {new_id()}", a_name(service, 1)
+
+    @flow
+    def unlimited() -> None:
+        for _ in range(3):
+            with concurrency([name, limited]):
+                pass
+
+    unlimited()
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.getMessage() == (
+        f"There is no limit {name!r}, so that nothing is held back. To set one: "
+        f"playhead concurrency-limit set 'name:{name}' SLOTS"
+    )
+    assert warning.__dict__["flow_run_id"]
+
+
 def test_who_waits_too_long_gives_up_its_place(service: Service) -> None:
     name = a_name(service, 1)
     with concurrency(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,7 @@ from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import use_client
 from playhead.engine.execution.ids import new_id
 from playhead.exceptions import FailedRun, FlowPauseTimeout, FlowRunWaitTimeout, NotFound, NotPausedError, PausedRun
+from playhead.logging.loggers import FLOW_RUNS
 from playhead.states import State
 from tests.sdk.conftest import Service
 
@@ -363,6 +365,17 @@ class TestInProcess:
             without_deployment()
 
 
+def test_a_run_that_is_cancelled_from_outside_says_so(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    @flow
+    def cancelled_by_others() -> None:
+        request = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=this_run())
+        assert service.client.unary(CANCEL_FLOW_RUN, request).decision == v1.ACCEPT
+        task(lambda: None)()
+
+    assert cancelled_by_others(return_state=True).name == "Cancelled"
+    assert "The flow run was asked to cancel from outside, and ends." in caplog.text
+
+
 class TestFromOutside:
     """A run that others pause waits at its next call, and goes on with it when it is resumed."""
 
@@ -406,6 +419,35 @@ class TestFromOutside:
         for task_run in service.task_runs(run.spec.id):
             assert service.state_names(task_run=task_run.spec.id)[-1] == "Completed"
             assert task_run.status.run_count == 1
+
+    @pytest.mark.parametrize("calls", [1, 100])
+    def test_it_says_once_that_it_waits_and_that_it_goes_on(
+        self, service: Service, elsewhere: Elsewhere, calls: int
+    ) -> None:
+        said: list[str] = []
+
+        class Resuming(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                said.append(record.getMessage())
+                if said[-1].startswith("The flow run was paused"):
+                    elsewhere.do(resume_flow_run, record.__dict__["flow_run_id"])
+
+        @flow
+        def told_of_its_pause() -> list[int]:
+            ask_for_pause(service, this_run())
+            return task(lambda number: number, name="same").map(range(calls)).result()
+
+        handler = Resuming()
+        FLOW_RUNS.addHandler(handler)
+        try:
+            assert told_of_its_pause() == list(range(calls))
+        finally:
+            FLOW_RUNS.removeHandler(handler)
+        assert said[1:3] == [
+            "The flow run was paused from outside: it waits until it is resumed.",
+            "The flow run was resumed, and goes on.",
+        ]
+        assert len(said) == 4
 
     def test_an_async_flow_waits_at_its_next_call(self, service: Service, elsewhere: Elsewhere) -> None:
         @task

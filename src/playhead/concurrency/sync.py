@@ -17,7 +17,7 @@ def concurrency(
     """Hold slots of named concurrency limits inside.
 
     `occupy` slots of each, all or none; waits in line until they are free, `timeout_seconds` at most (default: as long
-    as it takes). A name without a limit lets everybody in, or, with `strict`, is an error. Raises
+    as it takes). A name without a limit lets everybody in, with a warning, or, with `strict`, is an error. Raises
     `ConcurrencySlotAcquisitionError` when a limit can not give so many, or cancels who finds it full, and
     `AcquireConcurrencySlotTimeoutError` when the time is over. Differs from Prefect: there is no lease of their own to
     configure, the slots are freed with the run that holds them.
