@@ -12,7 +12,7 @@ import re
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -57,8 +57,10 @@ class Database(ABC):
     make: bool
     """Whether a journal is made where there is none."""
 
+    SELECT_TABLES: ClassVar[str]
+    """The names of all tables."""
     SELECT_COLUMNS: ClassVar[str]
-    """Names of tables and of their columns, of the tables called `{names}`."""
+    """The names of a table's columns."""
 
     @staticmethod
     def open(address: str, *, make: bool = True) -> Database:
@@ -123,7 +125,7 @@ class Database(ABC):
 
     def create_tables(self, metadata: sa.MetaData) -> None:
         """Make those of the tables that do not exist yet, all or none, one process at a time."""
-        if metadata.tables.keys() <= self.columns_of(metadata.tables).keys():
+        if metadata.tables.keys() <= self.tables():
             return
         with self.reading() as connection:
             self.begin_append(connection.connection.cursor())
@@ -159,13 +161,13 @@ class Database(ABC):
         except Exception as error:
             raise self.translated(error) from error
 
-    def columns_of(self, tables: Iterable[str]) -> dict[str, set[str]]:
-        """Which of these tables there are, and the names of their columns."""
-        names = list(tables)
-        columns: dict[str, set[str]] = {}
-        for table, column in self.rows(self.SELECT_COLUMNS.format(names=", ".join("?" * len(names))), names):
-            columns.setdefault(table, set()).add(column)
-        return columns
+    def tables(self) -> set[str]:
+        """The names of all tables, those of others included."""
+        return {name for (name,) in self.rows(self.SELECT_TABLES)}
+
+    def columns(self, table: str) -> list[str]:
+        """The names of a table's columns, in order; none when there is no such table."""
+        return [name for (name,) in self.rows(self.SELECT_COLUMNS, (table,))]
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -203,10 +205,8 @@ class SqliteDatabase(Database):
 
     WATCH_INTERVAL_S = 0.02
 
-    SELECT_COLUMNS = """
-        SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_info(t.name) AS c
-        WHERE t.type = 'table' AND t.name IN ({names})
-    """
+    SELECT_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    SELECT_COLUMNS = "SELECT name FROM pragma_table_info(?) ORDER BY cid"
 
     def __init__(self, address: str, make: bool = True) -> None:
         self.path = Path(address.removeprefix(SQLITE)).expanduser()
@@ -350,10 +350,10 @@ class PostgresDatabase(Database):
     WATCH_TIMEOUT_S = 0.1
     """How long a watch takes to see that it should stop; notifications wake it at once."""
 
+    SELECT_TABLES = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)"
     SELECT_COLUMNS = """
-        SELECT t.relname, c.attname FROM pg_class AS t JOIN pg_attribute AS c ON c.attrelid = t.oid
-        WHERE t.relkind IN ('r', 'p') AND pg_table_is_visible(t.oid) AND t.relname IN ({names})
-        AND c.attnum > 0 AND NOT c.attisdropped
+        SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(?) AND attnum > 0 AND NOT attisdropped
+        ORDER BY attnum
     """
 
     def __init__(self, address: str, make: bool = True) -> None:

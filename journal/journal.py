@@ -155,10 +155,10 @@ class Journal:
 
     def _known(self) -> bytes | None:
         """The id in the journal's own table; None when there is no such table or no row yet."""
-        found = self.database.columns_of(sql.metadata.tables)
-        if not found:
+        tables = sql.metadata.tables
+        if not tables.keys() & self.database.tables():
             return None
-        if found != {name: set(table.columns.keys()) for name, table in sql.metadata.tables.items()}:
+        if any(set(table.columns.keys()) != set(self.database.columns(name)) for name, table in tables.items()):
             raise NotAJournal(f"{self.database.address} holds other tables under a journal's names.")
         rows = self.database.rows(sql.SELECT_JOURNAL)
         if not rows:

@@ -161,14 +161,14 @@ def _create(journal: Journal, table: sa.Table, if_not_exists: bool = False) -> s
 
 def _refuse_strangers(journal: Journal) -> None:
     """Tables under our names that we have not made are not ours to replace."""
-    taken = journal.database.columns_of(table.name for table in made_of().all)
+    taken = {table.name for table in made_of().all} & journal.database.tables()
     # Another process may have made them a moment ago, all at once.
     if taken and _version(journal) is None:
         raise NotAJournal(f"{journal.database.address} holds other tables under our names: {sorted(taken)}.")
 
 
 def _version(journal: Journal) -> int | None:
-    if not journal.database.columns_of([views.name]):
+    if views.name not in journal.database.tables():
         return None
     rows = journal.database.rows(SELECT_VERSION)
     return rows[0][0] if rows else None

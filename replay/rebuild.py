@@ -69,9 +69,7 @@ def compare_views(
 
 def unfinished(journal: Journal) -> list[str]:
     """Prefixes of the tables of rebuilds that have not ended: one is going on, or its process was killed."""
-    with journal.database.reading() as connection:
-        names = sa.inspect(connection).get_table_names()
-    first = made_of().flows.name
+    names, first = journal.database.tables(), made_of().flows.name
     return sorted(
         name.removesuffix(first) for name in names if name.startswith(REBUILD_PREFIX) and name.endswith(first)
     )
@@ -106,7 +104,7 @@ def _differences(journal: Journal, prefix: str, at: int, limit: int) -> Iterator
     """What differs between the live views, as of `at`, and those under `prefix`, which end there."""
     with journal.database.reading() as connection:
         for live, rebuilt in zip(made_of().all, made_of(prefix).all, strict=True):
-            unlike = _unlike(connection, live)
+            unlike = _unlike(journal, live)
             if unlike is not None:
                 yield unlike
                 continue
@@ -119,10 +117,9 @@ def _differences(journal: Journal, prefix: str, at: int, limit: int) -> Iterator
                 yield _different(live, _values(live, row[:width]), _values(live, row[width:]))
 
 
-def _unlike(connection: sa.Connection, table: sa.Table) -> Difference | None:
+def _unlike(journal: Journal, table: sa.Table) -> Difference | None:
     """What to say of a live table that is missing or was made by another version: its rows can not be compared."""
-    inspector = sa.inspect(connection)
-    found = [column["name"] for column in inspector.get_columns(table.name)] if inspector.has_table(table.name) else []
+    found = journal.database.columns(table.name)
     wanted = [column.name for column in table.columns]
     if found == wanted:
         return None
