@@ -44,6 +44,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_home], ignore_errors=True)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was simulated, and how fast."""
+    seeds = steps = cpu_s = clock_s = 0
+    for report in (report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])):
+        for name, noted in report.user_properties if report.when == "call" else ():
+            if name == "simulated":
+                seeds, steps, cpu_s = seeds + noted[0], steps + noted[1], cpu_s + noted[2]
+                clock_s += report.duration
+    if seeds:
+        terminalreporter.write_line(
+            f"simulation: {seeds:,} seeds, {steps:,} steps, each checked; in each test process "
+            f"{steps / clock_s:,.0f} steps/s by the clock, {steps / cpu_s:,.0f} steps/s of CPU time"
+        )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long tests out unless asked for."""
     if config.getoption("--soak"):

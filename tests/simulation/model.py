@@ -27,6 +27,11 @@ class Run:
     history: list[tuple[int, v1.RunStatus]]
     """Each status and the revision that gave it."""
     lease_expires_us: int = 0
+    is_task: bool = field(init=False)
+    """Whether it is a task run."""
+
+    def __post_init__(self) -> None:
+        self.is_task = isinstance(self.spec, v1.TaskRunSpec)
 
     @property
     def status(self) -> v1.RunStatus:
@@ -36,11 +41,6 @@ class Run:
     def as_of(self, revision: int) -> tuple[int, v1.RunStatus] | None:
         """The status as of a revision, and the one that gave it; None before the run was created."""
         return next((change for change in reversed(self.history) if change[0] <= revision), None)
-
-    @property
-    def is_task(self) -> bool:
-        """Whether it is a task run."""
-        return isinstance(self.spec, v1.TaskRunSpec)
 
     @property
     def uses_slots(self) -> bool:

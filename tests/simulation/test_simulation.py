@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from playhead.engine.orchestration.policy import core_policy
@@ -14,6 +17,8 @@ BLOCK = 50
 
 POLICY = core_policy()
 
+Record = Callable[[str, object], None]
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The seeds, in blocks; with --seed, that one."""
@@ -25,11 +30,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_no_seed_breaks_a_promise(
-    simulate: Simulate, first_seed: int, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
+    simulate: Simulate,
+    first_seed: int,
+    pytestconfig: pytest.Config,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Record,
 ) -> None:
     if pytestconfig.getoption("--seed") is None:
-        for seed in range(first_seed, first_seed + BLOCK):
-            simulate(seed, POLICY)
+        a_block(simulate, first_seed, record_property)
     else:
         world = simulate(first_seed, POLICY)
         with capsys.disabled():
@@ -37,9 +45,17 @@ def test_no_seed_breaks_a_promise(
 
 
 @pytest.mark.soak
-def test_no_seed_of_many_more_breaks_a_promise_soaked(simulate: Simulate, first_seed: int) -> None:
-    for seed in range(first_seed, first_seed + BLOCK):
-        simulate(seed, POLICY)
+def test_no_seed_of_many_more_breaks_a_promise_soaked(
+    simulate: Simulate, first_seed: int, record_property: Record
+) -> None:
+    a_block(simulate, first_seed, record_property)
+
+
+def a_block(simulate: Simulate, first_seed: int, record_property: Record) -> None:
+    """Make the histories of a block of seeds, and note how many steps they had, for the summary at the end."""
+    began_s = time.process_time()
+    steps = sum(simulate(seed, POLICY).steps for seed in range(first_seed, first_seed + BLOCK))
+    record_property("simulated", [BLOCK, steps, time.process_time() - began_s])
 
 
 def test_a_seed_is_one_history(simulate: Simulate) -> None:
