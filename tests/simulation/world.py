@@ -31,7 +31,7 @@ from tests.simulation.clients import CLIENTS, Client, Doing
 PATIENCE_US = 5 * SECOND_US
 """How long a client waits for an answer before it sends its request again."""
 
-STEPS = 40
+STEPS = 80
 LONG_STEPS = 1_000
 LONG_EVERY = 100
 
