@@ -25,8 +25,9 @@ _options: ContextVar[dict[str, Any] | None] = ContextVar("remote_options", defau
 class RayTaskRunner(ClusterTaskRunner):
     """Runs tasks on the workers of a Ray cluster.
 
-    address       the address of a cluster, "auto" or "ray://host:10001"; by default the Ray that this process is
-                  connected to, else one that is started on this machine for the flow run
+    address       unless this process is connected to Ray, the address of a cluster, "auto", "ray://host:10001", or
+                  "local" for a Ray that is started on this machine for the flow run; by default the cluster that
+                  `ray.init` finds (RAY_ADDRESS, `ray start` on this machine), else as "local"
     init_kwargs   further arguments of `ray.init`
     """
 
