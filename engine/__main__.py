@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         _say_if_cancelled(run_id)
         state = enter_flow_run_engine_from_subprocess(run_id)
     except Abort as abort:
-        print(abort, file=sys.stderr)
+        print(f"{abort.rule}: {abort}" if abort.rule else abort, file=sys.stderr)
         return 1
     except (ExecutionError, PlayheadError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

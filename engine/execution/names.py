@@ -29,8 +29,8 @@ _random = random.Random()
 
 
 def random_name() -> str:
-    """Two words, "silent-otter". Names need not be unique."""
-    return f"{_random.choice(_ADJECTIVES)}-{_random.choice(_NOUNS)}"
+    """Three words, "calm-silver-otter", of a million. Names need not be unique: a thousand runs seldom share one."""
+    return "-".join([*_random.sample(_ADJECTIVES, 2), _random.choice(_NOUNS)])
 
 
 def resolve_name(source: str | Callable[..., str], parameters: dict[str, Any], option: str) -> str:

@@ -10,10 +10,11 @@ from playhead.client.interface import GET_FLOW_RUN, PROPOSE_STATE, Response, Una
 from playhead.context import FlowRunContext
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
-from playhead.engine.execution.translation import state_of
+from playhead.engine.execution.translation import TYPE_OF, state_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout, QueueFull
 from playhead.logging.loggers import RunLogger, flow_run_logger, get_logger
+from playhead.state import TERMINAL_STATES
 
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
@@ -86,7 +87,11 @@ def propose(
 def _as_told(
     request: v1.ProposeStateRequest, response: v1.ProposeStateResponse, flow_run_id: str, logger: RunLogger | None
 ) -> Loop[None]:
-    """Wait as long as a rule says, and say so. Raises `Abort` when the flow run that waits is cancelled meanwhile."""
+    """Wait as long as a rule says, and say so.
+
+    Raises `Abort` when a flow run that waits is cancelled meanwhile, or that of a task run whose end waits; a task run
+    that waits for its start asks then, and is refused on record.
+    """
     seconds = response.delay.seconds + response.delay.nanos / 1e9
     get_logger("engine").debug("Received wait instruction for %gs: %s", seconds, response.reason)
     is_flow_run = _is_of_flow_run(request)
@@ -95,9 +100,18 @@ def _as_told(
         if response.rule == LEASE_LIVES and is_flow_run:
             reason = yield from _who_holds_it(response.run_id, seconds)
         told.info("%s: %s Asking again in %s.", response.rule, reason, timedelta(seconds=seconds))
+    if flow_run_id and TYPE_OF[request.state.type] in TERMINAL_STATES:
+        cancelled: v1.State | None = yield AwaitState(flow_run_id, _is_cancelled, seconds)
+        if cancelled is not None:
+            raise Abort(f"A task run's end had to wait, and its flow run is {cancelled.name} now.")
+        return
     state = yield from pass_time(seconds, response.run_id if is_flow_run else flow_run_id, response.meta.revision)
-    if is_flow_run and state is not None and state.type in (v1.CANCELLING, v1.CANCELLED):
+    if is_flow_run and state is not None and _is_cancelled(state):
         raise Abort(f"The flow run waited, and is {state.name} now.", run_id=response.run_id)
+
+
+def _is_cancelled(state: v1.State) -> bool:
+    return state.type in (v1.CANCELLING, v1.CANCELLED)
 
 
 def _who_holds_it(flow_run_id: str, seconds: float) -> Loop[str]:

@@ -194,7 +194,7 @@ def _run(
             if state.type == StateType.COMPLETED:
                 message.details.arguments_digest = digest
             own = yield from stage_outcome(call, context, state, message, logger, sharing.waiting)
-            response = yield from propose(request_under_lease(call, message))
+            response = yield from propose(request_under_lease(call, message), run.parent_run_id, logger)
             if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
                 if call.mark is not None:
@@ -296,7 +296,7 @@ def _failed(
     state, message = stored(exception_to_failed_state(error, what), call.task, logger)
     message.details.retriable = False
     request.state.CopyFrom(message)
-    response = yield from propose(request)
+    response = yield from propose(request, call.task_run.parent_run_id, logger)
     if response.decision != v1.ACCEPT:
         log_refusal(response, logger)
         return state_of(response.state, call.task_run.run_id, call.task_run.parent_run_id)

@@ -146,6 +146,15 @@ def test_what_names_several_runs_is_refused_with_all_of_them(shell: Shell) -> No
     assert shell.completed in error
 
 
+def test_a_name_of_several_runs_is_answered_with_what_tells_them_apart(shell: Shell) -> None:
+    history = History(shell.database)
+    runs = [history.flow_run("twin"), history.flow_run("twin")]
+    history.close()
+    error = shell.error("flow-run", "inspect", "twin")
+    for run in runs:
+        assert re.search(rf"{run} \(twin, etl, \w+, created \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC\)", error)
+
+
 def test_a_run_that_was_not_there_yet_is_not_found(shell: Shell) -> None:
     assert "No flow run is named 'second'" in shell.error("flow-run", "inspect", "second", "--as-of", "5")
     assert "at revision 5" in shell.error("flow-run", "history", shell.failed, "--as-of", "5")

@@ -14,6 +14,7 @@ import pytest
 
 from playhead import flow, get_run_logger, task
 from playhead.context import FlowRunContext
+from playhead.engine.execution.names import random_name
 from playhead.exceptions import (
     CancelledRun,
     FailedRun,
@@ -315,3 +316,7 @@ def test_methods_can_be_flows(service: Service) -> None:
             return n * self.factor
 
     assert Scale(3).times("2") == 6
+
+
+def test_names_that_are_made_seldom_repeat() -> None:
+    assert len({random_name() for _ in range(1_000)}) > 990

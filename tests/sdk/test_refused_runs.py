@@ -11,6 +11,7 @@ import pytest
 
 from playhead import flow, task, v1
 from playhead.client.embedded import EmbeddedClient
+from playhead.engine.__main__ import main
 from playhead.engine.execution.connection import close_clients, use_client
 from playhead.engine.orchestration.policy import core_policy
 from playhead.engine.orchestration.rules.effects import Effect, abort, reject
@@ -121,3 +122,14 @@ def test_a_run_that_a_rule_rejects_at_its_start_has_failed_and_both_log_and_erro
         outer()
     assert [run.status.state.type for run in service.flow_runs("outer")] == [v1.FAILED]
     assert "by rule OnlyAtNight: It is day." in caplog.text
+
+
+def test_the_engine_says_by_which_rule_a_run_that_it_was_to_execute_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = under(folder, OnlyAtNight("abort", v1.RUNNING), "core_flow")
+    with pytest.raises(RunRefused):
+        outer()
+    (run,) = service.flow_runs("outer")
+    assert main([run.spec.id]) == 1
+    assert capsys.readouterr().err.endswith("OnlyAtNight: It is day.\n")

@@ -375,7 +375,7 @@ def test_the_engine_takes_the_name_of_a_run_where_it_is_one_runs_alone(
     assert main([ours]) == 2
     said = capsys.readouterr().err
     for run in service.flow_runs("named")[-2:]:
-        assert f"{run.spec.id} ({ours}, Completed)" in said
+        assert f"{run.spec.id} ({ours}, named, Completed, created " in said
     assert "Give the whole id" in said
     assert main(["nobody"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "See which runs there are: playhead flow-run ls"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,49 @@ def test_a_rule_that_lets_a_run_wait_is_told_and_a_cancellation_ends_the_wait(
     state = outer(return_state=True)
     assert getattr(state, "name", None) == "Cancelled"
     assert handler.told == ["Closed: Doors are closed. Asking again in 1:00:00."]
+
+
+class Open(Rule):
+    """RUNNING -> COMPLETED: WAIT for an hour."""
+
+    to_states = frozenset({v1.COMPLETED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return wait(3_600, "Doors are open.")
+
+
+@task
+def done() -> None: ...
+
+
+@flow(name="outer")
+def ending() -> None:
+    done()
+
+
+@flow(name="outer")
+def ending_elsewhere() -> None:
+    done.submit().wait()
+
+
+@flow(name="outer")
+async def ending_async() -> None:
+    done()
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [ending, ending_elsewhere, lambda **how: asyncio.run(ending_async(**how))],
+    ids=["called", "submitted", "async"],
+)
+def test_a_task_run_whose_end_has_to_wait_hears_of_a_cancellation(
+    folder: Path, cancelling: Callable[[str], Cancelling], outer: Callable[..., object]
+) -> None:
+    handler = cancelling("Doors")
+    handler.service = under(folder, Open(), "core_task")
+    state = outer(return_state=True)
+    assert getattr(state, "name", None) == "Cancelled"
+    assert handler.told == ["Open: Doors are open. Asking again in 1:00:00."]
 
 
 @task(retries=1, retry_delay_seconds=3_600)

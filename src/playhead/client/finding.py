@@ -48,8 +48,10 @@ def find_run(
     return run_id
 
 
-def _described(run: Any) -> str:
-    return f"{run.spec.id} ({run.status.name}, {run.status.state.name or 'no state'})"
+def _described(run: v1.FlowRun | v1.TaskRun) -> str:
+    of = run.flow_name if isinstance(run, v1.FlowRun) else f"in flow run {run.spec.flow_run_id or 'none'}"
+    created = run.created.ToDatetime().isoformat(" ", "seconds")
+    return f"{run.spec.id} ({run.status.name}, {of}, {run.status.state.name or 'no state'}, created {created} UTC)"
 
 
 def _newest(client: Client, kind: Kind, read_at: v1.ReadAt, timeout_s: float | None, **filter: Any) -> Any:
