@@ -9,7 +9,9 @@ import pytest
 
 from playhead import v1
 from playhead.cli.listing import STATE_NAMES
+from playhead.cli.runs import OWN_KEYS
 from playhead.client.interface import SET_CONCURRENCY_LIMIT
+from playhead.engine.execution.transaction_runs import HOOK_KEYS, KEY
 from tests.cli.conftest import Shell
 from tests.replay.history import History, new_id
 
@@ -153,6 +155,17 @@ def test_a_name_of_several_runs_is_answered_with_what_tells_them_apart(shell: Sh
     error = shell.error("flow-run", "inspect", "twin")
     for run in runs:
         assert re.search(rf"{run} \(twin, etl, \w+, created \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC\)", error)
+
+
+def test_task_runs_that_are_no_calls_of_tasks_are_counted_below_the_list(shell: Shell) -> None:
+    assert "of them for" not in shell.run("task-run", "ls")
+    history = History(shell.database)
+    run = history.flow_run("third")
+    for key in ("transaction", "transaction:k", "concurrency:licence", "commit-hook", "module.lock"):
+        history.task_run(run, key)
+    history.close()
+    assert "; 4 of them for transactions, hooks, slots and locks" in shell.run("task-run", "ls")
+    assert {KEY, *HOOK_KEYS.values()} < OWN_KEYS
 
 
 def test_a_run_that_was_not_there_yet_is_not_found(shell: Shell) -> None:

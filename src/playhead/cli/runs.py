@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rich.text import Text
+
 from playhead import v1
 from playhead.cli.documents import document_of, json_of
 from playhead.cli.formats import age, clock, decision_text, seconds, state_text, type_name
@@ -22,6 +24,9 @@ STATE_COLUMNS = ("revision", "time", "state", "type", "message")
 FOUND_DECISION_COLUMNS = ("revision", "time", "run", "proposed", "decision", "rule", "state after", "actor", "reason")
 DECISION_COLUMNS = ("revision", "time", "proposed", "decision", "rule", "state after", "actor", "reason")
 
+OWN_KEYS = {"transaction", "commit-hook", "rollback-hook", "concurrency", "lock"}
+"""Up to a colon, the task keys of runs that are no calls of tasks: the SDK makes them of transactions, hooks, slots."""
+
 Fields = Iterator[tuple[str, Cell | None]]
 
 
@@ -32,7 +37,13 @@ def flow_run_row(run: v1.FlowRun, due: Due | None = None) -> list[Cell]:
 
 def task_run_row(run: v1.TaskRun, due: Due | None = None) -> list[Cell]:
     """A task run in a list."""
-    return [run.spec.id, run.status.name, run.spec.task_key, *_status_cells(run, due)]
+    style = "dim" if is_own(run) else ""
+    return [run.spec.id, Text(run.status.name, style), Text(run.spec.task_key, style), *_status_cells(run, due)]
+
+
+def is_own(run: v1.TaskRun) -> bool:
+    """Whether a task run is no call of a task, but made by the SDK for purposes of its own."""
+    return run.spec.task_key.partition(":")[0] in OWN_KEYS
 
 
 def flow_run_fields(response: v1.GetFlowRunResponse, due: Due | None = None) -> Fields:

@@ -51,7 +51,7 @@ def ls(
     from playhead.cli.documents import document_of
     from playhead.cli.output import print_json, print_table
     from playhead.cli.overdue import due_documents, due_note
-    from playhead.cli.runs import TASK_RUN_COLUMNS, task_run_row
+    from playhead.cli.runs import TASK_RUN_COLUMNS, is_own, task_run_row
     from playhead.client.interface import COUNT_TASK_RUNS, LIST_TASK_RUNS
 
     def count(**only: Any) -> v1.CountRunsResponse:
@@ -74,7 +74,9 @@ def ls(
         print_json({**document_of(response), "due": due_documents(overdue)})
     else:
         rows = (task_run_row(run, due.get(run.spec.id)) for run in runs)
-        print_table(TASK_RUN_COLUMNS, rows, note(response, len(runs), "task runs") + due_note(overdue))
+        own = sum(map(is_own, runs))
+        of_own = f"; {own} of them for transactions, hooks, slots and locks" if own else ""
+        print_table(TASK_RUN_COLUMNS, rows, note(response, len(runs), "task runs") + of_own + due_note(overdue))
     if not response.task_runs:
         note_unknown("--task", task, lambda key: count(task_keys=[key]).total > 0)
         note_unknown("--tag", tag, lambda text: count(tags=v1.TagFilter(all=[text])).total > 0)
