@@ -1,4 +1,4 @@
-"""Calls of tasks, as they stand when they are made: which call it is, in which flow run, with which arguments."""
+"""Calls of tasks and flows, as they stand when they are made: which call, in which flow run, with which arguments."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from playhead import v1
 from playhead.client.interface import Client
 from playhead.context import FlowRunContext, RunContext, TaskRunContext, current_tags
 from playhead.engine.execution.connection import get_client
-from playhead.engine.execution.definitions import Recorded
+from playhead.engine.execution.definitions import FlowDefinition, Recorded
 from playhead.engine.execution.depth import check_depth
 from playhead.engine.execution.ids import new_id, task_run_id
 from playhead.engine.execution.live.tally import Mark
 from playhead.engine.execution.transactions import BaseTransaction, place_of
-from playhead.runs import TaskRun
+from playhead.runs import FlowRun, TaskRun
 
 INPUTS_MAX = 1_000
 
@@ -45,6 +45,23 @@ class TaskCall:
     place: BaseTransaction | RunContext | None = None
     mark: Mark | None = None
     arguments_digest: bytes = b""
+
+
+@dataclass(slots=True)
+class FlowCall:
+    """One call of a flow. `tracking`: the task run that stands for a subflow in its parent.
+
+    `existing`: a run to go on with. `begun`: a run of this call is on record, and will hear what becomes of it.
+    """
+
+    flow: FlowDefinition
+    parameters: dict[str, Any]
+    client: Client
+    parent: FlowRunContext | None = None
+    tracking: TaskCall | None = None
+    wait_for: Iterable[Any] | None = None
+    existing: FlowRun | None = None
+    begun: bool = False
 
 
 def make_call(

@@ -13,21 +13,18 @@ anything else goes wrong  -> CRASHED, and the error goes on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from playhead import v1
-from playhead.client.interface import GET_FLOW_RUN, UPDATE_RUN, Client
+from playhead.client.interface import UPDATE_RUN
 from playhead.context import FlowRunContext, TaskRunContext, current_tags
 from playhead.engine.execution import live
-from playhead.engine.execution.calls import TaskCall
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.connection import register_flow
 from playhead.engine.execution.crashes import Termination, capture_sigterm, report_crash
-from playhead.engine.execution.definitions import FlowDefinition
 from playhead.engine.execution.effects import Ask, CallUser, Loop, RunTimedOut
+from playhead.engine.execution.flow_ends import cancel, finish, log_end, stop, suspend
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.inputs import resolve_to_states
@@ -36,7 +33,7 @@ from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, pass_time, propose
+from playhead.engine.execution.proposals import due_in_s, pass_time, propose
 from playhead.engine.execution.starting import start
 from playhead.engine.execution.task_transactions import roll_back_own, settle_own, stage_outcome
 from playhead.engine.execution.tracebacks import of_user_code
@@ -44,44 +41,23 @@ from playhead.engine.execution.translation import (
     NAME_BYTES_MAX,
     TYPE_OF,
     bounded_line,
-    datetime_of,
-    message_of,
     state_of,
 )
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import CommitFailed, FlowPauseTimeout, PausedRun, RunRefused
+from playhead.exceptions import CommitFailed, FlowPauseTimeout, PausedRun
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.logging.prints import patch_print, should_log_prints
 from playhead.results import persist_result_of, result_store_around
 from playhead.runs import FlowRun
 from playhead.states import (
     TERMINAL_STATES,
-    Cancelled,
     Paused,
     Running,
     State,
-    StateType,
     Unstored,
     exception_to_failed_state,
     return_value_to_state,
 )
-
-
-@dataclass(slots=True)
-class FlowCall:
-    """One call of a flow. `tracking`: the task run that stands for a subflow in its parent.
-
-    `existing`: a run to go on with. `begun`: a run of this call is on record, and will hear what becomes of it.
-    """
-
-    flow: FlowDefinition
-    parameters: dict[str, Any]
-    client: Client
-    parent: FlowRunContext | None = None
-    tracking: TaskCall | None = None
-    wait_for: Iterable[Any] | None = None
-    existing: FlowRun | None = None
-    begun: bool = False
 
 
 def flow_loop(call: FlowCall) -> Loop[State[Any]]:
@@ -123,7 +99,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
         if call.existing is not None:
             raise
         run.run_id = abort.run_id or run.run_id
-        return (yield from _stop(call, run, abort, flow_run_logger(run)))
+        return (yield from stop(call, run, abort, flow_run_logger(run)))
     call.begun = True
     run.run_id = response.run_id or run.run_id
     if call.existing is not None and response.state.type == v1.RUNNING and run.name != response.run_name:
@@ -148,7 +124,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             finally:
                 keeper.release()
             if response.decision == v1.ACCEPT or _ended_otherwise(response):
-                return (yield from _finish(call, run, state, response, logger))
+                return (yield from finish(call, run, state, response, logger))
             if response.state.type == v1.SCHEDULED:
                 context = _context_for(call, run, context.tally)
                 response = yield from start(_running(run), run, logger)
@@ -158,14 +134,14 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             else:
                 run.state = state_of(response.state, flow_run_id=run.run_id)
         if response.state.type == v1.CANCELLING:
-            return (yield from _cancel(call, run, logger))
+            return (yield from cancel(call, run, logger))
     except Abort as abort:
         _abandon(context, logger)
         yield from _undo(call, context, abort, logger)
-        return (yield from _stop(call, run, abort, logger))
+        return (yield from stop(call, run, abort, logger))
     except Pause:
         _abandon(context, logger)
-        return (yield from _suspend(run, logger))
+        return (yield from suspend(run, logger))
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -174,7 +150,7 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
         request = v1.ProposeStateRequest(flow_run_id=run.run_id, lease_token=run.lease_token)
         yield from report_crash(call.flow, run, termination.cause(error), logger, request)
         raise
-    _log_end(run.state, logger)
+    log_end(run.state, logger)
     return run.state
 
 
@@ -364,83 +340,7 @@ def _refuse(call: FlowCall, run: FlowRun, state: State[Any], logger: RunLogger) 
         request = v1.ProposeStateRequest(create_flow_run=(yield from _spec(call, run)), state=message)
     response = yield from propose(request)
     call.begun = True
-    return (yield from _finish(call, run, state, response, logger))
-
-
-def _finish(
-    call: FlowCall, run: FlowRun, state: State[Any], response: v1.ProposeStateResponse, logger: RunLogger
-) -> Loop[State[Any]]:
-    """A state was accepted, or another one put in its place: it is the run's."""
-    if state.type != TYPE_OF[response.state.type]:
-        state = state_of(response.state)
-    state.name, state.message = response.state.name or state.name, response.state.message or state.message
-    state.timestamp = datetime_of(response.state.timestamp)
-    state.state_details.flow_run_id = UUID(run.run_id)
-    run.state = state
-    yield from run_hooks(call.flow, run, state, logger)
-    _log_end(state, logger)
-    return state
-
-
-def _stop(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop[State[Any]]:
-    """The service refused to let the run go on: end it as was asked for, or take the state it is in."""
-    answer: v1.GetFlowRunResponse = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run.run_id))
-    if answer.flow_run.status.state.type == v1.CANCELLING:
-        return (yield from _cancel(call, run, logger))
-    state = state_of(answer.flow_run.status.state, flow_run_id=run.run_id)
-    if state.state_details.pause_reschedule or state.name == "Resuming":
-        # Its lease has ended because it was suspended.
-        return _leave(run, state, logger)
-    if not state.is_final():
-        ours = call.existing is None or answer.flow_run.status.lease.token == run.lease_token != 0
-        if call.begun and call.parent is None and state.is_scheduled():
-            return _left_to_others(run, state, abort, logger)
-        if not ours or not abort.rule or abort.rule in FLOW_STOPPED:
-            raise abort
-        return (yield from _refused(call, run, abort, logger))
-    logger.warning("The flow run has ended meanwhile, in state %s: %s", state, abort)
-    run.state = state
-    return state
-
-
-def _left_to_others(run: FlowRun, state: State[Any], abort: Abort, logger: RunLogger) -> State[Any]:
-    """The run was given up, and is scheduled again: whoever takes it up goes on with it."""
-    how = f"To go on with it: python -m playhead.engine {run.run_id}"
-    logger.warning("The flow run was given up here and is in state %r: %s %s", state.name, abort, how)
-    run.state = state
-    return state
-
-
-def _refused(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop[State[Any]]:
-    """A rule speaks against a run of this process's own: it has failed. Raises `Abort` when not even that may be."""
-    error = RunRefused(f"{abort.rule}: {abort}")
-    state = exception_to_failed_state(error, "Flow run was refused")
-    state, message = stored(state, call.flow, logger)
-    message.details.retriable = False
-    request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)
-    response = yield from propose(request)
-    return (yield from _finish(call, run, state, response, logger))
-
-
-def _cancel(call: FlowCall, run: FlowRun, logger: RunLogger) -> Loop[State[Any]]:
-    logger.info("The flow run was asked to cancel from outside, and ends.")
-    state = Cancelled()
-    message = message_of(state)
-    request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=run.lease_token)
-    response = yield from propose(request)
-    return (yield from _finish(call, run, state, response, logger))
-
-
-def _suspend(run: FlowRun, logger: RunLogger) -> Loop[State[Any]]:
-    """The run is paused and is executed again later: leave it in its state."""
-    answer: v1.GetFlowRunResponse = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run.run_id))
-    return _leave(run, state_of(answer.flow_run.status.state, flow_run_id=run.run_id), logger)
-
-
-def _leave(run: FlowRun, state: State[Any], logger: RunLogger) -> State[Any]:
-    run.state = state
-    _log_pause(state, logger)
-    return state
+    return (yield from finish(call, run, state, response, logger))
 
 
 def _ended_otherwise(response: v1.ProposeStateResponse) -> bool:
@@ -452,21 +352,6 @@ def _until_due(run: FlowRun, awaiting: v1.State) -> Loop[None]:
     """Wait for a retry. A cancellation ends the wait: what is proposed then is refused."""
     if (seconds := due_in_s(awaiting)) > 0:
         yield from pass_time(seconds, run.run_id, awaiting.revision)
-
-
-def _log_end(state: State[Any], logger: RunLogger) -> None:
-    if state.type == StateType.PAUSED:
-        _log_pause(state, logger)
-    elif state.type == StateType.COMPLETED:
-        logger.info("Finished in state %s", state)
-    else:
-        logger.error("Finished in state %s", state)
-
-
-def _log_pause(state: State[Any], logger: RunLogger) -> None:
-    until = state.state_details.pause_timeout
-    in_time = f" Resume before {until.isoformat()} to finish execution." if until else ""
-    logger.info("Currently paused and suspending execution.%s", in_time)
 
 
 def _log_retry(response: v1.ProposeStateResponse, state: State[Any], logger: RunLogger) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 from playhead import v1
 from playhead.client.interface import LIST_FLOW_RUNS
 from playhead.context import FlowRunContext, RunContext
-from playhead.engine.execution.calls import make_call, spec_of
+from playhead.engine.execution.calls import FlowCall, make_call, spec_of
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import FlowDefinition, Hook
 from playhead.engine.execution.effects import Ask, Loop
-from playhead.engine.execution.flow_loop import FlowCall, commit_failed, flow_loop, subflow_key
+from playhead.engine.execution.flow_loop import commit_failed, flow_loop, subflow_key
 from playhead.engine.execution.inputs import lineage, resolve, unwrap_annotations
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose, propose_shielded

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from playhead.client.interface import Client
 from playhead.context import FlowRunContext, tags
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.drivers import drive_async, drive_sync
-from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.subflows import call_loop, make_flow_call
 from playhead.engine.functions.inputs import resolve_inputs
 from playhead.engine.functions.states import propose_state

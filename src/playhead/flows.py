@@ -10,11 +10,11 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, Client
 from playhead.context import tags
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.definitions import Hook, NameSource, Recorded
 from playhead.engine.execution.drivers import drive_async, drive_sync, run_coroutine
 from playhead.engine.execution.entrypoints import entrypoint_of, load_object, loaded_by, source_hash
-from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.generating import drive_async_generator, drive_generator
 from playhead.engine.execution.options import (
     bind,

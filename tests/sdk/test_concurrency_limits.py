@@ -22,8 +22,9 @@ from playhead.client.interface import (
 )
 from playhead.concurrency.asyncio import concurrency as concurrency_async
 from playhead.concurrency.sync import concurrency
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.drivers import drive_sync
-from playhead.engine.execution.flow_loop import FlowCall, flow_loop
+from playhead.engine.execution.flow_loop import flow_loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import flow_run_of
 from playhead.engine.signals import Abort

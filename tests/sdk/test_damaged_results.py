@@ -13,8 +13,8 @@ import pytest
 
 from playhead import flow, task, v1
 from playhead.client.interface import LIST_STATES, PROPOSE_STATE
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.drivers import drive_sync
-from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.subflows import call_loop
 from playhead.exceptions import ConfigurationError, CorruptResult

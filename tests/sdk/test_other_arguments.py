@@ -10,8 +10,8 @@ import pytest
 from playhead import flow, task, v1
 from playhead.cache_policies import INPUTS
 from playhead.client.interface import LIST_DECISIONS
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.drivers import drive_sync
-from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.subflows import call_loop
 from playhead.runs import FlowRun
 from playhead.states import State

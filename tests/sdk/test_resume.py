@@ -31,8 +31,8 @@ from playhead.client.interface import (
 )
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.__main__ import main
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.connection import close_clients, get_client, use_client
-from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.subflows import call_loop
 from playhead.exceptions import MissingFlowError

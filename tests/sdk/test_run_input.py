@@ -32,8 +32,8 @@ from playhead import (
 )
 from playhead.client.interface import CANCEL_FLOW_RUN, CREATE_FLOW_RUN, REGISTER_FLOW
 from playhead.context import FlowRunContext
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.drivers import drive_async, drive_sync
-from playhead.engine.execution.flow_loop import FlowCall
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.subflows import call_loop
 from playhead.engine.execution.watching import state_wanted

@@ -12,10 +12,11 @@ from google.protobuf.duration_pb2 import Duration
 from playhead import Flow, Task, flow, task, v1
 from playhead.client.interface import LIST_FLOW_RUNS, LIST_STATES, PROPOSE_STATE, REGISTER_FLOW, Client
 from playhead.engine.execution import calls
+from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.connection import close_clients
 from playhead.engine.execution.drivers import perform
 from playhead.engine.execution.effects import CallUser
-from playhead.engine.execution.flow_loop import FlowCall, flow_loop
+from playhead.engine.execution.flow_loop import flow_loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.task_loop import task_loop
 from playhead.engine.execution.translation import flow_run_of
