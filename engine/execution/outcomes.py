@@ -14,8 +14,9 @@ from playhead.engine.execution.sharing import NOTHING, Sharing
 from playhead.engine.execution.tracebacks import of_user_code
 from playhead.engine.execution.translation import message_of
 from playhead.logging.loggers import RunLogger
-from playhead.results import StoredResult, persist_result_of, result_store_around
+from playhead.results import persist_result_of, result_store_around
 from playhead.states import Failed, State, StateType, Unstored, exception_to_failed_state
+from playhead.stored_results import StoredResult
 
 
 def timed_out(seconds: float, kind: str, limit: RunTimedOut) -> State[Any]:

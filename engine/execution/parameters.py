@@ -250,8 +250,8 @@ def _open(value: Any) -> Any:
     if not isinstance(value, dict) or ENVELOPE not in value:
         return value
     from playhead import v1
-    from playhead.results import read_bytes
     from playhead.serializers import loads
+    from playhead.stored_results import read_bytes
 
     data = base64.b64decode(value["data"])
     if value[ENVELOPE] != "result":

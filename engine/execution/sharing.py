@@ -27,14 +27,9 @@ from playhead.exceptions import HashError
 from playhead.locking.protocol import IsolationLevel, LockManager
 from playhead.logging.loggers import RunLogger
 from playhead.records import file_name
-from playhead.results import (
-    ResultRecordMetadata,
-    ResultStore,
-    StoredResult,
-    persist_result_of,
-    result_store_around,
-)
+from playhead.results import ResultRecordMetadata, ResultStore, persist_result_of, result_store_around
 from playhead.states import Completed, State
+from playhead.stored_results import StoredResult
 
 CACHE_KEY_BYTES_MAX = 2_000
 

@@ -16,9 +16,9 @@ from playhead.engine.execution.translation import MESSAGE_BYTES_MAX, bounded, st
 from playhead.engine.signals import Abort
 from playhead.exceptions import CorruptResult
 from playhead.logging.loggers import RunLogger
-from playhead.results import StoredResult
 from playhead.runs import Run, TaskRun
 from playhead.states import State
+from playhead.stored_results import StoredResult
 
 VERSION_WHEN_NEW = 2
 """Of a run that the proposal itself created: its creation, and the decision."""

@@ -32,8 +32,9 @@ from playhead.engine.execution.translation import MESSAGE_BYTES_MAX, NAME_BYTES_
 from playhead.engine.signals import Abort
 from playhead.exceptions import NotFound, SerializationError
 from playhead.logging.loggers import flow_run_logger
-from playhead.results import ResultStore, StoredResult
+from playhead.results import ResultStore
 from playhead.runs import TaskRun
+from playhead.stored_results import StoredResult
 
 KEY = "transaction"
 HOOK_KEYS = {"commit": "commit-hook", "rollback": "rollback-hook"}

@@ -12,9 +12,9 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead import v1
-from playhead.results import StoredResult
 from playhead.runs import FlowRun, TaskRun
 from playhead.states import State, StateDetails, StateType
+from playhead.stored_results import StoredResult
 
 NAME_BYTES_MAX = 500
 STATE_NAME_BYTES_MAX = 200

@@ -13,10 +13,11 @@ import pytest
 
 from playhead import flow, task, v1
 from playhead.exceptions import CorruptResult, MissingResult, SerializationError, UnreadableException
-from playhead.results import INLINE_BYTES_MAX, ResultStore, StoredResult, read_bytes
+from playhead.results import INLINE_BYTES_MAX, ResultStore
 from playhead.serialization import JSON, PICKLE, is_json_exact
 from playhead.serializers import dumps, loads
 from playhead.states import Completed, State, Unstored
+from playhead.stored_results import StoredResult, read_bytes
 from playhead.tasks import task_input_hash
 from tests.sdk.conftest import Service
 

@@ -18,9 +18,9 @@ from playhead.engine.execution.drivers import drive_sync
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.subflows import call_loop
 from playhead.exceptions import ConfigurationError, CorruptResult
-from playhead.results import StoredResult
 from playhead.runs import FlowRun
 from playhead.states import State
+from playhead.stored_results import StoredResult
 from tests.sdk.conftest import Service
 
 LARGE = "x" * 100_000

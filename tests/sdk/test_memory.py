@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import pytest
 
-from playhead import flow, results, task
+from playhead import flow, stored_results, task
 from playhead.engine.orchestration.known import RESULT_BYTES_MAX, Known
 from tests.sdk.conftest import Service
 
@@ -41,7 +41,7 @@ def measure(heavy: Heavy) -> int:
 def test_stored_values_make_room_for_others_and_are_read_again(
     embedded: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "VALUES_BYTES_MAX", 5 * RESULT_BYTES)
+    monkeypatch.setattr(stored_results, "VALUES_BYTES_MAX", 5 * RESULT_BYTES)
 
     @flow
     def many() -> tuple[int, list[int], list[bytes]]:
@@ -59,7 +59,7 @@ def test_stored_values_make_room_for_others_and_are_read_again(
 
 
 def test_there_is_room_for_one_value_however_large(embedded: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "VALUES_BYTES_MAX", 1)
+    monkeypatch.setattr(stored_results, "VALUES_BYTES_MAX", 1)
 
     @flow
     def one() -> bool:

@@ -12,9 +12,10 @@ import pytest
 from playhead import flow, task, v1
 from playhead.cache_policies import INPUTS, NO_CACHE
 from playhead.exceptions import ConfigurationError, SerializationError
-from playhead.results import ResultStore, StoredResult, get_result_store, should_persist_result
+from playhead.results import ResultStore, get_result_store, should_persist_result
 from playhead.serialization import JSON, PICKLE
 from playhead.serializers import OBJECTS, CompressedSerializer, JSONSerializer, PickleSerializer
+from playhead.stored_results import StoredResult
 from tests.sdk.conftest import Service
 
 VALUE = {"a": [1, 2]}

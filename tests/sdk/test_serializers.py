@@ -18,7 +18,6 @@ import pydantic
 import pytest
 
 from playhead.exceptions import CorruptResult, SerializationError
-from playhead.results import StoredResult
 from playhead.serializers import (
     CompressedJSONSerializer,
     CompressedPickleSerializer,
@@ -30,6 +29,7 @@ from playhead.serializers import (
     loads,
     resolve_serializer,
 )
+from playhead.stored_results import StoredResult
 from playhead.v1 import Result
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from playhead.engine.execution.translation import message_of, state_of
 from playhead.exceptions import CancelledRun, CrashedRun, FailedRun, PausedRun, UnfinishedRun
-from playhead.results import StoredResult
 from playhead.serializers import dumps, loads
 from playhead.states import (
     AwaitingConcurrencySlot,
@@ -41,6 +40,7 @@ from playhead.states import (
     raise_state_exception,
     return_value_to_state,
 )
+from playhead.stored_results import StoredResult
 
 
 @pytest.mark.parametrize(
