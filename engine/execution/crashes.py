@@ -17,6 +17,7 @@ from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose_shielded
 from playhead.engine.signals import TerminationSignal
+from playhead.exceptions import DeadlinePassed, PlayheadError
 from playhead.logging.loggers import RunLogger
 from playhead.runs import FlowRun, Run
 from playhead.states import State, exception_to_crashed_state
@@ -27,14 +28,20 @@ def report_crash(
 ) -> Loop[State[Any]]:
     """Propose CRASHED with `request`.
 
-    A report that can not be made is logged: the error that caused it matters more.
+    A report that can not be made is logged: the error that caused it matters more. Where nobody has answered, that is
+    not waited for again: the run is Crashed when its lease has lapsed.
     """
     state, message = stored(exception_to_crashed_state(error), definition, logger)
     logger.error("Crash detected! %s", state.message)
     logger.debug("Crash details:", exc_info=error)
+    if isinstance(error, DeadlinePassed):
+        return state
     request.state.CopyFrom(message)
     try:
         response = yield from propose_shielded(request)
+    except PlayheadError as failure:
+        logger.error("The crash could not be reported: %s", failure)
+        return state
     except Exception:  # whatever it is, the crash itself is what the caller must hear of
         logger.exception("The crash could not be reported")
         return state

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from playhead import flow, task, v1
-from playhead.client.interface import CANCEL_FLOW_RUN
+from playhead.client.interface import CANCEL_FLOW_RUN, PROPOSE_STATE, Client
+from playhead.engine.execution.connection import use_client
 from playhead.engine.execution.ids import new_id
 from playhead.engine.signals import Abort, TerminationSignal
-from playhead.exceptions import CancelledRun
+from playhead.exceptions import CancelledRun, DeadlinePassed
 from playhead.states import exception_to_crashed_state
 from tests.sdk.conftest import Service
 
@@ -191,6 +192,41 @@ def test_flows_beside_each_other_leave_the_signal_handler_as_it_was(service: Ser
     before = signal.getsignal(signal.SIGTERM)
     asyncio.run(main())
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Gone:
+    """A client whose server goes away when the first run has something to report."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def unary(self, method: Any, request: Any, **options: Any) -> Any:
+        if method is PROPOSE_STATE and (self.asked or request.state.type != v1.RUNNING):
+            self.asked += 1
+            raise DeadlinePassed("Nobody answers.")
+        return self._client.unary(method, request, **options)
+
+
+def test_a_server_that_is_gone_is_waited_for_once_by_each_run_and_told_of_in_one_line(
+    embedded: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran = task(lambda: None, name="ran")
+    before, gone = embedded.client, Gone(embedded.client)
+    use_client(gone)  # type: ignore[arg-type]  # what it does not define is the client's
+    try:
+        with pytest.raises(DeadlinePassed):
+            flow(lambda: ran(), name="left")()
+    finally:
+        use_client(before)
+    assert gone.asked == 2
+    assert [record.message for record in caplog.records if record.message.startswith("Crash detected")] == [
+        "Crash detected! Execution was interrupted by an unexpected exception: DeadlinePassed: Nobody answers."
+    ] * 2
+    assert "could not be reported" not in caplog.text
 
 
 class TestCancellation:
