@@ -54,8 +54,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 clock_s += report.duration
     if seeds:
         terminalreporter.write_line(
-            f"simulation: {seeds:,} seeds, {steps:,} steps, each checked; in each test process "
-            f"{steps / clock_s:,.0f} steps/s by the clock, {steps / cpu_s:,.0f} steps/s of CPU time"
+            f"simulation: {seeds:,} seeds, {steps:,} steps, each checked; "
+            f"per test process {steps / clock_s:,.0f} steps/s, {steps / cpu_s:,.0f} per second of CPU time"
         )
 
 
