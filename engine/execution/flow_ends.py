@@ -55,6 +55,15 @@ def stop(call: FlowCall, run: FlowRun, abort: Abort, logger: RunLogger) -> Loop[
     return state
 
 
+def is_ours_to_retry(caller: FlowRun, run: FlowRun) -> Loop[bool]:
+    """Whether a subflow run was given up and scheduled again while its caller was not: nobody else takes it up."""
+    answer: v1.GetFlowRunResponse = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run.run_id))
+    if answer.flow_run.status.state.type != v1.SCHEDULED:
+        return False
+    answer = yield Ask(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=caller.run_id))
+    return answer.flow_run.status.lease.token == caller.lease_token != 0
+
+
 def _left_to_others(run: FlowRun, state: State[object], abort: Abort, logger: RunLogger) -> State[object]:
     """The run was given up, and is scheduled again: whoever takes it up goes on with it."""
     how = f"To go on with it: python -m playhead.engine {run.run_id}"

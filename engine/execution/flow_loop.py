@@ -6,7 +6,8 @@ parameters validated      -> propose RUNNING with a lease, creating the run in t
   ACCEPT                  -> call the function, wait for what it submitted -> propose what came of it
     REJECT, SCHEDULED        to be retried: propose RUNNING again, WAIT says until when
     REJECT, CANCELLING       propose CANCELLED
-the service says stop     -> CANCELLED when it was asked for; else the state the run is in
+the service says stop     -> CANCELLED when it was asked for; else the state the run is in; a subflow run that is
+                             scheduled again is tried again here, while its caller goes on
 the service says pause    -> the state the run is in, when it is to be run again; else it waits in its next call
 anything else goes wrong  -> CRASHED, and the error goes on
 """
@@ -24,7 +25,7 @@ from playhead.engine.execution.calls import FlowCall
 from playhead.engine.execution.connection import register_flow
 from playhead.engine.execution.crashes import Termination, capture_sigterm, report_crash
 from playhead.engine.execution.effects import Ask, CallUser, Loop, RunTimedOut
-from playhead.engine.execution.flow_ends import cancel, finish, log_end, stop, suspend
+from playhead.engine.execution.flow_ends import cancel, finish, is_ours_to_retry, log_end, stop, suspend
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.inputs import resolve_to_states
@@ -137,6 +138,10 @@ def _orchestrate(call: FlowCall, context: FlowRunContext, termination: Terminati
             return (yield from cancel(call, run, logger))
     except Abort as abort:
         _abandon(context, logger)
+        if call.parent is not None and (yield from is_ours_to_retry(call.parent.flow_run, run)):
+            logger.warning("The subflow run was given up, and is scheduled again: %s", abort)
+            call.existing, run.lease_token = run, 0
+            return (yield from _orchestrate(call, _context_for(call, run, context.tally), termination))
         yield from _undo(call, context, abort, logger)
         return (yield from stop(call, run, abort, logger))
     except Pause:

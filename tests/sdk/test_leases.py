@@ -209,6 +209,61 @@ def test_the_report_of_a_task_run_that_was_given_up_changes_nothing(service: Ser
     assert service.task_run(tried[0]).status.state.message == "given up"
 
 
+def test_a_subflow_run_that_was_given_up_and_scheduled_again_is_tried_again_by_its_caller(service: Service) -> None:
+    tried: list[str] = []
+
+    @task
+    def step() -> int:
+        return 7
+
+    @flow
+    def child() -> int:
+        context = FlowRunContext.get()
+        assert context is not None
+        tried.append(context.flow_run.run_id)
+        if len(tried) == 1:
+            # As a lapsed lease does to a run that is tried again after a crash.
+            again = v1.State(type=v1.SCHEDULED, name="AwaitingRetry")
+            given_up = v1.ProposeStateRequest(request_id=new_id(), flow_run_id=tried[0], state=again, force=True)
+            service.client.unary(PROPOSE_STATE, given_up)
+        return step()
+
+    @flow
+    def parent() -> int:
+        return child() + step()
+
+    assert parent() == 14
+    (run,) = service.flow_runs("child")
+    assert tried == [run.spec.id] * 2
+    assert (run.status.state.type, run.status.run_count) == (v1.COMPLETED, 2)
+    assert service.task_run(run.spec.parent_task_run_id).status.state.type == v1.COMPLETED
+
+
+def test_a_subflow_run_is_not_tried_again_by_a_caller_that_was_given_up(service: Service) -> None:
+    tried = []
+
+    @task
+    def step() -> None: ...
+
+    @flow
+    def child() -> None:
+        context = FlowRunContext.get()
+        assert context is not None
+        tried.append(context.flow_run.run_id)
+        for run_id in (*context.ancestors, tried[0]):
+            again = v1.State(type=v1.SCHEDULED, name="AwaitingRetry")
+            given_up = v1.ProposeStateRequest(request_id=new_id(), flow_run_id=run_id, state=again, force=True)
+            service.client.unary(PROPOSE_STATE, given_up)
+        step()
+
+    @flow
+    def parent() -> None:
+        child()
+
+    assert parent(return_state=True).name == "AwaitingRetry"
+    assert len(tried) == 1
+
+
 def test_a_flow_that_was_taken_over_stops_and_is_not_run_again(service: Service) -> None:
     tried = []
 
