@@ -185,6 +185,8 @@ def _report(
     if call.tracking is not None:
         own = yield from stage_outcome(call.tracking, context, state, message, logger)
     request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=lease_token)
+    # A state that was returned ends the attempt, also where it pauses the run: nobody waits in such a pause.
+    request.release_lease = message.type == v1.PAUSED
     response = yield from propose(request, run.run_id)
     if own is not None and response.decision == v1.ACCEPT:
         try:

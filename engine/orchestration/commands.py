@@ -130,6 +130,8 @@ def propose(request: v1.ProposeStateRequest, caller: Caller) -> Propose:
         check_task_details(request.state.details, "state.details")
     if request.HasField("lease_ttl"):
         _check_lease(request)
+    if request.release_lease and request.state.type == v1.RUNNING:
+        raise BadRequest("who proposes RUNNING does not leave the run", field="release_lease")
     return Propose(request_id, caller, request, subject, run_id, spec)
 
 

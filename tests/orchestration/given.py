@@ -99,6 +99,7 @@ def decided(
     lease_ttl_s: int | None = None,
     lease_token: int = 0,
     if_lease_expired: bool = False,
+    release_lease: bool = False,
 ) -> v1.StateProposed:
     """The decision on a proposal."""
     command = v1.ProposeStateRequest(
@@ -107,6 +108,7 @@ def decided(
         lease_ttl=None if lease_ttl_s is None else Duration(seconds=lease_ttl_s),
         lease_token=lease_token,
         if_lease_expired=if_lease_expired,
+        release_lease=release_lease,
     )
     return decide(subject, given, command, policy)
 

@@ -265,6 +265,7 @@ FLOW_SLOTS = table(
     keeps_nothing(facts(state(v1.PENDING), slots=[SLOT]), state(v1.RUNNING)),
     keeps_nothing(facts(state(v1.RUNNING), slots=[SLOT]), state(v1.CANCELLING)),
     keeps_nothing(facts(state(v1.RUNNING), slots=[SLOT]), state(v1.PAUSED)),
+    keeps(facts(state(v1.RUNNING), slots=[SLOT]), state(v1.PAUSED), {"slots": []}, release_lease=True),
     keeps_nothing(retried(leased(facts(state(v1.RUNNING), slots=[SLOT]), 30), 1), state(v1.FAILED)),
     keeps_nothing(facts(state(v1.RUNNING)), state(v1.COMPLETED)),
 )

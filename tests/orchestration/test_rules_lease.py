@@ -137,6 +137,14 @@ END = table(
             SUSPENDED,
         )
     ),
+    *(
+        keeps(run, proposed, {"lease": None}, lease_token=HELD, release_lease=True)
+        for run, proposed in (
+            (running(30), state(v1.PAUSED)),
+            (running(30), state(v1.CANCELLING)),
+            (retried(running(30), 1), state(v1.FAILED)),
+        )
+    ),
     # A blocking pause, a cancellation not yet carried out and a retry to come are still the holder's.
     keeps_nothing(running(30), state(v1.PAUSED), lease_token=HELD),
     keeps_nothing(running(30), state(v1.CANCELLING), lease_token=HELD),

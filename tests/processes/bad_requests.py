@@ -149,6 +149,7 @@ PROPOSALS = [
     Case("largest version", methods.PROPOSE_STATE, _proposal(expected_version=2**64 - 1), MOVED),
     Case("lease for PENDING", methods.PROPOSE_STATE, _proposal(
         state=v1.State(type=v1.PENDING), lease_ttl=Duration(seconds=5)), BAD, "lease_ttl"),
+    Case("RUNNING that leaves the run", methods.PROPOSE_STATE, _proposal(release_lease=True), BAD, "release_lease"),
     Case("negative lease", methods.PROPOSE_STATE, _proposal(lease_ttl=Duration(seconds=-5)), BAD, "lease_ttl"),
     Case("endless lease", methods.PROPOSE_STATE, _proposal(lease_ttl=HUGE), BAD, "lease_ttl"),
     Case(

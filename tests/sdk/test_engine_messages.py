@@ -200,6 +200,8 @@ def test_a_paused_state_pauses_the_flow_run(service: Service, caplog: pytest.Log
     until = state.state_details.pause_timeout.isoformat()
     told = f"INFO Currently paused and suspending execution. Resume before {until} to finish execution."
     assert said(caplog)[-1] == told
+    # Nobody waits in the pause, so nobody is to be missed: the run is not given up when a lease would have lapsed.
+    assert not service.flow_run(state.state_details.flow_run_id).status.HasField("lease")
     with pytest.raises(PausedRun):
         state.result()
 

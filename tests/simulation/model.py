@@ -316,7 +316,8 @@ def _keep_lease(status: v1.RunStatus, record: Record, command: v1.ProposeStateRe
         status.lease.token, status.lease.holder = record.revision, record.actor
         status.lease.ttl.CopyFrom(command.lease_ttl)
     in_process = to == v1.PAUSED and not status.state.details.pause_reschedule
-    if not (to in (v1.RUNNING, v1.CANCELLING) or in_process or retried):
+    goes_on = (to == v1.CANCELLING or in_process or retried) and not command.release_lease
+    if not (to == v1.RUNNING or goes_on):
         status.ClearField("lease")
 
 

@@ -182,19 +182,22 @@ class GrantLease(Rule):
 class EndLease(Rule):
     """any -> any but RUNNING: no lease, unless the holder still works on the run: it is CANCELLING, PAUSED without
     being suspended, or awaits the retry of a failure just reported. So its next report is still its own, and its death
-    is noticed.
+    is noticed. A holder that says that it leaves the run has no lease to lose.
     """
 
     to_states = STATES - {v1.RUNNING}
+    version = 2
 
     def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
-        if status.HasField("lease") and not holder_works_on(command.state, status.state):
+        if status.HasField("lease") and not holder_works_on(command, status.state):
             status.ClearField("lease")
 
 
-def holder_works_on(proposed: v1.State, state: v1.State) -> bool:
+def holder_works_on(command: v1.ProposeStateRequest, state: v1.State) -> bool:
     """Whether the process that holds the lease goes on after this state."""
+    if command.release_lease:
+        return False
     if state.type == v1.PAUSED:
         return not state.details.pause_reschedule
-    awaits_retry = state.type == v1.SCHEDULED and proposed.type == v1.FAILED
+    awaits_retry = state.type == v1.SCHEDULED and command.state.type == v1.FAILED
     return awaits_retry or state.type == v1.CANCELLING

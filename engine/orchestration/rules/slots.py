@@ -136,7 +136,7 @@ class _KeepSlots(Rule):
 
     def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
         if status.slots:
-            if self.occupies(command.state, status.state):
+            if self.occupies(command, status.state):
                 for held in status.slots:
                     held.ClearField("claim_by")
             else:
@@ -146,20 +146,22 @@ class _KeepSlots(Rule):
         ):
             status.ClearField("slot_wait")
 
-    def occupies(self, proposed: v1.State, state: v1.State) -> bool:
+    def occupies(self, command: v1.ProposeStateRequest, state: v1.State) -> bool:
         """Whether a run in this state holds its slots."""
         return state.type in self.holding
 
 
 class KeepFlowSlots(_KeepSlots):
     """any -> any: a flow run holds its slots while it is PENDING, RUNNING, CANCELLING, in a blocking pause or awaiting
-    a retry in its process; then they are free. It waits for slots while it is "AwaitingConcurrencySlot".
+    a retry in its process; then, and where its process leaves it, they are free. It waits for slots while it is
+    "AwaitingConcurrencySlot".
     """
 
     holding = frozenset({v1.PENDING, v1.RUNNING})
+    version = 2
 
-    def occupies(self, proposed: v1.State, state: v1.State) -> bool:
-        return super().occupies(proposed, state) or holder_works_on(proposed, state)
+    def occupies(self, command: v1.ProposeStateRequest, state: v1.State) -> bool:
+        return super().occupies(command, state) or holder_works_on(command, state)
 
 
 class KeepTaskSlots(_KeepSlots):

@@ -194,6 +194,7 @@ class ProposeStateRequest(_message.Message):
     LEASE_TTL_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     IF_LEASE_EXPIRED_FIELD_NUMBER: _builtins.int
+    RELEASE_LEASE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required unless validate_only."""
     flow_run_id: _builtins.str
@@ -211,6 +212,11 @@ class ProposeStateRequest(_message.Message):
     """
     if_lease_expired: _builtins.bool
     """Refuse unless the run's lease has lapsed by the journal's clock: how a run whose process died is given up."""
+    release_lease: _builtins.bool
+    """Whoever proposes this leaves the run: a lease ends with the state, also where its holder would go on, in a pause that
+    is no suspension, while the run is CANCELLING, or until its retry. So nobody is missed who is not there. Not with
+    RUNNING.
+    """
     @_builtins.property
     def create_flow_run(self) -> _run_pb2.FlowRunSpec:
         """Create the run first, in the same commit, if it does not exist. ALREADY_EXISTS when the id is that of a run with
@@ -245,10 +251,11 @@ class ProposeStateRequest(_message.Message):
         lease_ttl: _duration_pb2.Duration | None = ...,
         lease_token: _builtins.int = ...,
         if_lease_expired: _builtins.bool = ...,
+        release_lease: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "create_flow_run", b"create_flow_run", "create_task_run", b"create_task_run", "expected_version", b"expected_version", "flow_run_id", b"flow_run_id", "lease_ttl", b"lease_ttl", "run", b"run", "state", b"state", "task_run_id", b"task_run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "create_flow_run", b"create_flow_run", "create_task_run", b"create_task_run", "expected_version", b"expected_version", "flow_run_id", b"flow_run_id", "force", b"force", "if_lease_expired", b"if_lease_expired", "lease_token", b"lease_token", "lease_ttl", b"lease_ttl", "request_id", b"request_id", "run", b"run", "state", b"state", "task_run_id", b"task_run_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "create_flow_run", b"create_flow_run", "create_task_run", b"create_task_run", "expected_version", b"expected_version", "flow_run_id", b"flow_run_id", "force", b"force", "if_lease_expired", b"if_lease_expired", "lease_token", b"lease_token", "lease_ttl", b"lease_ttl", "release_lease", b"release_lease", "request_id", b"request_id", "run", b"run", "state", b"state", "task_run_id", b"task_run_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
     _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
