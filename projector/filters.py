@@ -131,6 +131,8 @@ def _ids(column: sa.ColumnElement[bytes], texts: Sequence[str], field: str) -> l
 def _tags(column: sa.ColumnElement[str], tags: v1.TagFilter) -> list[Clause]:
     for field, values in (("all", tags.all), ("any", tags.any), ("none", tags.none)):
         for index, tag in enumerate(checks.bounded_texts(values, f"filter.tags.{field}", TAGS_MAX)):
+            if not tag:
+                raise BadRequest("must not be empty: no run has such a tag", field=f"filter.tags.{field}[{index}]")
             if "\n" in tag:
                 raise BadRequest("no tag has a line feed", field=f"filter.tags.{field}[{index}]")
     clauses = [_has(column, tag) for tag in tags.all]

@@ -187,6 +187,8 @@ def _check_run(spec: v1.FlowRunSpec | v1.TaskRunSpec, field: str) -> None:
             raise BadRequest("a run begins SCHEDULED or PENDING: propose other states", field=f"{field}.state.type")
         if spec.state.name in NO_FIRST_NAMES:
             raise BadRequest("only a rule or a timer gives a run this name", field=f"{field}.state.name")
+        if spec.state.HasField("result"):
+            raise BadRequest("a run that begins has come to nothing yet", field=f"{field}.state.result")
         if spec.state.details.run_input:
             raise BadRequest("a run that begins resumes no pause", field=f"{field}.state.details.run_input")
 
@@ -211,13 +213,15 @@ def check_tags(tags: object, field: str) -> None:
 
 
 def _check_inputs(spec: v1.TaskRunSpec, field: str) -> None:
-    count = sum(len(inputs.inputs) for inputs in spec.inputs.values())
+    count = sum(max(len(inputs.inputs), 1) for inputs in spec.inputs.values())
     bounded_list(range(count), f"{field}.inputs", INPUTS_MAX)
     for parameter, inputs in spec.inputs.items():
         for index, source in enumerate(inputs.inputs):
-            which = source.WhichOneof("source")
-            if which in ("task_run_id", "flow_run_id"):
-                id_bytes(getattr(source, which), f"{field}.inputs[{parameter!r}].inputs[{index}].{which}")
+            which, where = source.WhichOneof("source"), f"{field}.inputs[{parameter!r}].inputs[{index}]"
+            if which is None:
+                raise MissingField("is required", field=f"{where}.source")
+            if which != "parameter":
+                id_bytes(getattr(source, which), f"{where}.{which}")
 
 
 def _check_key(text: str, field: str, limit: int = NAME_BYTES_MAX) -> None:

@@ -249,6 +249,12 @@ RUNS = [
     Case("id of a flow", methods.CREATE_FLOW_RUN, lambda world: _spec(id=world.flow_id)(world), TAKEN),
     Case("unknown parent", methods.CREATE_FLOW_RUN, _spec(parent_task_run_id=UNKNOWN_ID), GONE),
     Case("begins RUNNING", methods.CREATE_FLOW_RUN, _spec(state=v1.State(type=v1.RUNNING)), BAD, "spec.state.type"),
+    Case("begins with a result", methods.CREATE_FLOW_RUN, _spec(
+        state=v1.State(type=v1.PENDING, result=v1.Result(inline=b"1"))), BAD, "spec.state.result"),
+    Case("input of no run", methods.PROPOSE_STATE, _task_proposal(inputs={"x": v1.TaskInputs(inputs=[v1.TaskInput()])}),
+         MISSING, "create_task_run.inputs['x'].inputs[0].source"),
+    Case("many inputs that are none", methods.PROPOSE_STATE, _task_proposal(
+        inputs={str(n): v1.TaskInputs() for n in range(1_001)}), LARGE, "create_task_run.inputs"),
     Case("begins with input", methods.CREATE_FLOW_RUN, _spec(
         state=v1.State(type=v1.SCHEDULED, details=v1.StateDetails(run_input=b"{}"))), BAD,
         "spec.state.details.run_input"),
@@ -357,6 +363,7 @@ READS = [
     Case("part of a name with a zero", LIST, _filtered(name_like=NUL), BAD, "filter.name_like"),
     Case("flow name with a zero", LIST, _filtered(flow_names=["a", NUL]), BAD, "filter.flow_names[1]"),
     Case("state name with a zero", LIST, _filtered(state=v1.StateFilter(names=[NUL])), BAD, "filter.state.names[0]"),
+    Case("empty tag", LIST, _filtered(tags=v1.TagFilter(any=["a", ""])), BAD, "filter.tags.any[1]"),
     Case("tag with a zero", LIST, _filtered(tags=v1.TagFilter(none=[NUL])), BAD, "filter.tags.none[0]"),
     Case("id no UUID", methods.GET_TASK_RUN, _plain(v1.GetTaskRunRequest(task_run_id="x")), MALFORMED, "task_run_id"),
     Case("beyond the head", LIST, _plain(v1.ListFlowRunsRequest(read_at=v1.ReadAt(revision=2**64 - 1))), BEYOND),

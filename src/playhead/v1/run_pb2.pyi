@@ -164,7 +164,8 @@ class FlowRunSpec(_message.Message):
     @_builtins.property
     def state(self) -> _state_pb2.State:
         """The first state: SCHEDULED or PENDING, but not "Late" or "AwaitingConcurrencySlot"; propose any other. It is part of
-        the creation: no rule is asked, it has no decision record, and it takes no slots. Unset: the run has no state yet.
+        the creation: no rule is asked, it has no decision record and no result, and it takes no slots. Unset: the run has no
+        state yet.
         """
 
     @_builtins.property
@@ -288,7 +289,8 @@ class TaskRunSpec(_message.Message):
     @_builtins.property
     def state(self) -> _state_pb2.State:
         """The first state: SCHEDULED or PENDING, but not "Late" or "AwaitingConcurrencySlot"; propose any other. It is part of
-        the creation: no rule is asked, it has no decision record, and it takes no slots. Unset: the run has no state yet.
+        the creation: no rule is asked, it has no decision record and no result, and it takes no slots. Unset: the run has no
+        state yet.
         """
 
     @_builtins.property
