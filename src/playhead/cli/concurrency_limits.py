@@ -40,7 +40,11 @@ def set_(
     slots: Annotated[
         int,
         typer.Argument(
-            metavar="SLOTS", min=0, help="How many there are. 0: whoever needs one is refused.", show_default=False
+            metavar="SLOTS",
+            min=0,
+            max=1_000_000,
+            help="How many there are. 0: whoever needs one is refused.",
+            show_default=False,
         ),
     ],
     cancel_new: Annotated[

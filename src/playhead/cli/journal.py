@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from playhead.cli.listing import LINES_MAX
 from playhead.cli.options import connected, reading
 from playhead.cli.session import Session
 
@@ -38,7 +39,9 @@ def head(session: Session) -> None:
 @reading
 def tail(
     session: Session,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last events to show.")] = 10,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, max=LINES_MAX, help="How many of the last events to show.")
+    ] = 10,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each event as it is recorded.")] = False,
     kind: Kinds = [],  # noqa: B006 - typer's way of an option that repeats
     stream: Stream = "",

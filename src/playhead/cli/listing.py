@@ -15,6 +15,9 @@ Value = TypeVar("Value")
 
 PAGE_SIZE_MAX = 1_000
 
+LINES_MAX = 1_000_000_000
+"""More than anybody reads, and no more than a number in a request can be."""
+
 # The names of states that Playhead gives, beside those of their types: see state.proto.
 STATE_NAMES = {
     *("Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Resuming", "NotReady", "Submitting", "Retrying"),
@@ -34,7 +37,9 @@ Decisions = Annotated[
 Level = Annotated[
     str, typer.Option("--level", help="At least: debug, info, warning, error, critical, or a number.", metavar="LEVEL")
 ]
-Lines = Annotated[int, typer.Option("--lines", "-n", min=0, help="At most so many records, the last ones.")]
+Lines = Annotated[
+    int, typer.Option("--lines", "-n", min=0, max=LINES_MAX, help="At most so many records, the last ones.")
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with each record, until the run has ended.")]
 Limit = Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many, newest first.")]
 All = Annotated[bool, typer.Option("--all", "-a", help="No limit.")]
