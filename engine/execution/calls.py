@@ -16,6 +16,7 @@ from playhead.engine.execution.depth import check_depth
 from playhead.engine.execution.ids import new_id, task_run_id
 from playhead.engine.execution.live.tally import Mark
 from playhead.engine.execution.transactions import BaseTransaction, place_of
+from playhead.engine.execution.translation import NAME_BYTES_MAX, bounded
 from playhead.runs import FlowRun, TaskRun
 
 INPUTS_MAX = 1_000
@@ -78,7 +79,9 @@ def make_call(
     flow = FlowRunContext.get()
     place = place_of(TaskRunContext.get(), flow)
     if flow is None:
-        task_run = TaskRun(new_id(), f"{task.name}-{new_id()[-4:]}", tags_of(task), task.name, task.task_key, "", "")
+        task_run = TaskRun(
+            new_id(), _numbered(task.name, new_id()[-4:]), tags_of(task), task.name, task.task_key, "", ""
+        )
         return TaskCall(task, task_run, parameters, get_client(), None, wait_for, inputs, 0, place)
     if flow.progress is not None:
         flow.progress.check()
@@ -86,12 +89,19 @@ def make_call(
     flow_run_id = flow.flow_run.run_id
     run_id = task_run_id(flow_run_id, task.task_key, key)
     number = key.rpartition(".")[2] if isinstance(place, BaseTransaction) else key
-    task_run = TaskRun(run_id, f"{task.name}-{number}", tags_of(task), task.name, task.task_key, key, flow_run_id)
+    task_run = TaskRun(run_id, _numbered(task.name, number), tags_of(task), task.name, task.task_key, key, flow_run_id)
     client = flow.client or get_client()
     call = TaskCall(task, task_run, parameters, client, flow, wait_for, inputs, flow.flow_run.lease_token, place)
     if flow.tally is not None and hasattr(task, "fn"):
         call.mark = flow.tally.called(task.task_key, task.name)
     return call
+
+
+def _numbered(name: str, number: str) -> str:
+    """The name of a call: its task's, cut where there would be no room for the number."""
+    if len(name) > NAME_BYTES_MAX // 8:
+        name = bounded(name, max(NAME_BYTES_MAX - 1 - len(number.encode()), 0))
+    return f"{name}-{number}"
 
 
 def spec_of(call: TaskCall, lineage: Lineage) -> v1.TaskRunSpec:

@@ -21,6 +21,9 @@ RetryDelay = float | Sequence[float] | Callable[[int], Sequence[float]] | None
 RETRY_DELAYS_MAX = 50
 RETRIES_MAX = JITTER_MAX = 1_000_000
 SECONDS_MAX = 1e9
+PAUSE_SECONDS_MAX = 1e11
+KEY_BYTES_MAX = 500
+SLOTS_MAX = 1_000_000
 SHOWN_MAX = 100
 """Characters of a value that is refused."""
 
@@ -29,7 +32,7 @@ FORBIDDEN_IN_NAMES = ["/", "%", "&", ">", "<"]
 
 
 def check_options(given: Mapping[str, Any]) -> None:
-    """Refuse options of flows and tasks that no run could use. None and NotSet choose nothing.
+    """Refuse options, of flows, tasks, pauses and limits, that no run could use. None and NotSet choose nothing.
 
     Raises TypeError for a value of another type and ValueError for any other, with the option's name.
     """
@@ -56,6 +59,10 @@ def _is_count(value: Any) -> bool:
 
 def _is_name(value: Any) -> bool:
     return not isinstance(value, str) or (value != "" and value.isprintable())
+
+
+def _is_key(value: str) -> bool:
+    return (value == "" or value.isprintable()) and len(value.encode(errors="replace")) <= KEY_BYTES_MAX
 
 
 def _delays(value: Any) -> bool:
@@ -97,6 +104,9 @@ _OPTIONS: dict[str, _Row] = {
     "cache_expiration": (timedelta, "a timedelta", _any),
     "result_storage_key": _TEXT,
     "task_key": _TEXT,
+    "timeout": (Real, "more than 0 seconds, at most 1e11", lambda seconds: 0 < seconds <= PAUSE_SECONDS_MAX),
+    "key": (str, "one line of text of at most 500 bytes", _is_key),
+    "occupy": (int, "a whole number from 1 to 1,000,000", lambda count: 1 <= count <= SLOTS_MAX and count is not True),
 }
 
 

@@ -16,6 +16,7 @@ from playhead.client.interface import GET_FLOW_RUN, LIST_STATES, PAUSE_FLOW_RUN,
 from playhead.context import FlowRunContext
 from playhead.engine.execution.effects import Ask, AwaitState, Loop
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.options import check_options
 from playhead.engine.execution.proposals import answer_to, until_goes_on, until_resumed
 from playhead.engine.execution.translation import TYPE_OF, state_of
 from playhead.engine.signals import Abort, Pause
@@ -103,6 +104,7 @@ def wait_for_end(flow_run_id: str, timeout_s: float | None, log_states: bool) ->
 def _request(
     flow_run_id: str, timeout_s: float | None, key: str | None, reschedule: bool, schema: bytes
 ) -> v1.PauseFlowRunRequest:
+    check_options({"timeout": timeout_s, "key": key})
     request = v1.PauseFlowRunRequest(
         flow_run_id=flow_run_id, reschedule=reschedule, pause_key=key or "", run_input_schema=schema
     )

@@ -19,6 +19,7 @@ from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import Ask, AwaitTurn, Loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper, keeper_of, request_under_lease
+from playhead.engine.execution.options import check_options
 from playhead.engine.execution.proposals import ASK_AGAIN_S, Line, propose, until_resumed
 from playhead.engine.execution.translation import NAME_BYTES_MAX, bounded_line
 from playhead.exceptions import (
@@ -47,9 +48,11 @@ class Held:
 def take_slots(names: list[str], occupy: int, timeout_s: float | None, strict: bool) -> Loop[Held]:
     """Take slots of all the limits, waiting in line for them; what to give back in the end.
 
-    Raises `ConcurrencySlotAcquisitionError` when the limits can not give them, and
+    Raises ValueError and TypeError for options that make no sense, by their names, `ConcurrencySlotAcquisitionError`
+    when the limits can not give them, and
     `AcquireConcurrencySlotTimeoutError` when they did not within `timeout_s`.
     """
+    check_options({"occupy": occupy, "timeout_seconds": timeout_s})
     name = bounded_line(f"concurrency {' '.join(names)}", NAME_BYTES_MAX)
     key = bounded_line(f"concurrency:{','.join(names)}", NAME_BYTES_MAX)
     call = make_call(StandIn(name, key), {})

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from playhead import flow, tags, task
+from playhead import flow, pause_flow_run, suspend_flow_run, tags, task
+from playhead.concurrency.sync import concurrency
 from playhead.task_runners import SequentialTaskRunner, ThreadPoolTaskRunner
+from tests.sdk.conftest import Service
 
 
 def function(x: int = 1) -> int:
@@ -92,3 +94,61 @@ def test_what_runs_can_use_is_taken(decorator: Any, options: dict[str, Any]) -> 
 def test_a_tag_that_no_run_can_have_is_refused_before_the_run(tag: str) -> None:
     with pytest.raises(ValueError, match=r"^`tags` must be one line of 1 to 200 bytes"), tags("fine", tag):
         pass
+
+
+def test_the_number_of_a_call_has_room_behind_any_name(embedded: Service) -> None:
+    @task(name="é" * 250)
+    def long() -> int:
+        return 1
+
+    @flow
+    def several() -> int:
+        with concurrency([f"limit-{number:040}" for number in range(12)]):
+            return long() + long()
+
+    state = several(return_state=True)
+    assert state.result() == 2
+    names = [run.status.name for run in embedded.task_runs(state.state_details.flow_run_id)]
+    assert sorted(name[-2:] for name in names) == ["-0", "-0", "-1"]
+    assert max(len(name.encode()) for name in names) == 500
+
+
+OF_PAUSES: list[tuple[str, Any]] = [
+    ("timeout", 0),
+    ("timeout", -1),
+    ("timeout", float("nan")),
+    ("timeout", 1e300),
+    ("timeout", "5"),
+    ("key", 5),
+    ("key", "a\nb"),
+    ("key", "x" * 501),
+]
+OF_LIMITS: list[tuple[str, Any]] = [
+    ("occupy", 0),
+    ("occupy", -1),
+    ("occupy", 1.5),
+    ("occupy", True),
+    ("occupy", 10**10),
+    ("occupy", "2"),
+    ("timeout_seconds", -1),
+    ("timeout_seconds", float("nan")),
+    ("timeout_seconds", "5"),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), [*OF_PAUSES, *OF_LIMITS])
+def test_what_no_pause_and_no_limit_could_use_is_refused_by_name_and_changes_nothing(
+    embedded: Service, option: str, value: Any
+) -> None:
+    @flow
+    def asks() -> None:
+        of_pauses = option in ("timeout", "key")
+        for ask in (
+            (pause_flow_run, suspend_flow_run) if of_pauses else (concurrency("db", **{option: value}).__enter__,)
+        ):
+            with pytest.raises((ValueError, TypeError), match=f"^`{option}` must be "):
+                ask(**({option: value} if of_pauses else {}))
+
+    state = asks(return_state=True)
+    assert state.name == "Completed"
+    assert embedded.task_runs(state.state_details.flow_run_id) == []
