@@ -154,7 +154,9 @@ def _slots_granted(actor: str, event: v1.Event) -> str:
 
 def _slots_refused(actor: str, event: v1.Event) -> str:
     refused = event.slots_refused
-    return _ended(f"{refused.rule} let the run wait no more: {too_small(refused.facts.limits)}")
+    after = refused.status.state
+    became = f", and it became {state_text(after)}" if after != refused.facts.status.state else ""
+    return _ended(f"{refused.rule} let the run wait no more{became}: {too_small(refused.facts.limits)}")
 
 
 def _limit_set(actor: str, event: v1.Event) -> str:

@@ -244,6 +244,14 @@ def test_slots_of_a_larger_limit_name_the_limit(store: str) -> None:
         life.settle()
         granted = explained(life, flow_run_id=spec.id).steps[-1]
         assert 'and it became SCHEDULED "AwaitingConcurrencySlot", due ' in granted.sentence
+        third = v1.FlowRunSpec(id=an_id(602), flow_id=FLOWS["etl"], slots={"db": 1})
+        propose(life, {"create_flow_run": third}, v1.PENDING)
+        life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="name:db", slots=0), CALLERS[1])
+        life.settle()
+        assert explained(life, flow_run_id=third.id).steps[-1].sentence == (
+            "RefuseSlots let the run wait no more, and it became SCHEDULED, due 2023-11-14 22:13:20 UTC: "
+            "name:db has 0 slots, the run needs 1: it would never run."
+        )
         assert granted.state.revision == granted.revision
         assert granted.cause == v1.Cause(
             revision=granted.revision - 1, sentence="grace set the limit name:db to 2 slots."
