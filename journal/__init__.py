@@ -6,7 +6,7 @@ leaf of one RFC 6962 Merkle tree, extended in the transaction that appends.
 
 The three calls that matter:
 
-    journal = Journal(Database.open("journal.db"))       # made on first opening
+    journal = Journal(open_database("journal.db"))       # made on first opening
     future = Writer(...).submit([command])               # decided, durable, then answered
     records = journal.read(1, journal.head()[0])         # what happened, forwards or backwards
 """

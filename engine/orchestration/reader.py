@@ -12,10 +12,11 @@ from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE
 from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.policy import Policy
-from playhead.journal.database import READ_CONNECTIONS_MAX, Database
+from playhead.journal.database import READ_CONNECTIONS_MAX
 from playhead.journal.encoding import text_of
 from playhead.journal.hub import unblocking
 from playhead.journal.journal import Clock, Journal, system_clock
+from playhead.journal.opening import open_database
 from playhead.journal.service import JournalService
 from playhead.logs.service import LogsService
 from playhead.projector.audit import AuditService
@@ -61,7 +62,7 @@ class Reader:
         since the Unix epoch. `make=False` refuses a database without a journal. Further options are those of the class.
         Raises the errors of `journal.errors`.
         """
-        journal = Journal(Database.open(database, make=make), clock)
+        journal = Journal(open_database(database, make=make), clock)
         try:
             open_views(journal)
             journal.database.create_tables(sql.metadata)

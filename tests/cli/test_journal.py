@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from playhead.journal.database import Database
 from playhead.journal.journal import Journal
+from playhead.journal.opening import open_database
 from playhead.projector.building import build, fresh_prefix
 from tests.cli.conftest import Shell
 from tests.replay.history import History
@@ -18,7 +18,7 @@ from tests.replay.tampering import Tampering
 @pytest.fixture
 def tampering(shell: Shell) -> Iterator[Tampering]:
     """All rights on the shell's journal."""
-    journal = Journal(Database.open(shell.database))
+    journal = Journal(open_database(shell.database))
     yield Tampering.with_journal(journal)
     journal.close()
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from playhead.journal.database import Database
 from playhead.journal.journal import Journal
+from playhead.journal.opening import open_database
 from tests.cli.conftest import Shell
 from tests.replay.history import History
 from tests.replay.tampering import Tampering
@@ -114,7 +114,7 @@ def test_through_a_server_everything_reads_as_on_its_database(
 
 
 def test_a_server_whose_journal_was_changed_fails_verification(shell: Shell, server: Server, api_url: str) -> None:
-    journal = Journal(Database.open(shell.database))
+    journal = Journal(open_database(shell.database))
     Tampering.with_journal(journal).run("UPDATE events SET actor = 'nobody' WHERE revision = 9")
     journal.close()
     done = playhead("journal", "verify", "--json", PLAYHEAD_API_URL=api_url)

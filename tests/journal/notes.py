@@ -14,6 +14,7 @@ from playhead.exceptions import BadRequest, RequestIdReused
 from playhead.journal.append import Append
 from playhead.journal.database import Database
 from playhead.journal.journal import Clock, Journal, system_clock
+from playhead.journal.opening import open_database
 from playhead.journal.record import Caller, Record
 from playhead.journal.writer import Writer
 
@@ -78,7 +79,7 @@ class OpenNotes:
     """A journal of notes, open for reading and writing in this process."""
 
     def __init__(self, address: str | Database, clock: Clock = system_clock) -> None:
-        database = address if isinstance(address, Database) else Database.open(address)
+        database = address if isinstance(address, Database) else open_database(address)
         self.journal = Journal(database, clock)
         self.notebook = Notebook()
         self.writer: Writer[Note] = Writer(database, self.journal.id, self.notebook, self.journal.hub, clock)

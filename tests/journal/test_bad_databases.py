@@ -21,7 +21,6 @@ import sqlalchemy as sa
 from playhead import v1
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.journal import database, sql
-from playhead.journal.database import Database, PostgresDatabase, SqliteDatabase
 from playhead.journal.errors import (
     CorruptRecord,
     JournalError,
@@ -32,6 +31,9 @@ from playhead.journal.errors import (
     NotAJournal,
 )
 from playhead.journal.journal import Journal
+from playhead.journal.opening import open_database
+from playhead.journal.postgres import PostgresDatabase
+from playhead.journal.sqlite import SqliteDatabase
 from tests.journal.notes import AUTHOR, Note, OpenNotes, new_id
 
 NOBODY = 65_534
@@ -88,7 +90,7 @@ def test_a_journal_of_a_newer_format_is_refused(store: str) -> None:
         newer_row,
     )
     with pytest.raises(NewerDatabase) as refused:
-        Journal(Database.open(store))
+        Journal(open_database(store))
     assert refused.value.facts["found"] == "2"
 
 

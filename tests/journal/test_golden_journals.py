@@ -8,9 +8,9 @@ import pytest
 
 from playhead import v1
 from playhead.engine.orchestration.orchestrator import Orchestrator
-from playhead.journal.database import Database
 from playhead.journal.errors import CorruptRecord
 from playhead.journal.journal import Journal
+from playhead.journal.opening import open_database
 from playhead.replay.verify import verify_journal
 from tests.journal.golden_journals import ALTERED, WHOLE, restore
 
@@ -90,7 +90,7 @@ def test_whatever_is_altered_is_found_at_its_revision(
     sqlite_store: str, change: Callable[[str], str], revision: int
 ) -> None:
     restore(change(WHOLE.read_text()), sqlite_store)
-    journal = Journal(Database.open(sqlite_store))
+    journal = Journal(open_database(sqlite_store))
     with pytest.raises(CorruptRecord) as found:
         verify_journal(journal)
     journal.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from playhead.journal.database import Database
 from playhead.journal.journal import Journal
 from playhead.journal.merkle import Tree
+from playhead.journal.opening import open_database
 from playhead.journal.record import NO_LEAF, Record, commitment_of, leaf_hash
 from playhead.projector.building import build, drop, fresh_prefix
 from playhead.projector.reads import all_rows
@@ -18,7 +18,7 @@ def check_journal(address: str) -> list[Record]:
     """Check everything there is to check about the journal at an address; all its events. What `verify_journal` does is
     done here a second time, by other code.
     """
-    journal = Journal(Database.open(address))
+    journal = Journal(open_database(address))
     try:
         records = [record for page in journal.pages(1, journal.head()[0]) for record in page]
         check_leaves(journal, records)

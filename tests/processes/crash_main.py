@@ -23,7 +23,8 @@ import psycopg
 from playhead import v1
 from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import PROPOSE_STATE, Command
-from playhead.journal.database import PostgresDatabase, SqliteDatabase
+from playhead.journal.postgres import PostgresDatabase
+from playhead.journal.sqlite import SqliteDatabase
 from tests.processes.killing import first
 from tests.processes.load import Asked, Load
 

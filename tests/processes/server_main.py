@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from playhead.grpc_server import run
-from playhead.journal.database import SqliteDatabase
+from playhead.journal.sqlite import SqliteDatabase
 
 
 def confine(room: Path) -> None:

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from playhead.client.embedded import EmbeddedClient
-from playhead.journal.database import PostgresDatabase, SqliteDatabase
+from playhead.journal.postgres import PostgresDatabase
+from playhead.journal.sqlite import SqliteDatabase
 from tests.processes.load import Load
 
 FULL = 2

@@ -9,9 +9,9 @@ import pytest
 from playhead import v1
 from playhead.client.interface import READ_EVENTS
 from playhead.journal import sql
-from playhead.journal.database import Database
 from playhead.journal.errors import CorruptRecord
 from playhead.journal.journal import Journal
+from playhead.journal.opening import open_database
 from playhead.journal.record import Record
 from playhead.replay.verify import Opened, Verified, verify, verify_journal
 from playhead.replay.wire import record_of_event
@@ -64,7 +64,7 @@ FORGERIES: dict[str, tuple[int, Callable[[Record], None]]] = {
 def tampering(history: History) -> Iterator[Tampering]:
     """All rights on a journal that nobody else has open."""
     history.client.close()
-    journal = Journal(Database.open(history.address))
+    journal = Journal(open_database(history.address))
     yield Tampering.with_journal(journal)
     journal.close()
 
@@ -130,7 +130,7 @@ UNGUARDED: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("name", UNGUARDED)
 def test_a_journal_that_could_be_changed_is_found_though_nothing_was(history: History, name: str) -> None:
     history.client.close()
-    journal = Journal(Database.open(history.address))
+    journal = Journal(open_database(history.address))
     on_sqlite, on_postgres = UNGUARDED[name]
     sqlite = journal.database.engine.dialect.name == "sqlite"
     connection = journal.database.connect_writer()
@@ -170,7 +170,7 @@ def test_events_from_the_wire_verify_like_those_on_disk(history: History) -> Non
 
 def verified(address: str, expected: tuple[int, bytes] | None = None) -> Verified:
     """What verification finds in the journal at an address, opened for it alone."""
-    journal = Journal(Database.open(address))
+    journal = Journal(open_database(address))
     try:
         return verify_journal(journal, expected)
     finally:

@@ -114,9 +114,9 @@ class Session:
     def open_journal(self) -> Any:
         """The journal in the database, without views or writer; close it. Raises NotOffered when a server was named."""
         from playhead.exceptions import NotOffered
-        from playhead.journal.database import Database
         from playhead.journal.journal import Journal
+        from playhead.journal.opening import open_database
 
         if self.database is None:
             raise NotOffered("This is done on the database, not through a server: name it with --database.")
-        return Journal(Database.open(self.database, make=False))
+        return Journal(open_database(self.database, make=False))
