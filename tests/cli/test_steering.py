@@ -7,8 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
+from playhead.cli.session import Session
+from playhead.cli.steering import say_who_ends
+from playhead.client.identity import this_process
+from playhead.client.interface import CANCEL_FLOW_RUN
 from tests.cli.conftest import Shell
 from tests.replay.history import History, new_id
 
@@ -90,6 +95,31 @@ def test_a_run_that_only_time_will_cancel_says_when(shell: Shell, run: str) -> N
     said = shell.run("flow-run", "cancel", run)
     assert "Cancelling" in said
     assert "it is cancelled after 300 s" in said
+
+
+def test_who_ends_a_run_is_who_worked_on_it_when_it_was_cancelled(
+    shell: Shell, run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = History(shell.database)
+    lease_ttl = Duration(seconds=60)
+    token = history.propose(v1.State(type=v1.RUNNING), flow_run_id=run, lease_ttl=lease_ttl).lease_token
+    answer = history.client.unary(CANCEL_FLOW_RUN, v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run))
+    history.propose(v1.State(type=v1.CANCELLED), flow_run_id=run, lease_token=token)
+    history.close()
+    with Session(None, shell.database, as_json=False, as_of=None) as session:
+        say_who_ends(session, answer)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{this_process()} works on it")
+    assert "in 60 s at most" in said
+
+
+def test_a_run_that_is_being_cancelled_can_be_cancelled_again_and_says_when_it_ends(shell: Shell, run: str) -> None:
+    shell.run("flow-run", "cancel", run)
+    assert "it is cancelled after 300 s" in shell.run("flow-run", "cancel", run)
+
+
+def test_a_run_that_has_ended_can_not_be_cancelled(shell: Shell) -> None:
+    assert "The run has ended already." in shell.run("flow-run", "cancel", shell.completed, status=1)
 
 
 def test_a_run_that_waits_in_its_process_can_be_cancelled(shell: Shell, run: str) -> None:

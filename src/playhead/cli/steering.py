@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +28,9 @@ def cancel(session: Session, run: Run) -> None:
     from playhead.client.interface import CANCEL_FLOW_RUN
 
     request = v1.CancelFlowRunRequest(**_about(session, run))
-    answer = _propose(session, CANCEL_FLOW_RUN, request, wanted=v1.CANCELLED)
+    answer = _propose(session, CANCEL_FLOW_RUN, request, wanted=(v1.CANCELLED, v1.CANCELLING))
     if answer.state.type == v1.CANCELLING and not session.as_json:
-        _say_who_ends(session, answer.run_id)
+        say_who_ends(session, answer)
 
 
 @connected
@@ -124,15 +125,15 @@ def _about(session: Session, run: str) -> Any:
     return {"request_id": str(uuid7()), "flow_run_id": session.find_run("flow_run", run)}
 
 
-def _propose(session: Session, method: Any, request: Any, wanted: int | None = None) -> Any:
-    """Propose and print the answer; exit status 1 when it is a refusal that leaves the run in no `wanted` state."""
+def _propose(session: Session, method: Any, request: Any, wanted: Collection[int] = ()) -> Any:
+    """Propose and print the answer; exit status 1 for a refusal, unless the run is in a `wanted` state."""
     from playhead import v1
     from playhead.cli.documents import document_of
     from playhead.cli.formats import decision_text, state_text
     from playhead.cli.output import print_fields, print_json
 
     answer = session.call(method, request)
-    done = answer.decision == v1.ACCEPT or answer.state.type == wanted
+    done = answer.decision == v1.ACCEPT or answer.state.type in wanted
     if session.as_json:
         print_json(document_of(answer))
     else:
@@ -152,15 +153,25 @@ def _propose(session: Session, method: Any, request: Any, wanted: int | None = N
     return answer
 
 
-def _say_who_ends(session: Session, run_id: str) -> None:
-    """Say below a run that is CANCELLING when it will be CANCELLED, if no process is there to see to it."""
+def say_who_ends(session: Session, answer: Any) -> None:
+    """Say below a run that is CANCELLING who will end it: whoever worked on it when that was decided. By now it may
+    have ended.
+    """
     from playhead import v1
+    from playhead.cli.output import print_line
     from playhead.client.interface import GET_FLOW_RUN
     from playhead.engine.orchestration.timers import CANCELLING_S
 
-    run = session.call(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run_id)).flow_run
-    if not run.status.HasField("lease"):
-        typer.echo(
+    then = v1.ReadAt(revision=answer.meta.revision)
+    request = v1.GetFlowRunRequest(flow_run_id=answer.run_id, read_at=then)
+    status = session.call(GET_FLOW_RUN, request).flow_run.status
+    if status.HasField("lease"):
+        print_line(
+            f"{status.lease.holder} works on it and ends it when its code next calls Playhead. If that process has "
+            f"died, the run is cancelled once its lease has lapsed, in {status.lease.ttl.seconds} s at most."
+        )
+    else:
+        print_line(
             f"No process holds a lease on it: unless one ends it, it is cancelled after {CANCELLING_S:.0f} s, "
             "by a server, a flow that runs, or: playhead journal due --decide"
         )
