@@ -29,7 +29,7 @@ def follow(
     journal: Journal, after: int, *, stream: bytes | None = None, kinds: list[str] | None = None
 ) -> Iterator[list[Record] | Progress | Beyond]:
     """Pages of events after a revision, then `Beyond` whenever there are none: see `hub.blocking` and
-    `hub.unblocking`.
+    `changes.Changes`.
     """
     position = told = after
     caught_up = False
@@ -40,7 +40,7 @@ def follow(
                 caught_up = True
                 told = position
                 yield Progress(position, caught_up=True)
-            yield Beyond(position)
+            yield Beyond(position, stream, kinds or ())
             continue
         records = journal.read(position + 1, head, stream=stream, kinds=kinds)
         position = records[-1].revision if len(records) == PAGE_EVENTS_MAX else head

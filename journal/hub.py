@@ -9,21 +9,28 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from playhead.exceptions import DeadlinePassed, ShuttingDown
 
 Message = TypeVar("Message")
 
+InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Awaits a blocking function in a thread."""
+
 
 class Beyond:
-    """What a stream yields in place of a message: nothing more until the head is beyond `revision`."""
+    """What a stream yields in place of a message: nothing more until the head is beyond `revision`, and there is an
+    event of `stream` (None: of any) that is one of `kinds` (empty: any).
+    """
 
-    __slots__ = ("revision",)
+    __slots__ = ("kinds", "revision", "stream")
 
-    def __init__(self, revision: int) -> None:
+    def __init__(self, revision: int, stream: bytes | None = None, kinds: Sequence[str] = ()) -> None:
         self.revision = revision
+        self.stream = stream
+        self.kinds = frozenset(kinds)
 
 
 class Hub:
@@ -58,7 +65,7 @@ class Hub:
         self._start()
         with self._moved:
             reached = self._moved.wait_for(lambda: self._closed or self.revision > after, timeout_s)
-        self._check()
+        self.check()
         return reached
 
     async def wait_async(self, after: int) -> None:
@@ -73,7 +80,7 @@ class Hub:
                 if moved is None:
                     moved = self._loops[loop] = asyncio.Event()
             await moved.wait()
-        self._check()
+        self.check()
 
     def _wake(self) -> None:
         self._moved.notify_all()
@@ -89,7 +96,8 @@ class Hub:
             if start is not None and not self._closed:
                 start()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises ShuttingDown once it is closed."""
         if self._closed:
             raise ShuttingDown("The journal is being closed: resume elsewhere from the last revision seen.")
 
@@ -106,12 +114,10 @@ def blocking(stream: Iterator[Message | Beyond], hub: Hub, timeout_s: float | No
             raise DeadlinePassed(f"The stream was listened to for {timeout_s:g} s.")
 
 
-async def unblocking(
-    stream: Iterator[Message | Beyond], hub: Hub, read: Callable[[Callable[[], Message | Beyond | None]], object]
-) -> AsyncIterator[Message]:
-    """A stream for an event loop. `read(function)` awaits a blocking function in a thread."""
+async def unblocking(stream: Iterator[Message | Beyond], hub: Hub, read: InThread) -> AsyncIterator[Message]:
+    """A stream for an event loop."""
     while True:
-        message = await read(lambda: next(stream, None))  # type: ignore[misc] # `read` is a coroutine function
+        message = await read(lambda: next(stream, None))
         if message is None:
             return
         if isinstance(message, Beyond):

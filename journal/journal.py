@@ -94,6 +94,10 @@ class Journal:
         with self.database.reading() as connection:
             return [record_of(row) for row in connection.execute(query)]
 
+    def changed(self, after: int, last: int) -> list[tuple[bytes, str]]:
+        """Which streams got events of which kinds in revisions after + 1 … last."""
+        return [(bytes(stream), kind) for stream, kind in self.database.rows(sql.SELECT_CHANGED, (after, last))]
+
     def pages(self, first: int, last: int, page: int = PAGE_EVENTS_MAX) -> Iterator[list[Record]]:
         """All events of a range, page by page, through the driver: for folding, which reads everything."""
         while first <= last:

@@ -118,6 +118,7 @@ SELECT_STREAM_HEADS = """
       (SELECT 1 FROM events AS later WHERE later.stream = e.stream AND later.stream_version = e.stream_version + 1)
 """
 SELECT_REQUESTS = f"SELECT {COLUMNS} FROM events WHERE request_id IN ({{ids}}) ORDER BY revision"
+SELECT_CHANGED = "SELECT DISTINCT stream, kind FROM events WHERE revision > ? AND revision <= ?"
 SELECT_RECORDED_AT = "SELECT recorded_at FROM events WHERE revision = ?"
 
 

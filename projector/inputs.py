@@ -24,6 +24,9 @@ from playhead.projector.showing import input_of
 Asked = v1.ListInputsRequest | v1.ReceiveInputsRequest
 
 
+INPUT_KINDS = ("input_sent", "input_deleted")
+
+
 class InputsService:
     """Inputs of flow runs, now or at any revision; the stream of `receiving` yields `Beyond` where it would block."""
 
@@ -86,7 +89,7 @@ class InputsService:
                 first = False
                 yield v1.ReceiveInputsResponse(meta=self._moments.meta(position), inputs=kept)
             if all_of_them:
-                yield Beyond(position)
+                yield Beyond(position, kinds=INPUT_KINDS)
 
     def _inputs(self, run_id: bytes, at: int, clauses: list[Clause], *, after: int, size: int) -> list[v1.RunInput]:
         rows = self._reads.inputs(run_id, at, clauses, after=after, size=size)

@@ -12,6 +12,7 @@ from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE
 from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.policy import Policy
+from playhead.journal.changes import Changes
 from playhead.journal.database import READ_CONNECTIONS_MAX
 from playhead.journal.encoding import text_of
 from playhead.journal.hub import unblocking
@@ -43,6 +44,7 @@ class Reader:
         rules = {rule.name for rules in policy.lists().values() for rule in rules}
         self.audit = AuditService(journal, frozenset({*rules, RESUME_NEEDS_PAUSE}))
         self.logs = LogsService(journal)
+        self._changes = Changes(journal, self._in_thread)
         self._readers: ThreadPoolExecutor | None = None
         self._log_writer: ThreadPoolExecutor | None = None
 
@@ -81,19 +83,19 @@ class Reader:
     async def watch_run(self, request: v1.WatchRunRequest) -> AsyncIterator[v1.WatchRunResponse]:
         """A run after each change, from an event loop."""
         stream = await self._in_thread(lambda: self.runs.watching(request))
-        async for response in unblocking(stream, self.journal.hub, self._in_thread):
+        async for response in self._changes.unblocking(stream):
             yield response
 
     async def watch_events(self, request: v1.WatchEventsRequest) -> AsyncIterator[v1.WatchEventsResponse]:
         """Events as they are recorded, from an event loop."""
         stream = await self._in_thread(lambda: self.events.watching(request))
-        async for response in unblocking(stream, self.journal.hub, self._in_thread):
+        async for response in self._changes.unblocking(stream):
             yield response
 
     async def receive_inputs(self, request: v1.ReceiveInputsRequest) -> AsyncIterator[v1.ReceiveInputsResponse]:
         """Inputs of a flow run as they are sent, from an event loop."""
         stream = await self._in_thread(lambda: self.inputs.receiving(request))
-        async for response in unblocking(stream, self.journal.hub, self._in_thread):
+        async for response in self._changes.unblocking(stream):
             yield response
 
     async def read_events(self, request: v1.ReadEventsRequest) -> AsyncIterator[v1.ReadEventsResponse]:
