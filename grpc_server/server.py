@@ -50,7 +50,7 @@ GRACE_S = 10.0
 ARRIVING_S = 0.2  # how long calls may be on the wire
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # of a request; a larger one is answered RESOURCE_EXHAUSTED
-CALLS_PER_CONNECTION_MAX = 1_000  # further ones wait at the client
+CALLS_PER_CONNECTION_MAX = 10_000  # over the bounds of what may wait, whose refusals say more than gRPC's
 
 SERVICES = tuple(
     service.full_name
@@ -61,6 +61,10 @@ SERVICES = tuple(
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
+    # Calls that Python has not taken yet: beyond 1,000, gRPC would reset some by chance and say no reason
+    # (grpc/grpc#34782).
+    ("grpc.server.max_pending_requests", CALLS_PER_CONNECTION_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", CALLS_PER_CONNECTION_MAX),
     ("grpc.so_reuseport", 0),  # a second server on a taken port must fail, not share it
     # A client that vanished without a word is noticed; clients may look for us as often as every 10 s.
     ("grpc.keepalive_time_ms", 60_000),

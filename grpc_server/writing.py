@@ -123,12 +123,19 @@ def write(connection: socket.socket, database: str, policy: Policy) -> None:
 def _perform_all(connection: socket.socket, orchestrator: Orchestrator) -> None:
     frames = Frames()
     received = bytearray(RECEIVED_BYTES_MAX)
-    while size := connection.recv_into(received):
+    while size := _received(connection, received):
         if answers := _performed(orchestrator, list(frames.of(received[:size]))):
             try:
                 connection.sendall(answers)
-            except (BrokenPipeError, ConnectionResetError):
-                return  # the edge is gone
+            except ConnectionError:
+                return  # The edge is gone, and with it who waits for them.
+
+
+def _received(connection: socket.socket, into: bytearray) -> int:
+    try:
+        return connection.recv_into(into)
+    except ConnectionError:
+        return 0  # The edge was killed: that ends the connection too.
 
 
 def _performed(orchestrator: Orchestrator, frames: Sequence[Frame]) -> bytes:

@@ -12,6 +12,7 @@ from playhead.engine.orchestration import sql
 from playhead.engine.orchestration.handler import RESUME_NEEDS_PAUSE
 from playhead.engine.orchestration.installed import chosen_policy
 from playhead.engine.orchestration.policy import Policy
+from playhead.exceptions import QueueFull
 from playhead.journal.changes import Changes
 from playhead.journal.database import READ_CONNECTIONS_MAX
 from playhead.journal.encoding import text_of
@@ -24,6 +25,9 @@ from playhead.projector.audit import AuditService
 from playhead.projector.building import open_views
 from playhead.projector.inputs import InputsService
 from playhead.projector.service import RunsService
+
+READS_MAX = 4_096
+"""Reads of an event loop that may wait, for a thread or for their min_revision."""
 
 Answer = TypeVar("Answer")
 
@@ -45,6 +49,7 @@ class Reader:
         self.audit = AuditService(journal, frozenset({*rules, RESUME_NEEDS_PAUSE}))
         self.logs = LogsService(journal)
         self._changes = Changes(journal, self._in_thread)
+        self._reads = 0
         self._readers: ThreadPoolExecutor | None = None
         self._log_writer: ThreadPoolExecutor | None = None
 
@@ -74,11 +79,20 @@ class Reader:
             raise
 
     async def read(self, function: Callable[[v1.ReadAt], Answer], request: object) -> Answer:
-        """Answer a blocking read from an event loop: wait for min_revision without a thread, then read in one."""
-        read_at = getattr(request, "read_at", None)
-        if read_at is not None and read_at.min_revision > self.journal.hub.revision:
-            await self._reached(read_at.min_revision)
-        return await self._in_thread(lambda: function(request))  # type: ignore[arg-type] # the function's own request
+        """Answer a blocking read from an event loop: wait for min_revision without a thread, then read in one.
+
+        Raises QueueFull when READS_MAX of them wait.
+        """
+        if self._reads >= READS_MAX:
+            raise QueueFull(f"{READS_MAX} reads wait: back off, send the same request again.", limit=READS_MAX)
+        self._reads += 1
+        try:
+            read_at = getattr(request, "read_at", None)
+            if read_at is not None and read_at.min_revision > self.journal.hub.revision:
+                await self._reached(read_at.min_revision)
+            return await self._in_thread(lambda: function(request))  # type: ignore[arg-type] # the function's own
+        finally:
+            self._reads -= 1
 
     async def watch_run(self, request: v1.WatchRunRequest) -> AsyncIterator[v1.WatchRunResponse]:
         """A run after each change, from an event loop."""

@@ -19,14 +19,15 @@ from playhead.client import interface
 from playhead.client.errors import error_of_call
 from playhead.client.interface import CREATE_FLOW_RUN, GET_FLOW_RUN, PROPOSE_STATE, REGISTER_FLOW
 from playhead.client.remote import RemoteClient
+from playhead.engine.orchestration.reader import READS_MAX
 from playhead.exceptions import BadRequest, QueueFull
 from playhead.grpc_server.commanding import WAITING_MAX
 from playhead.grpc_server.frames import Frame, Frames, packed
-from playhead.grpc_server.server import CALLS_PER_CONNECTION_MAX
 from playhead.grpc_server.writing import COMMANDS
 from playhead.journal.errors import JournalUnavailable
 from playhead.v1 import orchestration_pb2
 from playhead.v1.orchestration_pb2_grpc import OrchestrationStub
+from playhead.v1.runs_pb2_grpc import RunsStub
 from tests.grpc_server.conftest import ServerProcess
 from tests.grpc_server.requests import create_flow_run, propose, register_flow
 from tests.processes.serving import children_of
@@ -90,22 +91,30 @@ def test_what_is_read_does_not_wait_for_what_is_written(
 
 
 def test_commands_that_wait_are_bounded_and_refused_beyond(server_process: ServerProcess, run_id: str) -> None:
-    connections = WAITING_MAX // CALLS_PER_CONNECTION_MAX + 1
-    channels = [channel_to(server_process, **{"grpc.use_local_subchannel_pool": 1}) for _ in range(connections)]
-    with held(writer_of(server_process)):
-        calls = [
-            OrchestrationStub(channel).ProposeState.future(propose(run_id, message=str(number)))
-            for channel in channels
-            for number in range(CALLS_PER_CONNECTION_MAX)
-        ]
-        excess = len(calls) - WAITING_MAX
+    excess = 100
+    with channel_to(server_process) as channel, held(writer_of(server_process)):
+        ask = OrchestrationStub(channel).ProposeState.future
+        calls = [ask(propose(run_id, message=str(number))) for number in range(WAITING_MAX + excess)]
         # Only what is over the bound is answered while the writer stands still.
         refused = [call.exception() for call in _first_done(calls, excess)]
         assert {type(error_of_call(error, "ProposeState", server_process.address)) for error in refused} == {QueueFull}
-    answered = [call.exception() is None for call in calls]
+        os.kill(writer_of(server_process), signal.SIGCONT)
+        answered = [call.exception() is None for call in calls]
     assert (answered.count(True), answered.count(False)) == (WAITING_MAX, excess)
-    for channel in channels:
-        channel.close()
+
+
+def test_reads_that_wait_are_bounded_and_refused_beyond(server_process: ServerProcess) -> None:
+    excess = 100
+    later = v1.ListFlowsRequest(read_at=v1.ReadAt(min_revision=3))
+    with channel_to(server_process) as channel:
+        ask = RunsStub(channel).ListFlows.future
+        calls = [ask(later) for _ in range(READS_MAX + excess)]
+        refused = [call.exception() for call in _first_done(calls, excess)]
+        assert {type(error_of_call(error, "ListFlows", server_process.address)) for error in refused} == {QueueFull}
+        register = OrchestrationStub(channel).RegisterFlow
+        assert [register(register_flow(name)).meta.revision for name in ("one", "two")] == [2, 3]
+        answered = [call.exception() is None for call in calls]
+    assert (answered.count(True), answered.count(False)) == (READS_MAX, excess)
 
 
 def _first_done(calls: list[grpc.Future[v1.ProposeStateResponse]], count: int) -> list[grpc.Future[object]]:

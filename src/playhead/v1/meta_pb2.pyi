@@ -48,7 +48,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REVISION_NOT_REACHED: _Reason.ValueType  # 11
     """OUT_OF_RANGE. A revision beyond the head was asked for: wait for it with min_revision, or ask for less."""
     QUEUE_FULL: _Reason.ValueType  # 12
-    """RESOURCE_EXHAUSTED. Too many commands wait for the writer: back off, send the same request again."""
+    """RESOURCE_EXHAUSTED. Too many commands, or too many reads, wait: back off, send the same request again."""
     JOURNAL_FULL: _Reason.ValueType  # 13
     """RESOURCE_EXHAUSTED. The disk refused the write; nothing was recorded: free space, send the same request again."""
     JOURNAL_READ_ONLY: _Reason.ValueType  # 14
@@ -103,7 +103,7 @@ VERSION_MISMATCH: Reason.ValueType  # 10
 REVISION_NOT_REACHED: Reason.ValueType  # 11
 """OUT_OF_RANGE. A revision beyond the head was asked for: wait for it with min_revision, or ask for less."""
 QUEUE_FULL: Reason.ValueType  # 12
-"""RESOURCE_EXHAUSTED. Too many commands wait for the writer: back off, send the same request again."""
+"""RESOURCE_EXHAUSTED. Too many commands, or too many reads, wait: back off, send the same request again."""
 JOURNAL_FULL: Reason.ValueType  # 13
 """RESOURCE_EXHAUSTED. The disk refused the write; nothing was recorded: free space, send the same request again."""
 JOURNAL_READ_ONLY: Reason.ValueType  # 14
