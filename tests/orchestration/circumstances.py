@@ -272,6 +272,13 @@ def leased(ttl_s: int) -> Callable[[Run], None]:
     return change
 
 
+def awaits_retry(run: Run) -> None:
+    """The process that holds the run's lease tries again later what failed in it."""
+    run.steps = [forced(RUNNING), proposed(state(v1.FAILED))]
+    run.retries = 1
+    leased(3600)(run)
+
+
 def no_deployment(run: Run) -> None:
     """Nothing would start the run again."""
     run.deployment = False
@@ -477,6 +484,11 @@ CIRCUMSTANCES: dict[Subject, tuple[Circumstance, ...]] = {
         Circumstance(
             (Choice("unless retriable = false"), Choice("with retriable = false", proposal=not_retriable)),
             columns=frozenset({"FAILED"}),
+        ),
+        Circumstance(
+            (Choice("without a lease"), Choice("while it awaits a retry under its lease", run=awaits_retry)),
+            rows=frozenset({"SCHEDULED"}),
+            columns=frozenset({"CANCELLING"}),
         ),
     ),
     TASK: (

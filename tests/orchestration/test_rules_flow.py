@@ -103,11 +103,15 @@ NO_INFRA = table(
     row(facts(state(v1.SCHEDULED)), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
     row(facts(state(v1.SCHEDULED, "Resuming")), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
     row(facts(state(v1.SCHEDULED, "AwaitingRetry")), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
+    row(facts(), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
+    row(facts(state(v1.PENDING)), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
+    row(facts(state(v1.PENDING)), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE, force=True),
+    passes(leased(facts(state(v1.SCHEDULED, "AwaitingRetry")), 50), STOP_IT),
+    passes(leased(facts(state(v1.SCHEDULED, "AwaitingRetry")), 50), STOP_IT, force=True),
     row(facts(SUSPENDED), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE),
     row(facts(SUSPENDED), STOP_IT, REPLACES, "R>Cancelled", AT_ONCE, force=True),
     passes(facts(state(v1.PAUSED)), STOP_IT),
     passes(facts(state(v1.PAUSED)), STOP_IT, force=True),
-    passes(facts(state(v1.PENDING)), STOP_IT),
     passes(facts(state(v1.RUNNING)), STOP_IT),
 )
 

@@ -172,9 +172,11 @@ def test_the_holder_can_report_that_it_has_cancelled_itself() -> None:
     assert not done.status.HasField("lease")
 
 
-def test_a_run_cancelled_while_it_awaits_a_retry_is_not_started_by_its_old_holder() -> None:
+def test_a_run_cancelled_while_it_awaits_a_retry_is_its_holder_s_to_end() -> None:
     run = leased(facts(state(v1.SCHEDULED, "AwaitingRetry", scheduled_time=at(5)), run_count=1), 30)
     cancelled = decided(FLOW, run, state(v1.CANCELLING)).status
-    assert cancelled.state.type == v1.CANCELLED
-    again = decided(FLOW, facts(cancelled.state), state(v1.RUNNING), lease_ttl_s=60, lease_token=HELD)
-    assert (short(again), again.rule) == ("R", "FenceLateReports")
+    assert (cancelled.state.type, cancelled.lease.token) == (v1.CANCELLING, HELD)
+    told = leased(facts(cancelled.state), 30)
+    again = decided(FLOW, told, state(v1.RUNNING), lease_ttl_s=60, lease_token=HELD)
+    assert (short(again), again.rule) == ("R", "EnforceCancellingToCancelledTransition")
+    assert short(decided(FLOW, told, state(v1.CANCELLED), lease_token=HELD)) == "A"

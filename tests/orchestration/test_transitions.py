@@ -46,9 +46,20 @@ PROPOSED = {
 }
 
 CANCELLED_PAUSE = "a blocking pause can be cancelled: the process that waits in it ends the run"
+NOBODY_TO_CANCEL = "no process holds a lease on the run, so none would ever end it"
 DIFFERENCES: dict[tuple[str, str, str], tuple[str, str]] = {
     ("flow", "PAUSED", "G"): ("A", CANCELLED_PAUSE),
     ("flow deployment", "PAUSED", "G"): ("A", CANCELLED_PAUSE),
+    **{
+        (section, row, "G"): ("R>Cancelled", NOBODY_TO_CANCEL)
+        for section, rows in {
+            "flow": ("NONE", "PENDING"),
+            "flow forced": ("NONE", "PENDING"),
+            "flow deployment": ("NONE", "PENDING"),
+            "flow deployment forced": ("PENDING",),
+        }.items()
+        for row in rows
+    },
 }
 """(section, row, column) -> our answer, where it differs on purpose, and why: a sentence for docs/transitions.md.
 

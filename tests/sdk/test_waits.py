@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from playhead import flow, task, v1
-from playhead.client.interface import CANCEL_FLOW_RUN
+from playhead.client.interface import CANCEL_FLOW_RUN, LIST_STATES
 from playhead.engine.execution.ids import new_id
 from playhead.engine.orchestration.rules.effects import Effect, wait
 from playhead.engine.orchestration.rules.rule import Rule
@@ -163,3 +163,23 @@ def test_a_task_run_that_awaits_its_retry_hears_of_a_cancellation(
     handler.service = service
     state = outer(return_state=True)
     assert getattr(state, "name", None) == "Cancelled"
+
+
+@flow(name="outer", retries=1, retry_delay_seconds=3_600)
+def retried() -> None:
+    raise ValueError("once")
+
+
+def test_a_flow_run_that_awaits_its_retry_is_cancelled_by_its_process(
+    service: Service, cancelling: Callable[[str], Cancelling]
+) -> None:
+    told: list[str] = []
+    handler = cancelling("will attempt to run again")
+    handler.service = service
+    state = retried.with_options(on_cancellation=[lambda flow, run, state: told.append(state.name)])(return_state=True)
+    assert state.name == "Cancelled"
+    assert told == ["Cancelled"]
+    states = service.client.unary(
+        LIST_STATES, v1.ListStatesRequest(flow_run_id=service.flow_runs("outer")[-1].spec.id)
+    ).states
+    assert [state.name for state in states][-3:] == ["AwaitingRetry", "Cancelling", "Cancelled"]

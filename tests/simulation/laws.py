@@ -57,7 +57,7 @@ def force_is_refused_for_few_reasons(it: Decided) -> None:
     late = it.command.lease_token or it.command.if_lease_expired
     loses = stored(it.before.state) and it.command.state.type == v1.COMPLETED and not stored(it.command.state)
     long = len(it.command.state.details.cache_key.encode()) > CACHE_KEY_BYTES_MAX
-    idle = it.was in (v1.SCHEDULED, v1.PAUSED) and it.command.state.type == v1.CANCELLING
+    idle = nobody_works_on(it) and it.command.state.type == v1.CANCELLING
     hold(not it.forced or it.accepted or late or loses or long or idle, "force is refused for few reasons only")
 
 
@@ -93,12 +93,19 @@ def cancelling_ends_cancelled(it: Decided) -> None:
 
 
 def what_no_process_runs_is_cancelled_at_once(it: Decided) -> None:
-    """A flow run that is SCHEDULED or suspended never becomes CANCELLING, even by force."""
-    suspended = it.was == v1.PAUSED and it.before.state.details.pause_reschedule
+    """A flow run that no process works on never becomes CANCELLING, even by force; one that a process does work on is
+    left to that.
+    """
     if it.changed and not it.run.is_task and it.command.state.type == v1.CANCELLING:
-        hold(
-            it.to == v1.CANCELLED or not (suspended or it.was == v1.SCHEDULED), "what nobody runs is cancelled at once"
-        )
+        to = v1.CANCELLED if nobody_works_on(it) else v1.CANCELLING
+        hold(it.to == to, "what nobody runs is cancelled at once")
+
+
+def nobody_works_on(it: Decided) -> bool:
+    """Whether a flow run has not begun, or was left to be scheduled again, and no process holds a lease on it."""
+    suspended = it.was == v1.PAUSED and it.before.state.details.pause_reschedule
+    waits = it.was in (v1.STATE_TYPE_UNSPECIFIED, v1.SCHEDULED, v1.PENDING)
+    return (waits or suspended) and not it.before.HasField("lease")
 
 
 def tasks_run_in_running_flows(it: Decided) -> None:

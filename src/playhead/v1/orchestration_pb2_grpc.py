@@ -165,7 +165,10 @@ class OrchestrationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelFlowRun(self, request, context):
-        """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once.
+        """Asks for the end of a flow run: proposes CANCELLING. One that has no lease and has no state, is SCHEDULED, PENDING or
+        suspended becomes CANCELLED at once; whoever was about to start it sends expected_version with RUNNING, so as not to
+        run it after all. Any other is CANCELLING until its process ends it, or its lease lapses, or, without a lease, for
+        300 s.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,7 +64,11 @@ class OrchestrationStub:
     ResumeFlowRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.ResumeFlowRunRequest, _orchestration_pb2.ProposeStateResponse]
     """Resumes a paused flow run: proposes RUNNING, or SCHEDULED "Resuming" when it was suspended. ABORT when it is not paused."""
     CancelFlowRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.CancelFlowRunRequest, _orchestration_pb2.ProposeStateResponse]
-    """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once."""
+    """Asks for the end of a flow run: proposes CANCELLING. One that has no lease and has no state, is SCHEDULED, PENDING or
+    suspended becomes CANCELLED at once; whoever was about to start it sends expected_version with RUNNING, so as not to
+    run it after all. Any other is CANCELLING until its process ends it, or its lease lapses, or, without a lease, for
+    300 s.
+    """
     SetConcurrencyLimit: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.SetConcurrencyLimitRequest, _orchestration_pb2.SetConcurrencyLimitResponse]
     """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
     those that wait get what has become free, or are told that they wait for more than there is now.
@@ -110,7 +114,11 @@ class OrchestrationAsyncStub(OrchestrationStub):
     ResumeFlowRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.ResumeFlowRunRequest, _orchestration_pb2.ProposeStateResponse]  # type: ignore[assignment]
     """Resumes a paused flow run: proposes RUNNING, or SCHEDULED "Resuming" when it was suspended. ABORT when it is not paused."""
     CancelFlowRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.CancelFlowRunRequest, _orchestration_pb2.ProposeStateResponse]  # type: ignore[assignment]
-    """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once."""
+    """Asks for the end of a flow run: proposes CANCELLING. One that has no lease and has no state, is SCHEDULED, PENDING or
+    suspended becomes CANCELLED at once; whoever was about to start it sends expected_version with RUNNING, so as not to
+    run it after all. Any other is CANCELLING until its process ends it, or its lease lapses, or, without a lease, for
+    300 s.
+    """
     SetConcurrencyLimit: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.SetConcurrencyLimitRequest, _orchestration_pb2.SetConcurrencyLimitResponse]  # type: ignore[assignment]
     """Sets how many runs may hold slots of a limit at the same time, or removes the limit. Runs that hold slots keep them;
     those that wait get what has become free, or are told that they wait for more than there is now.
@@ -207,7 +215,11 @@ class OrchestrationServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestration_pb2.CancelFlowRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestration_pb2.ProposeStateResponse, _abc.Awaitable[_orchestration_pb2.ProposeStateResponse]]:
-        """Asks for the end of a flow run: proposes CANCELLING; a run that no process works on becomes CANCELLED at once."""
+        """Asks for the end of a flow run: proposes CANCELLING. One that has no lease and has no state, is SCHEDULED, PENDING or
+        suspended becomes CANCELLED at once; whoever was about to start it sends expected_version with RUNNING, so as not to
+        run it after all. Any other is CANCELLING until its process ends it, or its lease lapses, or, without a lease, for
+        300 s.
+        """
 
     @_abc_1.abstractmethod
     def SetConcurrencyLimit(
