@@ -59,6 +59,19 @@ def test_when_a_pause_times_out_is_shown(shell: Shell, run: str) -> None:
     assert explained.count(f"PAUSED, which times out at {timeout:%Y-%m-%d %H:%M:%S} UTC") == 3
 
 
+def test_a_pause_says_which_subflow_runs_go_on(shell: Shell, run: str) -> None:
+    assert "waits at its next call" in shell.run("flow-run", "pause", run)
+    shell.run("flow-run", "resume", run)
+    history = History(shell.database)
+    tracking = history.task_run(run, "inner")
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=history.flow_id, name="inner-1", parent_task_run_id=tracking)
+    inner = history.propose(v1.State(type=v1.RUNNING), create_flow_run=spec).run_id
+    history.close()
+    said = shell.run("flow-run", "pause", run)
+    assert f"Its subflow run inner-1 goes on. To pause it too: playhead flow-run pause {inner}" in said
+    assert "goes on" not in shell.run("flow-run", "pause", inner)
+
+
 def test_a_refused_resume_says_rule_reason_and_next_step(shell: Shell, run: str, schema: Path) -> None:
     shell.run("flow-run", "pause", run, "--input-schema", str(schema))
     arguments = ("flow-run", "resume", run, "--input", '{"age": "x"}')

@@ -15,12 +15,18 @@ from playhead.cli.session import Session
 PAUSE_S_MAX = 100_000_000_000
 """More than 3,000 years. A pause that ends after the year 9999 the service refuses."""
 
+CALLS_MAX = 100
+"""Calls of a flow run that are looked through for subflow runs."""
+
 PLAIN_VALUES = "Where the flow waits for a plain value, as an int, it is given as --input '{{\"value\": 4}}'."
 
 
 @connected
 def cancel(session: Session, run: Run) -> None:
     """Ask for the end of a flow run: CANCELLING, or CANCELLED at once when no process works on it.
+
+    A process that works on it hears of it at its code's next call of a task or flow, and where it waits for one: plain
+    Python in between runs to its end. Its subflow runs are cancelled too.
 
     Example: playhead flow-run cancel blue-heron
     """
@@ -62,6 +68,9 @@ def pause(
 ) -> None:
     """Pause a flow run until it is resumed.
 
+    It waits at its code's next call of a task or flow: plain Python in between runs to its end, and task runs that have
+    begun go on. So do its subflow runs: pause them too.
+
     Example: playhead flow-run pause blue-heron --timeout 3600
     """
     from playhead import v1
@@ -78,7 +87,9 @@ def pause(
             raise typer.BadParameter(
                 f"{input_schema} is empty: the pause would ask for nothing.", param_hint="--input-schema"
             )
-    _propose(session, PAUSE_FLOW_RUN, request)
+    answer = _propose(session, PAUSE_FLOW_RUN, request)
+    if not session.as_json:
+        _say_what_goes_on(session, answer)
 
 
 @connected
@@ -175,6 +186,23 @@ def say_who_ends(session: Session, answer: Any) -> None:
             f"No process holds a lease on it: unless one ends it, it is cancelled after {CANCELLING_S:.0f} s, "
             "by a server, a flow that runs, or: playhead journal due --decide"
         )
+
+
+def _say_what_goes_on(session: Session, answer: Any) -> None:
+    """Say below a run that is PAUSED where its code waits, and which of its subflow runs do not."""
+    from playhead import v1
+    from playhead.cli.output import print_line
+    from playhead.client.interface import LIST_FLOW_RUNS, LIST_TASK_RUNS
+
+    print_line("Its code waits at its next call of a task or flow, and runs on until then.")
+    running, then = v1.StateFilter(types=[v1.RUNNING]), v1.ReadAt(revision=answer.meta.revision)
+    calls = v1.TaskRunFilter(flow_run_ids=[answer.run_id], state=running)
+    called = session.call(LIST_TASK_RUNS, v1.ListTaskRunsRequest(filter=calls, read_at=then, page_size=CALLS_MAX))
+    if not called.task_runs:
+        return
+    subflows = v1.FlowRunFilter(parent_task_run_ids=[run.spec.id for run in called.task_runs], state=running)
+    for run in session.call(LIST_FLOW_RUNS, v1.ListFlowRunsRequest(filter=subflows, read_at=then)).flow_runs:
+        print_line(f"Its subflow run {run.status.name} goes on. To pause it too: playhead flow-run pause {run.spec.id}")
 
 
 def _next_step(answer: Any) -> str:
