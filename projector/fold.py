@@ -321,6 +321,9 @@ class Fold:
         updated = event.run_updated
         is_task = updated.command.WhichOneof("run") == "task_run_id"
         (self._task_runs if is_task else self._flow_runs).change(record.stream, record.revision, updated.status)
+        if updated.waited_for:
+            before = v1.RunStatus(slot_wait=v1.SlotWait(slots=updated.waited_for))
+            self._slots.change(record.stream, record.revision, before, updated.status, is_task)
 
     def _concurrency_limit_set(self, record: Record, event: v1.Event) -> None:
         changed = event.concurrency_limit_set

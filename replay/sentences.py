@@ -137,7 +137,11 @@ def _run_updated(actor: str, event: v1.Event) -> str:
     if command.HasField("tags"):
         tags = ", ".join(command.tags.tags)
         changes.append(f"gave it the tags {tags}" if tags else "took its tags away")
-    return f"{actor} {' and '.join(changes)}."
+    told = f"{actor} {' and '.join(changes)}"
+    if not event.run_updated.waited_for:
+        return f"{told}."
+    waits = _slots(event.run_updated.status.slot_wait.slots) or "no slots"
+    return f"{told}; instead of for {_slots(event.run_updated.waited_for)} it waits for {waits} now."
 
 
 def _slots_granted(actor: str, event: v1.Event) -> str:
@@ -145,6 +149,8 @@ def _slots_granted(actor: str, event: v1.Event) -> str:
     before, after = granted.facts.status, granted.status
     had = {slots.limit for slots in before.slots}
     given = [slots for slots in after.slots if slots.limit not in had]
+    if not given:
+        return f"{granted.rule} let the run go on: it waits for no slots any more."
     sentence = f"{granted.rule} granted the run {_slots(given)}, which it had waited for"
     if after.state != before.state:
         sentence += f", and it became {state_text(after.state)}"

@@ -305,11 +305,15 @@ class Orchestrating:
         if request.HasField("tags"):
             del status.tags[:]
             status.tags.extend(request.tags.tags)
+            self._slots.follow_tags(run, event.run_updated)
         status.version = append.version(run.run_id) + 1
         event.run_updated.command.CopyFrom(request)
         event.run_updated.command.ClearField("request_id")
         record = self._append(append, run.run_id, "run_updated", event, command, 0)
         run.status = status
+        if event.run_updated.waited_for:
+            self._slots.look_at(run)
+            self._serve(append, command.caller, record.revision)
         return answers.updated(self._journal_id, record, event)
 
     def _resume(self, append: Append, command: Resume) -> v1.ProposeStateResponse:

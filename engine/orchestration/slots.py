@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from playhead import v1
 from playhead.engine.orchestration.known import Run
@@ -78,9 +78,10 @@ class Slots:
         self._limits: dict[str, _Limit] = {}
         self._waiters: dict[bytes, Waiter] = {}
         self._holders: dict[bytes, tuple[str, ...]] = {}
-        # Limits that may have something to give since `next_served` last looked, and who waits for more than one has.
+        # Limits that may have something to give since `next_served` last looked, and who is to be looked at in any
+        # case: runs that wait for more than a limit has, or for something else than before.
         self._freed: dict[str, None] = {}
-        self._hopeless: dict[bytes, Waiter] = {}
+        self._singled: dict[bytes, Waiter] = {}
 
     def load(self, append: Append) -> None:
         """Read limits and users, unless they are known."""
@@ -106,7 +107,7 @@ class Slots:
         for run_id in known.waiting:
             waiter = self._waiters[run_id]
             if waiter.needs[key] > known.slots:
-                self._hopeless[run_id] = waiter
+                self._singled[run_id] = waiter
         self._free(key)
 
     def needed(self, run: Run) -> dict[str, int]:
@@ -157,12 +158,29 @@ class Slots:
         if waits and waiter is None:
             self._wait(run_id, subject, status.slot_wait.since, waits)
 
+    def follow_tags(self, run: Run, updated: v1.RunUpdated) -> None:
+        """Let a run that waits, in `updated`, wait for what it needs with its new tags, in the place it has."""
+        if not updated.status.HasField("slot_wait"):
+            return
+        waits = updated.status.slot_wait.slots
+        needs = self.needed(replace(run, status=updated.status))
+        if needs != {held.limit: held.count for held in waits}:
+            updated.waited_for.extend(waits)
+            del waits[:]
+            waits.extend(v1.HeldSlots(limit=key, count=count) for key, count in needs.items())
+
+    def look_at(self, run: Run) -> None:
+        """What a run waits for has changed: it may have its turn, or never, and those behind it may."""
+        self.apply(run.run_id, run.subject, run.status)
+        waiter = Waiter(run.run_id, run.subject, run.status.slot_wait.since, {})
+        self._singled[run.run_id] = self._waiters.get(run.run_id, waiter)
+
     def next_served(self) -> Iterator[Waiter]:
-        """The waiters that wait for more than a limit has, then those that are first in all their lines, of limits that
-        may have become free. The caller tells by `apply` who was refused or given slots, and goes on.
+        """The waiters to be looked at in any case, then those that are first in all their lines, of limits that may
+        have become free. The caller tells by `apply` who was refused or given slots, and goes on.
         """
-        while self._hopeless:
-            yield self._hopeless.pop(next(iter(self._hopeless)))
+        while self._singled:
+            yield self._singled.pop(next(iter(self._singled)))
         while self._freed:
             key = next(iter(self._freed))
             first = self._limits[key].first()
@@ -181,18 +199,18 @@ class Slots:
             if record.kind == "concurrency_limit_set":
                 self.reset()
                 return
-            if record.kind not in ("state_proposed", "slots_granted", "slots_refused"):
+            if record.kind not in ("state_proposed", "run_updated", "slots_granted", "slots_refused"):
                 continue
             if not self._limits and _LOCK_BYTES not in (record.payload or b""):
                 continue
             event = event_of(record)
-            if record.kind != "state_proposed":
+            if record.kind in ("slots_granted", "slots_refused"):
                 served = event.slots_granted if record.kind == "slots_granted" else event.slots_refused
                 is_task, status = served.task_run, served.status
             else:
-                is_task = event.state_proposed.command.WhichOneof("run") == "task_run_id"
-                status = event.state_proposed.status
-                if not event.state_proposed.HasField("status"):
+                changed = event.run_updated if record.kind == "run_updated" else event.state_proposed
+                is_task, status = changed.command.WhichOneof("run") == "task_run_id", changed.status
+                if not changed.HasField("status"):
                     continue
             self.apply(record.stream, Subject.TASK_RUN if is_task else Subject.FLOW_RUN, status)
         # Whoever freed slots has given them, in the same transaction.
@@ -205,12 +223,12 @@ class Slots:
         self._waiters.clear()
         self._holders.clear()
         self._freed.clear()
-        self._hopeless.clear()
+        self._singled.clear()
 
     @property
     def any_to_serve(self) -> bool:
         """Whether `next_served` may have somebody."""
-        return bool(self._freed or self._hopeless)
+        return bool(self._freed or self._singled)
 
     @property
     def any_set(self) -> bool:

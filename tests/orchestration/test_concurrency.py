@@ -94,6 +94,72 @@ def test_slots_go_to_those_who_wait_in_the_order_in_which_they_came(limited: Lim
     assert limited.use() == {"tag:etl": (2, 2, 0)}
 
 
+def retag(limited: Limited, task_run_id: str, *tags: str) -> v1.UpdateRunResponse:
+    request = v1.UpdateRunRequest(request_id=new_id(), task_run_id=task_run_id, tags=v1.TagList(tags=tags))
+    answer: v1.UpdateRunResponse = limited.command.orchestration.update_run(request, ALICE).result()
+    return answer
+
+
+def test_a_run_that_loses_its_tag_leaves_the_line_and_goes_on(limited: Limited) -> None:
+    limited.set("tag:etl", 1)
+    first, second, third = (limited.task("etl") for _ in range(3))
+    for task in (first, second, third):
+        limited.run(task)
+    retag(limited, second, "etl", "other")
+    assert not last_event(limited, second).run_updated.waited_for
+    assert limited.users("tag:etl", waiting=True) == [second, third]
+    answer = retag(limited, second)
+    assert limited.users("tag:etl", waiting=True) == [third]
+    told = last_event(limited, second).slots_granted
+    assert (told.freed_by, list(told.facts.limits)) == (answer.meta.revision, [])
+    assert limited.run(second).decision == v1.ACCEPT
+    limited.end(first)
+    assert limited.users("tag:etl") == [third]
+
+
+def test_those_behind_a_run_that_waits_for_another_limit_are_served_at_once(limited: Limited) -> None:
+    """The first in a line waits for another limit as well, and keeps the rest from a slot that is free."""
+    limited.set("tag:a", 1)
+    limited.set("tag:b", 1)
+    holder, both, behind = limited.task("a"), limited.task("a", "b"), limited.task("b")
+    for task in (holder, both, behind):
+        limited.run(task)
+    retag(limited, both, "a")
+    assert limited.users("tag:b") == [behind]
+    assert limited.users("tag:a", waiting=True) == [both]
+
+
+def test_a_run_with_other_tags_has_what_is_free_at_once_or_waits_in_its_place(limited: Limited) -> None:
+    for limit in ("tag:a", "tag:b", "tag:c"):
+        limited.set(limit, 1)
+    tasks = [limited.task("a"), limited.task("a"), limited.task("c"), limited.task("a"), limited.task("c")]
+    for task in tasks:
+        limited.run(task)
+    retag(limited, tasks[1], "b")
+    assert limited.users("tag:b") == [tasks[1]]
+    retag(limited, tasks[3], "c")
+    assert limited.users("tag:c", waiting=True) == [tasks[3], tasks[4]]
+    limited.set("tag:none", 0)
+    retag(limited, tasks[3], "none")
+    assert "slots_refused" in str(last_event(limited, tasks[3]))
+    assert limited.run(tasks[3]).decision == v1.ABORT
+
+
+def test_another_process_follows_a_run_that_lost_its_tag(store: str) -> None:
+    with commanding(store) as here, commanding(store) as there:
+        limited, elsewhere = Limited(here), Limited(there)
+        limited.set("tag:a", 1)
+        limited.set("tag:b", 1)
+        holder, both, behind = limited.task("a"), limited.task("a", "b"), limited.task("b")
+        limited.run(holder)
+        limited.run(both)
+        assert elsewhere.run(behind).decision == v1.WAIT
+        retag(limited, both, "a")
+        assert elsewhere.run(behind).decision == v1.ACCEPT
+        elsewhere.end(holder)
+        assert limited.users("tag:a") == [both]
+
+
 def test_a_run_that_stops_waiting_leaves_the_line(limited: Limited) -> None:
     limited.set("tag:etl", 1)
     first, second, third = (limited.task("etl") for _ in range(3))

@@ -373,6 +373,15 @@ def test_a_proposal_as_a_sentence(changes: dict[str, Any], said: str) -> None:
             "ada took its tags away.",
         ),
         (
+            v1.Event(run_updated=v1.RunUpdated(command=v1.UpdateRunRequest(tags=v1.TagList()),
+                                               waited_for=[v1.HeldSlots(limit="tag:x", count=1)])),
+            "ada took its tags away; instead of for 1 slot of tag:x it waits for no slots now.",
+        ),
+        (
+            v1.Event(slots_granted=v1.SlotsGranted(rule="GrantSlots")),
+            "GrantSlots let the run go on: it waits for no slots any more.",
+        ),
+        (
             v1.Event(concurrency_limit_set=v1.ConcurrencyLimitSet(
                 command=v1.SetConcurrencyLimitRequest(limit="tag:x"))),
             "ada removed the limit tag:x.",

@@ -27,7 +27,7 @@ from tests.promises.test_p7_decisions_are_pure import stamped
 from tests.simulation import due, slots
 from tests.simulation.broken import hold, same
 from tests.simulation.laws import Decided, check_laws
-from tests.simulation.model import Model, id_of, spec_of, status_after
+from tests.simulation.model import Model, Run, id_of, spec_of, status_after
 
 PAGE = 1_000
 
@@ -232,7 +232,9 @@ class Checks:
     def _update_run(self, request: Any, answer: v1.UpdateRunResponse, mine: list[Record], now_us: int) -> None:
         same(len(mine), 1, "an update is one event")
         run = self.model.runs[request.flow_run_id or request.task_run_id]
-        same((answer.status, answer.meta.revision), (run.status, self.head), "the run as it is")
+        changed = event_of(mine[0]).run_updated.status
+        same((answer.status, answer.meta.revision), (changed, mine[0].revision), "the run as it is")
+        hold(run.status.version >= changed.version, "what follows an update comes after it")
 
     def _set_concurrency_limit(
         self, request: Any, answer: v1.SetConcurrencyLimitResponse, mine: list[Record], now_us: int
@@ -363,6 +365,14 @@ class Checks:
         if command.HasField("tags"):
             status.ClearField("tags")
             status.tags.extend(command.tags.tags)
+        run = Run(text_of(record.stream), self.model.runs[text_of(record.stream)].spec, [(record.revision, status)])
+        waits = slots.waits_for(run)
+        if waits and command.HasField("tags"):
+            needs = slots.needed(self.model, run)
+            del status.slot_wait.slots[:]
+            status.slot_wait.slots.extend(v1.HeldSlots(limit=key, count=needs[key]) for key in needs)
+        told = waits if waits != slots.waits_for(run) else {}
+        same({held.limit: held.count for held in updated.waited_for}, told, "an update says what was waited for")
         same(updated.status, status, "an update changes what it says, and nothing else")
 
     def _creation(self, record: Record, event: v1.Event) -> None:

@@ -271,19 +271,25 @@ class RunUpdated(_message.Message):
 
     COMMAND_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    WAITED_FOR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def command(self) -> _orchestration_pb2.UpdateRunRequest: ...
     @_builtins.property
     def status(self) -> _run_pb2.RunStatus: ...
+    @_builtins.property
+    def waited_for(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.HeldSlots]:
+        """What the run stood in line for before, where its new tags have changed that."""
+
     def __init__(
         self,
         *,
         command: _orchestration_pb2.UpdateRunRequest | None = ...,
         status: _run_pb2.RunStatus | None = ...,
+        waited_for: _abc.Iterable[_run_pb2.HeldSlots] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "status", b"status", "waited_for", b"waited_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,7 +325,9 @@ Global___ConcurrencyLimitSet: _TypeAlias = ConcurrencyLimitSet  # noqa: Y015
 
 @_typing.final
 class SlotsGranted(_message.Message):
-    """Slots given to a run that had waited for them, in the order of arrival. Part of the command that freed them."""
+    """Slots given to a run that had waited for them, in the order of arrival. Part of the command that freed them, or that gave
+    the run other tags: with these it may need none.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -335,7 +343,7 @@ class SlotsGranted(_message.Message):
     task_run: _builtins.bool
     """Whether it is a task run."""
     freed_by: _builtins.int
-    """The revision of the event that freed the slots."""
+    """The revision of the event that freed the slots, or changed what the run waits for."""
     @_builtins.property
     def facts(self) -> _decision_pb2.Facts:
         """What it was told: facts.status is the run before."""
@@ -411,7 +419,7 @@ Global___InputDeleted: _TypeAlias = InputDeleted  # noqa: Y015
 @_typing.final
 class SlotsRefused(_message.Message):
     """A run that waited for more slots than a limit has now: it stands in line no more, and is to propose the same again, to
-    be answered as the limit says. Part of the command that set the limit.
+    be answered as the limit says. Part of the command that set the limit, or that gave the run other tags.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -428,7 +436,7 @@ class SlotsRefused(_message.Message):
     task_run: _builtins.bool
     """Whether it is a task run."""
     set_by: _builtins.int
-    """The revision of the event that set the limit."""
+    """The revision of the event that set the limit, or changed what the run waits for."""
     @_builtins.property
     def facts(self) -> _decision_pb2.Facts:
         """What it was told: facts.status is the run before."""

@@ -144,7 +144,8 @@ class OrchestrationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRun(self, request, context):
-        """Renames a run or replaces its tags.
+        """Renames a run or replaces its tags. A task run that stands in line for slots waits for those of its new tags from then
+        on, in the place it has; slots that it holds it keeps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,7 +58,9 @@ class OrchestrationStub:
     with UNAVAILABLE, SHUTTING_DOWN when the server drains: what was sent and not answered is sent again elsewhere.
     """
     UpdateRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.UpdateRunRequest, _orchestration_pb2.UpdateRunResponse]
-    """Renames a run or replaces its tags."""
+    """Renames a run or replaces its tags. A task run that stands in line for slots waits for those of its new tags from then
+    on, in the place it has; slots that it holds it keeps.
+    """
     PauseFlowRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.PauseFlowRunRequest, _orchestration_pb2.ProposeStateResponse]
     """Proposes PAUSED for a flow run. See StateDetails for timeout, reschedule and key."""
     ResumeFlowRun: _grpc.UnaryUnaryMultiCallable[_orchestration_pb2.ResumeFlowRunRequest, _orchestration_pb2.ProposeStateResponse]
@@ -108,7 +110,9 @@ class OrchestrationAsyncStub(OrchestrationStub):
     with UNAVAILABLE, SHUTTING_DOWN when the server drains: what was sent and not answered is sent again elsewhere.
     """
     UpdateRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.UpdateRunRequest, _orchestration_pb2.UpdateRunResponse]  # type: ignore[assignment]
-    """Renames a run or replaces its tags."""
+    """Renames a run or replaces its tags. A task run that stands in line for slots waits for those of its new tags from then
+    on, in the place it has; slots that it holds it keeps.
+    """
     PauseFlowRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.PauseFlowRunRequest, _orchestration_pb2.ProposeStateResponse]  # type: ignore[assignment]
     """Proposes PAUSED for a flow run. See StateDetails for timeout, reschedule and key."""
     ResumeFlowRun: _aio.UnaryUnaryMultiCallable[_orchestration_pb2.ResumeFlowRunRequest, _orchestration_pb2.ProposeStateResponse]  # type: ignore[assignment]
@@ -191,7 +195,9 @@ class OrchestrationServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestration_pb2.UpdateRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestration_pb2.UpdateRunResponse, _abc.Awaitable[_orchestration_pb2.UpdateRunResponse]]:
-        """Renames a run or replaces its tags."""
+        """Renames a run or replaces its tags. A task run that stands in line for slots waits for those of its new tags from then
+        on, in the place it has; slots that it holds it keeps.
+        """
 
     @_abc_1.abstractmethod
     def PauseFlowRun(
