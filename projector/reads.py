@@ -139,7 +139,7 @@ class Reads:
 
     def slot_users(self, at: int, key: str, holds: bool, after: int | None, size: int) -> Sequence[Row]:
         """Who held slots of a limit, or waited for them, those who came first before the others, with each one's status
-        and when it came.
+        and when it came, and the flow run that it is in.
         """
         users = self.tables.slot_users.c
         place = sa.func.row_number().over(order_by=users.since).label("place")
@@ -153,11 +153,16 @@ class Reads:
             sa.and_(kind.versions.c.run_id == line.c.run_id, self._valid(kind, at)) for kind in kinds
         )
         of_flow, of_task = (kind.versions for kind in kinds)
+        tasks, around = self.tables.task_runs.runs, of_flow.alias("around")
+        in_it = sa.and_(around.c.run_id == tasks.c.flow_run_id, around.c.valid_from <= at, around.c.valid_to > at)
+        status = sa.func.coalesce(of_flow.c.status, of_task.c.status).label("status")
         query = (
-            sa.select(line, events.c.recorded_at, sa.func.coalesce(of_flow.c.status, of_task.c.status).label("status"))
+            sa.select(line, events.c.recorded_at, status, tasks.c.flow_run_id, around.c.status.label("around"))
             .select_from(line.join(events, events.c.revision == line.c.since))
             .outerjoin(of_flow, flow_runs)
             .outerjoin(of_task, task_runs)
+            .outerjoin(tasks, tasks.c.run_id == line.c.run_id)
+            .outerjoin(around, in_it)
             .where(line.c.since > (after or 0))
             .order_by(line.c.since)
             .limit(size)

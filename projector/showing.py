@@ -134,4 +134,7 @@ def slot_user_of(row: Any) -> v1.SlotUser:
         user.task_run_id = text_of(bytes(row.run_id))
     else:
         user.flow_run_id = text_of(bytes(row.run_id))
+    if row.around is not None:
+        user.parent_flow_run_id = text_of(bytes(row.flow_run_id))
+        user.parent_flow_run_name = v1.RunStatus.FromString(bytes(row.around)).name
     return user

@@ -7,6 +7,7 @@ from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import PROPOSE_STATE
 from playhead.engine.execution.ids import new_id
 from tests.cli.conftest import Shell
+from tests.replay.history import History
 
 
 def run_two(shell: Shell) -> tuple[str, str]:
@@ -49,6 +50,21 @@ def test_a_limit_is_set_listed_shown_and_removed(shell: Shell) -> None:
     assert shell.document("concurrency-limit", "ls").get("limits", []) == []
     granted = shell.run("journal", "tail", "--kind", "slots_granted")
     assert "tag:db" in granted
+
+
+def test_whose_a_holder_is_is_shown(shell: Shell) -> None:
+    shell.run("concurrency-limit", "set", "name:lic", "1")
+    history = History(shell.database)
+    runs = {name: history.flow_run(name) for name in ("red-fox", "old-owl")}
+    for flow_run_id in runs.values():
+        spec = v1.TaskRunSpec(flow_run_id=flow_run_id, task_key="lic", dynamic_key="0", name="lic-0", slots={"lic": 1})
+        history.propose(v1.State(type=v1.RUNNING), create_task_run=spec)
+    history.rename(runs["old-owl"], "new-owl")
+    history.close()
+    lines = [line.split() for line in shell.run("concurrency-limit", "show", "name:lic").splitlines()]
+    assert [line[2:4] for line in lines if "lic-0" in line] == [["lic-0", "red-fox"], ["lic-0", "new-owl"]]
+    (holder,) = shell.document("concurrency-limit", "show", "name:lic")["holding"]["users"]
+    assert (holder["parent_flow_run_id"], holder["parent_flow_run_name"]) == (runs["red-fox"], "red-fox")
 
 
 def test_the_past_of_a_limit_can_be_listed(shell: Shell) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 LIMIT_COLUMNS = ("limit", "slots", "held", "waiting", "when full", "set at")
-USER_COLUMNS = ("name", "kind", "state", "slots", "since", "revision")
+USER_COLUMNS = ("name", "flow run", "kind", "state", "slots", "since", "revision")
 
 Key = Annotated[
     str,
@@ -114,7 +114,8 @@ def ls(session: Session, limit: Limit = 100, all: All = False) -> None:
 def show(session: Session, key: Key, limit: Limit = 100, all: All = False) -> None:
     """Show who holds slots of a limit, and who waits for them.
 
-    Those who came first are shown first: each run's place, name, state, how many slots, and since when.
+    Those who came first are shown first: each run's place, name, the flow run it is in, its state, how many slots,
+    and since when.
 
     Example: playhead concurrency-limit show tag:database
     """
@@ -141,6 +142,7 @@ def _user_row(user: v1.SlotUser) -> list[Cell]:
         str(user.place),
         user.task_run_id or user.flow_run_id,
         user.run_name,
+        user.parent_flow_run_name,
         "task run" if user.task_run_id else "flow run",
         state_text(v1.State(type=user.state_type, name=user.state_name)) if user.state_type else "none yet",
         str(user.count),

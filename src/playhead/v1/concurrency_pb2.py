@@ -26,19 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from playhead.v1 import state_pb2 as playhead_dot_v1_dot_state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dplayhead/v1/concurrency.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17playhead/v1/state.proto\"V\n\x10\x43oncurrencyLimit\x12\r\n\x05limit\x18\x01 \x01(\t\x12\r\n\x05slots\x18\x02 \x01(\r\x12$\n\x07on_full\x18\x03 \x01(\x0e\x32\x13.playhead.v1.OnFull\"x\n\x13\x43oncurrencyLimitUse\x12,\n\x05limit\x18\x01 \x01(\x0b\x32\x1d.playhead.v1.ConcurrencyLimit\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x14\n\x0cset_revision\x18\x04 \x01(\x04\"\xfd\x01\n\x08SlotUser\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\r\n\x05holds\x18\x04 \x01(\x08\x12\r\n\x05since\x18\x05 \x01(\x04\x12.\n\nsince_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08run_name\x18\x07 \x01(\t\x12*\n\nstate_type\x18\x08 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x12\n\nstate_name\x18\t \x01(\t\x12\r\n\x05place\x18\n \x01(\x04\x42\x05\n\x03run*>\n\x06OnFull\x12\x17\n\x13ON_FULL_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x45NQUEUE\x10\x01\x12\x0e\n\nCANCEL_NEW\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dplayhead/v1/concurrency.proto\x12\x0bplayhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17playhead/v1/state.proto\"V\n\x10\x43oncurrencyLimit\x12\r\n\x05limit\x18\x01 \x01(\t\x12\r\n\x05slots\x18\x02 \x01(\r\x12$\n\x07on_full\x18\x03 \x01(\x0e\x32\x13.playhead.v1.OnFull\"x\n\x13\x43oncurrencyLimitUse\x12,\n\x05limit\x18\x01 \x01(\x0b\x32\x1d.playhead.v1.ConcurrencyLimit\x12\x0c\n\x04held\x18\x02 \x01(\x04\x12\x0f\n\x07waiting\x18\x03 \x01(\x04\x12\x14\n\x0cset_revision\x18\x04 \x01(\x04\"\xb7\x02\n\x08SlotUser\x12\x15\n\x0b\x66low_run_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0btask_run_id\x18\x02 \x01(\tH\x00\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\r\n\x05holds\x18\x04 \x01(\x08\x12\r\n\x05since\x18\x05 \x01(\x04\x12.\n\nsince_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08run_name\x18\x07 \x01(\t\x12*\n\nstate_type\x18\x08 \x01(\x0e\x32\x16.playhead.v1.StateType\x12\x12\n\nstate_name\x18\t \x01(\t\x12\r\n\x05place\x18\n \x01(\x04\x12\x1a\n\x12parent_flow_run_id\x18\x0b \x01(\t\x12\x1c\n\x14parent_flow_run_name\x18\x0c \x01(\tB\x05\n\x03run*>\n\x06OnFull\x12\x17\n\x13ON_FULL_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x45NQUEUE\x10\x01\x12\x0e\n\nCANCEL_NEW\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'playhead.v1.concurrency_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ONFULL']._serialized_start=570
-  _globals['_ONFULL']._serialized_end=632
+  _globals['_ONFULL']._serialized_start=628
+  _globals['_ONFULL']._serialized_end=690
   _globals['_CONCURRENCYLIMIT']._serialized_start=104
   _globals['_CONCURRENCYLIMIT']._serialized_end=190
   _globals['_CONCURRENCYLIMITUSE']._serialized_start=192
   _globals['_CONCURRENCYLIMITUSE']._serialized_end=312
   _globals['_SLOTUSER']._serialized_start=315
-  _globals['_SLOTUSER']._serialized_end=568
+  _globals['_SLOTUSER']._serialized_end=626
 # @@protoc_insertion_point(module_scope)

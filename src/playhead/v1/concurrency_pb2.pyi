@@ -133,6 +133,8 @@ class SlotUser(_message.Message):
     STATE_TYPE_FIELD_NUMBER: _builtins.int
     STATE_NAME_FIELD_NUMBER: _builtins.int
     PLACE_FIELD_NUMBER: _builtins.int
+    PARENT_FLOW_RUN_ID_FIELD_NUMBER: _builtins.int
+    PARENT_FLOW_RUN_NAME_FIELD_NUMBER: _builtins.int
     flow_run_id: _builtins.str
     task_run_id: _builtins.str
     count: _builtins.int
@@ -146,6 +148,9 @@ class SlotUser(_message.Message):
     state_name: _builtins.str
     place: _builtins.int
     """How many-th in line, from 1; among those who hold slots, how many-th to have come."""
+    parent_flow_run_id: _builtins.str
+    """Of a task run inside a flow run: that flow run, and its name at the moment that is read."""
+    parent_flow_run_name: _builtins.str
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
         """which was recorded then."""
@@ -163,10 +168,12 @@ class SlotUser(_message.Message):
         state_type: _state_pb2.StateType.ValueType = ...,
         state_name: _builtins.str = ...,
         place: _builtins.int = ...,
+        parent_flow_run_id: _builtins.str = ...,
+        parent_flow_run_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["flow_run_id", b"flow_run_id", "run", b"run", "since_time", b"since_time", "task_run_id", b"task_run_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "flow_run_id", b"flow_run_id", "holds", b"holds", "place", b"place", "run", b"run", "run_name", b"run_name", "since", b"since", "since_time", b"since_time", "state_name", b"state_name", "state_type", b"state_type", "task_run_id", b"task_run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "flow_run_id", b"flow_run_id", "holds", b"holds", "parent_flow_run_id", b"parent_flow_run_id", "parent_flow_run_name", b"parent_flow_run_name", "place", b"place", "run", b"run", "run_name", b"run_name", "since", b"since", "since_time", b"since_time", "state_name", b"state_name", "state_type", b"state_type", "task_run_id", b"task_run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_run: _TypeAlias = _typing.Literal["flow_run_id", "task_run_id"]  # noqa: Y015
     _WhichOneofArgType_run: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
