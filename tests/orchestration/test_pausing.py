@@ -217,13 +217,13 @@ def test_a_pause_that_timed_out_fails_whatever_the_resume_brings(command: Comman
     assert resume(command, run, run_input).rule == "ResumeNeedsPause"
 
 
-def test_a_resume_counts_as_a_run_only_when_the_process_waited(command: Commanding) -> None:
+def test_a_resume_is_no_further_attempt(command: Commanding) -> None:
     waiting, suspended = command.flow_run(v1.RUNNING), command.flow_run(v1.RUNNING, deployment_id=new_id())
     pause(command, waiting)
     resume(command, waiting)
     pause(command, suspended, reschedule=True)
     resume(command, suspended)
-    assert (command.status(waiting).run_count, command.status(suspended).run_count) == (2, 1)
+    assert (command.status(waiting).run_count, command.status(suspended).run_count) == (1, 1)
     assert command.status(suspended).resuming
     command.propose(v1.RUNNING, flow_run_id=suspended)
     assert (command.status(suspended).run_count, command.status(suspended).resuming) == (1, False)

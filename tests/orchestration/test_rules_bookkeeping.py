@@ -51,6 +51,13 @@ def with_old_stamps() -> v1.State:
     return proposed
 
 
+def crashing_in_a_pause() -> v1.Facts:
+    """A run that is tried again when the process that waits in its pause dies."""
+    run = leased(facts(state(v1.PAUSED), run_count=1), -1)
+    run.retry.MergeFrom(v1.RetryPolicy(retries=1, on_crash=True))
+    return run
+
+
 def ran(nanos: int = 0, **status: object) -> v1.Facts:
     """A run that has been RUNNING for ten seconds and some, after five and some before."""
     total = Duration(seconds=5, nanos=999_999_000)
@@ -163,7 +170,9 @@ COUNT_FLOW = table(
     FLOW,
     keeps(facts(state(v1.PENDING)), state(v1.RUNNING), {"run_count": 1}),
     keeps(facts(state(v1.RUNNING), run_count=1), state(v1.RUNNING), {"run_count": 2}),
-    keeps(facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING), {"run_count": 2}),
+    *(keeps_nothing(facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING), force=force) for force in (False, True)),
+    keeps(facts(state(v1.PAUSED)), state(v1.RUNNING), {"run_count": 1}),
+    keeps(leased(facts(state(v1.PAUSED), run_count=1), -1), state(v1.RUNNING), {"run_count": 2}, lease_ttl_s=60),
     keeps_nothing(facts(state(v1.SCHEDULED, "Resuming"), run_count=1, resuming=True), state(v1.RUNNING)),
     keeps_nothing(facts(state(v1.RUNNING), run_count=1), state(v1.COMPLETED)),
 )
@@ -182,8 +191,11 @@ COUNT_TASK = table(
         for force in (False, True)
     ),
     keeps(facts(state(v1.PENDING), run_count=1), state(v1.RUNNING), {"run_count": 2}),
-    # The subflow that a running task run stands for begins to run too: it is the same start.
-    keeps_nothing(facts(state(v1.RUNNING), run_count=1), state(v1.RUNNING, child_flow_run_id="c1")),
+    # The subflow that a task run stands for begins to run too, or goes on: it is the same start.
+    *(
+        keeps_nothing(facts(state(before), run_count=1), state(v1.RUNNING, child_flow_run_id="c1"), force=True)
+        for before in (v1.RUNNING, v1.PAUSED)
+    ),
     keeps_nothing(inside(facts(state(v1.PENDING)), v1.RUNNING, run_count=3), state(v1.FAILED)),
 )
 
@@ -192,8 +204,12 @@ START_RESUMING = table(
     "HandleResumingPausedFlows",
     FLOW,
     keeps(facts(state(v1.PAUSED)), state(v1.SCHEDULED, "Resuming"), {"resuming": True}),
-    keeps_nothing(facts(state(v1.PAUSED)), state(v1.RUNNING)),
+    # A resume that has to wait for its slots.
+    keeps(limited(facts(state(v1.PAUSED)), 1, held=1), state(v1.RUNNING), {"resuming": True}),
+    keeps_nothing(limited(facts(state(v1.PAUSED)), 1, held=1), state(v1.RUNNING), lease_ttl_s=60),
+    keeps_nothing(facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING)),
     keeps_nothing(facts(state(v1.RUNNING)), state(v1.SCHEDULED)),
+    keeps_nothing(crashing_in_a_pause(), state(v1.CRASHED), if_lease_expired=True),
 )
 
 END_RESUMING = table(

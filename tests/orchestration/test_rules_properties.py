@@ -122,7 +122,7 @@ def test_every_history_is_decided_purely_and_kept_right(
         check_answer(run, command, answer)
         if answer.HasField("status"):
             model.history.append((now_us, answer.status.state))
-            check_status(subject, run.status, answer.status, model)
+            check_status(subject, run.status, command, answer.status, model)
             run.status.CopyFrom(stamped(answer.status, number))
 
 
@@ -190,7 +190,9 @@ def check_answer(run: v1.Facts, command: v1.ProposeStateRequest, answer: v1.Stat
     assert not command.force or answer.rule in FORCE_REFUSED_BY
 
 
-def check_status(subject: Subject, before: v1.RunStatus, after: v1.RunStatus, model: Model) -> None:
+def check_status(
+    subject: Subject, before: v1.RunStatus, command: v1.ProposeStateRequest, after: v1.RunStatus, model: Model
+) -> None:
     """What is kept about a run agrees with its history."""
     state = after.state
     assert (micros(state.timestamp), state.revision, bool(state.name)) == (model.history[-1][0], 0, True)
@@ -203,12 +205,18 @@ def check_status(subject: Subject, before: v1.RunStatus, after: v1.RunStatus, mo
     assert not (after.resuming and state.type in TERMINAL | {v1.RUNNING})
     assert not after.HasField("lease") or state.type in LEASED
     assert len(set(after.pause_keys)) == len(after.pause_keys)
-    check_run_count(subject, before, after)
+    check_run_count(subject, before, command, after)
 
 
-def check_run_count(subject: Subject, before: v1.RunStatus, after: v1.RunStatus) -> None:
-    """run_count grows by one on RUNNING, unless resuming; a task run's restarts only on leaving a terminal state."""
-    ran = after.state.type == v1.RUNNING and not before.resuming
+def check_run_count(
+    subject: Subject, before: v1.RunStatus, command: v1.ProposeStateRequest, after: v1.RunStatus
+) -> None:
+    """run_count grows by one on RUNNING, unless a flow run that ran before goes on after a pause; a task run's restarts
+    only on leaving a terminal state.
+    """
+    resumed = before.state.type == v1.PAUSED and not command.HasField("lease_ttl")
+    goes_on = subject is FLOW and before.run_count > 0 and (before.resuming or resumed)
+    ran = after.state.type == v1.RUNNING and not goes_on
     restarts = subject is TASK and before.state.type in TERMINAL and after.state.type not in TERMINAL
     counts = {before.run_count, 0} if restarts else {before.run_count}
     assert after.run_count in {count + ran for count in counts}

@@ -32,6 +32,7 @@ from playhead.engine.execution.connection import use_client
 from playhead.engine.execution.ids import new_id
 from playhead.exceptions import FailedRun, FlowPauseTimeout, FlowRunWaitTimeout, NotFound, NotPausedError, PausedRun
 from playhead.logging.loggers import FLOW_RUNS
+from playhead.runtime import flow_run
 from playhead.states import State
 from tests.sdk.conftest import Service
 
@@ -260,6 +261,22 @@ class TestInProcess:
         keys = [d.proposed.details.pause_key for d in service.decisions(run.spec.id) if d.proposed.type == v1.PAUSED]
         assert keys == ["1", "mine", "mine"] * 2
         assert service.state_names(flow_run=run.spec.id).count("Paused") == 4
+
+    def test_a_resume_uses_up_no_retry(self, service: Service, elsewhere: Elsewhere) -> None:
+        attempts = []
+
+        @flow(retries=1)
+        def approved_and_failing() -> None:
+            elsewhere.resume_when(this_run())
+            pause_flow_run(timeout=PATIENCE_S)
+            attempts.append(flow_run.run_count)
+            raise ValueError("not yet")
+
+        with pytest.raises(ValueError, match="not yet"):
+            approved_and_failing()
+        assert attempts == [1, 2]
+        run = service.flow_runs("approved-and-failing")[-1]
+        assert (run.status.state.type, run.status.run_count) == (v1.FAILED, 2)
 
     @pytest.mark.parametrize("first", ["whoever it is", "a timer"])
     def test_a_pause_that_nobody_ends_fails_the_run_and_its_hooks_are_called(

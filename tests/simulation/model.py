@@ -261,13 +261,16 @@ def status_after(run: Run, record: Record, proposed: v1.StateProposed, parent: R
         if starts_again and not command.force and to == command.state.type:
             status.run_count = 0
         if to == v1.RUNNING:
-            # The start of a subflow that the run stands for is not another start of it.
-            status.run_count += not (was == v1.RUNNING and command.state.details.child_flow_run_id)
+            # The start of a subflow that the run stands for is not another start of it, nor is the end of its pause.
+            same = was in (v1.RUNNING, v1.PAUSED) and command.state.details.child_flow_run_id
+            status.run_count += not (same and status.run_count)
             status.flow_run_run_count = parent.status.run_count if parent else 0
         return status
-    if to == v1.RUNNING and not before.resuming:
+    taken_over = command.HasField("lease_ttl")
+    resumed = was == v1.PAUSED and command.state.type in (v1.RUNNING, v1.SCHEDULED) and not taken_over
+    if to == v1.RUNNING and not (status.run_count and (before.resuming or resumed)):
         status.run_count += 1
-    if (was, to) == (v1.PAUSED, v1.SCHEDULED):
+    if to == v1.SCHEDULED and resumed:
         status.resuming = True
     if to in TERMINAL | {v1.RUNNING}:
         status.resuming = False

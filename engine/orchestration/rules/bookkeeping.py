@@ -10,6 +10,8 @@ from playhead import v1
 from playhead.engine.orchestration.rules.moments import SECOND_US, micros
 from playhead.engine.orchestration.rules.rule import NO_STATE, STATES, TERMINAL, Rule
 
+GOING_ON = frozenset({v1.RUNNING, v1.PAUSED})
+RESUMED_BY = frozenset({v1.RUNNING, v1.SCHEDULED})
 DEFAULT_NAMES = {number: name.capitalize() for name, number in v1.StateType.items() if number != NO_STATE}
 
 
@@ -100,40 +102,51 @@ class ClearNextScheduledStartTime(Rule):
 
 
 class CountFlowRuns(Rule):
-    """any -> RUNNING of a flow run: run_count grows by one, unless the run goes on after a suspension."""
+    """any -> RUNNING of a flow run: run_count grows by one, unless a pause is resumed. The first time always counts,
+    and so does a process that takes a paused run over by asking for its lease.
 
-    to_states = frozenset({v1.RUNNING})
-
-    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
-        if not facts.status.resuming:
-            status.run_count += 1
-
-
-class CountTaskRuns(Rule):
-    """any -> RUNNING of a task run: run_count grows by one; flow_run_run_count is the flow run's run_count. The
-    RUNNING of a subflow that is mirrored into a RUNNING task run is the same start and not counted.
+    Differs: in Prefect the resume of a blocking pause counts, and uses up a retry.
     """
 
     to_states = frozenset({v1.RUNNING})
     version = 2
 
     def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
-        if facts.status.state.type != v1.RUNNING or not command.state.details.child_flow_run_id:
+        goes_on = facts.status.resuming or resumes(facts, command)
+        if not goes_on or not status.run_count:
+            status.run_count += 1
+
+
+class CountTaskRuns(Rule):
+    """any -> RUNNING of a task run: run_count grows by one; flow_run_run_count is the flow run's run_count. The
+    RUNNING of a subflow that is mirrored into a RUNNING task run is the same start, and into a PAUSED one a resume:
+    neither is counted.
+    """
+
+    to_states = frozenset({v1.RUNNING})
+    version = 3
+
+    def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
+        goes_on = facts.status.state.type in GOING_ON and command.state.details.child_flow_run_id
+        if not goes_on or not status.run_count:
             status.run_count += 1
         status.flow_run_run_count = facts.flow_run.run_count
 
 
 class StartResuming(Rule):
-    """PAUSED -> SCHEDULED: resuming, so that the RUNNING to come is not counted.
+    """PAUSED -> SCHEDULED: resuming, so that the RUNNING to come is not counted, unless it is to be tried again after a
+    crash, or waits for the slots of a process that takes it over.
 
     Differs: only an accepted resume sets the mark, and a blocking pause, resumed by RUNNING itself, never does.
     """
 
     from_states = frozenset({v1.PAUSED})
     to_states = frozenset({v1.SCHEDULED})
+    version = 2
 
     def after(self, facts: v1.Facts, command: v1.ProposeStateRequest, status: v1.RunStatus) -> None:
-        status.resuming = True
+        if resumes(facts, command):
+            status.resuming = True
 
 
 class EndResuming(Rule):
@@ -201,3 +214,9 @@ def holder_works_on(command: v1.ProposeStateRequest, state: v1.State) -> bool:
         return not state.details.pause_reschedule
     awaits_retry = state.type == v1.SCHEDULED and command.state.type == v1.FAILED
     return awaits_retry or state.type == v1.CANCELLING
+
+
+def resumes(facts: v1.Facts, command: v1.ProposeStateRequest) -> bool:
+    """Whether a proposal lets a paused flow run go on where it is. What asks for a lease begins to execute it."""
+    is_resume = command.state.type in RESUMED_BY and not command.HasField("lease_ttl")
+    return is_resume and facts.status.state.type == v1.PAUSED

@@ -394,7 +394,9 @@ class RunStatus(_message.Message):
     SLOT_WAIT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     run_count: _builtins.int
-    """Times the run was accepted into RUNNING; a task run's starts again when it leaves a terminal state."""
+    """Attempts: times the run was accepted into RUNNING, but for the resumes of its pauses. A task run's starts again when
+    it leaves a terminal state.
+    """
     resuming: _builtins.bool
     """Flow runs: the next RUNNING continues a pause and does not count as a run."""
     flow_run_run_count: _builtins.int
