@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from playhead.journal.journal import Journal
 from playhead.journal.opening import open_database
 from tests.cli.conftest import Shell
+from tests.processes.disks import make_writable
 from tests.replay.history import History
 from tests.replay.tampering import Tampering
 
@@ -156,3 +159,18 @@ def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert "journal_created" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_copy_that_can_not_be_written_can_be_looked_at(tmp_path: Path, shell: Shell) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    with closing(sqlite3.connect(shell.database)) as journal:
+        journal.execute("VACUUM INTO ?", [str(folder / "journal.db")])
+    make_writable(folder, False)
+    command = [sys.executable, "-m", "tests.processes.unprivileged", "playhead", "--database", folder / "journal.db"]
+    for look in (["journal", "verify"], ["journal", "head"], ["flow-run", "ls"], ["audit", "decisions"]):
+        done = subprocess.run([*command, *look, "--json"], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout.splitlines()[0])
+    refused = subprocess.run([*command, "flow-run", "cancel", shell.completed], capture_output=True, text=True)
+    assert (refused.returncode, "can not be written" in refused.stderr) == (1, True), refused.stderr

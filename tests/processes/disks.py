@@ -99,3 +99,10 @@ def disk_of(kind: str, folder: Path) -> Iterator[Disk]:
         yield Tmpfs(folder)
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def make_writable(folder: Path, writable: bool) -> None:
+    """Let the owner write the files of a folder and the folder, or not."""
+    folder.chmod(0o700 if writable else 0o500)
+    for file in folder.iterdir():
+        file.chmod(0o600 if writable else 0o400)

@@ -15,7 +15,7 @@ from playhead.client.remote import RemoteClient
 from playhead.exceptions import NotFound
 from playhead.journal.errors import JournalFull, JournalReadOnly
 from tests.processes.checking import check_journal
-from tests.processes.disks import Disk, disk_of, kinds
+from tests.processes.disks import Disk, disk_of, kinds, make_writable
 from tests.processes.load import Asked, Load
 from tests.processes.serving import Server
 
@@ -96,10 +96,3 @@ def everything(client: Client) -> list[object]:
         client.unary(LIST_FLOW_RUNS, v1.ListFlowRunsRequest(page_size=1_000)),
         client.unary(LIST_TASK_RUNS, v1.ListTaskRunsRequest(page_size=1_000)),
     ]
-
-
-def make_writable(folder: Path, writable: bool) -> None:
-    """Let the owner write the files of a folder and the folder, or not."""
-    folder.chmod(0o700 if writable else 0o500)
-    for file in folder.iterdir():
-        file.chmod(0o600 if writable else 0o400)

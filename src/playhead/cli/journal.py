@@ -91,7 +91,7 @@ def verify(
 
     The first revision that is wrong is named, and the exit status is 1. On a database the stored tree is checked too,
     and that the triggers are there which keep its tables append-only; through a server, its events are read and its
-    root is compared.
+    root is compared. On a copy that can not be written, this and the other commands that look work too.
 
     Example: playhead journal verify --database journal.db
     """
