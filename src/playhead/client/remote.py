@@ -7,6 +7,9 @@ ends in UNAVAILABLE: the connection broke, the server drains, its database is aw
 request id and reads have no effect. One deadline covers all attempts. Until a server has answered for the first time,
 the log tells of its silence.
 
+Streams are repeated here, up to their first answer. gRPC would do it too, but a stream that it repeats while the server
+is away may hang for good, past its deadline (as in grpc/grpc#41036).
+
 Forking. A channel does not survive a fork, so a forked child opens its own on its first call. gRPC asks that no call is
 running in another thread at the moment of the fork; start worker processes with "spawn" where that can not be promised.
 """
@@ -17,6 +20,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, cast
@@ -25,6 +29,7 @@ from urllib.parse import quote
 import grpc
 
 from playhead.addresses import target_of
+from playhead.client import interface
 from playhead.client.errors import error_of_call
 from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
@@ -45,8 +50,18 @@ _RETRY = {
     # A server that stops without waiting for calls cancels them. A call that its own caller cancels is not repeated.
     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
+_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+STREAM_PAUSE_S = 0.2
+"""Before a stream is opened again. While nobody is at the address, gRPC itself looks there once a second."""
+
+_STREAMS = [
+    {"service": f"playhead.v1.{method.service}", "method": method.name}
+    for method in vars(interface).values()
+    if isinstance(method, Streaming)
+]
+_METHODS = [{"name": [{}], "retryPolicy": _RETRY}, {"name": _STREAMS}]  # the more specific name counts
 _OPTIONS = [
-    ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": _RETRY}]})),
+    ("grpc.service_config", json.dumps({"methodConfig": _METHODS})),
     ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),  # the default, 256 KiB, would not repeat larger commands
     ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
     # A server that restarts is found again within a second, not after the default's two minutes.
@@ -103,16 +118,27 @@ class RemoteClient:
     ) -> Generator[Response, None, None]:
         """Call, at the first step of the iterator, and iterate over the answers; `.close()` ends the call.
 
-        There is no deadline unless `timeout_s` is given. An attempt that fails before the first answer is repeated;
-        later errors are raised, and the caller resumes from the last revision it saw.
+        There is no deadline unless `timeout_s` is given. An attempt that fails before the first answer is repeated, for
+        the client's `timeout_s` at most; later errors are raised, and the caller resumes from the last revision it saw.
         """
-        call = self._streaming(method)(request, timeout=timeout_s, metadata=self._said())
-        try:
-            yield from call
-        except grpc.RpcError as failed:
-            raise self._error(failed, method) from None
-        finally:
-            call.cancel()
+        begun = time.monotonic()
+        patience_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        while True:
+            left_s = None if timeout_s is None else max(begun + timeout_s - time.monotonic(), 0.0)
+            call = self._streaming(method)(request, timeout=left_s, metadata=self._said())
+            answered = False
+            try:
+                for response in call:
+                    answered = True
+                    yield response
+                return
+            except grpc.RpcError as failed:
+                is_late = time.monotonic() + STREAM_PAUSE_S > begun + patience_s
+                if answered or is_late or call.code() not in _AGAIN:
+                    raise self._error(failed, method) from None
+            finally:
+                call.cancel()
+            time.sleep(STREAM_PAUSE_S)
 
     def close(self) -> None:
         """Close the connection; calls that are running fail. Safe to call twice."""
