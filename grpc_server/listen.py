@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import os
 import socket
+from typing import Any
 
 import grpc
 
@@ -22,6 +23,7 @@ def _listen_tcp(server: grpc.aio.Server, host: str, port: int) -> str:
     if not _is_loopback(host):
         logger.warning("Listening on %s: there is no authentication, whoever reaches this port can do everything", host)
     name = f"[{host}]" if ":" in host else host
+    _look_for_room(host, port)
     return f"grpc://{name}:{_bind(server, f'{name}:{port}')}"
 
 
@@ -42,6 +44,33 @@ def _bind(server: grpc.aio.Server, address: str) -> int:
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError(errno.EADDRNOTAVAIL, f"can not listen: {error}", address) from error
+
+
+def _look_for_room(host: str, port: int) -> None:
+    """Raise OSError when a port can not be had: gRPC does not tell why, and prints lines of its own."""
+    refusals = []
+    addresses = _addresses(host, port)
+    for family, address in addresses:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+                probe.listen()
+            except OSError as error:
+                refusals.append(error)
+    if any(refusal.errno == errno.EADDRINUSE for refusal in refusals):
+        how = "another program listens on it. Choose another with --port, 0 for a free one"
+        raise OSError(errno.EADDRINUSE, f"port {port} is taken: {how}", f"{host}:{port}")
+    if len(refusals) == len(addresses):
+        raise OSError(refusals[0].errno, f"can not listen: {refusals[0].strerror}", f"{host}:{port}")
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise OSError(errno.EADDRNOTAVAIL, f"can not listen: {error.strerror}", host) from error
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def _answers(path: str) -> bool:

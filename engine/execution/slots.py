@@ -5,9 +5,11 @@ So they are on record like all slots, with who held them and when, and are freed
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from shlex import quote
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from google.protobuf.duration_pb2 import Duration
@@ -19,7 +21,7 @@ from playhead.engine.execution.definitions import StandIn
 from playhead.engine.execution.effects import Ask, AwaitTurn, Loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper, keeper_of, request_under_lease
-from playhead.engine.execution.options import check_options
+from playhead.engine.execution.options import SHOWN_MAX, check_options
 from playhead.engine.execution.proposals import ASK_AGAIN_S, Line, propose, until_resumed
 from playhead.engine.execution.translation import NAME_BYTES_MAX, bounded_line
 from playhead.exceptions import (
@@ -33,6 +35,9 @@ from playhead.logging.loggers import RunLogger, get_logger, get_run_logger
 NAMES_MAX = 10_000
 """Names of limits of which it is remembered that they were looked for."""
 
+LIMIT_NAME_BYTES_MAX = 495
+"""Of a limit's name, without "name:"."""
+
 LOCK_KEY_BYTES_MAX = 400
 """Of a key that is its lock's name; others are known by their digest."""
 
@@ -45,12 +50,25 @@ class Held:
     keeper: LeaseKeeper | None
 
 
+def limit_names(given: object) -> list[str]:
+    """The names of limits that a block asks for. Raises TypeError and ValueError for what names none."""
+    names: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    for name in names:
+        fits = isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= LIMIT_NAME_BYTES_MAX
+        if not fits:
+            error = ValueError if isinstance(name, str) else TypeError
+            raise error(
+                f"`names` must be one line of 1 to {LIMIT_NAME_BYTES_MAX} bytes, or a list of such names, "
+                f"not {repr(given)[:SHOWN_MAX]}."
+            )
+    return names
+
+
 def take_slots(names: list[str], occupy: int, timeout_s: float | None, strict: bool) -> Loop[Held]:
     """Take slots of all the limits, waiting in line for them; what to give back in the end.
 
     Raises ValueError and TypeError for options that make no sense, by their names, `ConcurrencySlotAcquisitionError`
-    when the limits can not give them, and
-    `AcquireConcurrencySlotTimeoutError` when they did not within `timeout_s`.
+    when the limits can not give them, and `AcquireConcurrencySlotTimeoutError` when they did not within `timeout_s`.
     """
     check_options({"occupy": occupy, "timeout_seconds": timeout_s})
     name = bounded_line(f"concurrency {' '.join(names)}", NAME_BYTES_MAX)

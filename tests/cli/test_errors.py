@@ -23,6 +23,8 @@ from tests.stores import NewStore
         (("flow-run", "inspect", "nobody"), "Error: No flow run is named 'nobody'"),
         (("flow-run", "inspect", "00000000-0000-7000-8000-000000000000"), "Error: No flow run 00000000-"),
         (("flow-run", "inspect", "00000000-0000-7000-8000-00000000000x"), "is not a canonical lower-case UUID"),
+        (("flow-run", "explain", "nobody", "--as-of", "3"), "Error: No flow run is named 'nobody' at revision 3"),
+        (("flow-run", "explain", "nobody", "--as-of", "0s ago"), "Error: No flow run is named 'nobody' at 2"),
         (("flow-run", "ls", "--as-of", "999"), "Error: The head is revision 19."),
         (("journal", "head", "--as-of", "999"), "Error: The head is revision 19."),
         (("journal", "tail", "--stream", "x"), "filter.stream: "),
@@ -66,6 +68,24 @@ def test_an_error_is_one_line(shell: Shell, arguments: tuple[str, ...], said: st
 )
 def test_a_command_line_that_can_not_be_understood_is_status_2(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in shell.error(*arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("flow-run", "ls", "--api-url", ""), "--api-url"),
+        (("--database", "", "flow-run", "ls"), "--database"),
+        (("server", "start", "--policy", " "), "--policy"),
+        (("server", "start", "--uds", ""), "--uds"),
+        (("server", "start", "--host", ""), "--host"),
+        (("policy", "show", ""), "name"),
+    ],
+)
+def test_an_option_that_is_empty_is_not_taken_for_its_default(arguments: tuple[str, ...], option: str) -> None:
+    result = CliRunner().invoke(app, list(arguments), prog_name="playhead", catch_exceptions=False)
+    assert result.exit_code == 2
+    assert option in result.stderr
+    assert "it is empty" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,17 @@ def test_a_cell_with_markup_newlines_and_tabs_is_shown_as_it_is(capsys: pytest.C
     assert printable("\tone\ntwo") == "\tone\ntwo"
 
 
+def test_a_row_that_a_program_reads_is_one_whole_line(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    history = History(shell.database)
+    run_id = history.flow_run("long")
+    message = " ".join(f"word-{number}" for number in range(150))
+    history.propose(v1.State(type=v1.FAILED, message=message), flow_run_id=run_id)
+    history.close()
+    assert any(line.endswith(message) for line in shell.run("flow-run", "history", run_id).splitlines())
+    print_table(("a", "b"), [("x", "y " * 300), ("x", "")])
+    assert [len(line) for line in capsys.readouterr().out.splitlines()] == [4, 602, 1]
+
+
 def test_an_error_is_shown_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     report(OSError(ERASES), as_json=False)
     assert capsys.readouterr().err.startswith(f"Error: {SHOWN}")

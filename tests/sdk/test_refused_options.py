@@ -136,6 +136,12 @@ OF_LIMITS: list[tuple[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("names", ["", [""], ["db", ""], 5, ["db", 3], "a\nb", "x" * 496])
+def test_names_of_limits_that_there_can_not_be_are_refused_by_name(embedded: Service, names: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"^`names` must be "), concurrency(names):
+        pass
+
+
 @pytest.mark.parametrize(("option", "value"), [*OF_PAUSES, *OF_LIMITS])
 def test_what_no_pause_and_no_limit_could_use_is_refused_by_name_and_changes_nothing(
     embedded: Service, option: str, value: Any

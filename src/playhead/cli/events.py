@@ -10,7 +10,7 @@ from rich.text import Text
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.formats import DECISION_STYLES, clock, type_name
-from playhead.cli.output import json_text, print_fields, print_json, print_line, shortened
+from playhead.cli.output import json_text, one_line, print_fields, print_json, print_line
 from playhead.cli.session import Session
 from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import GET_HEAD, READ_EVENTS, WATCH_EVENTS
@@ -120,5 +120,5 @@ def _proposed(proposed: v1.StateProposed) -> Text:
     if proposed.rule:
         line.append(f" by {proposed.rule}")
     if proposed.reason:
-        line.append(f": {shortened(proposed.reason)}")
+        line.append(f": {one_line(proposed.reason)}")
     return line

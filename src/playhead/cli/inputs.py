@@ -79,9 +79,9 @@ def send_input(
 
 def _row(sent: v1.RunInput) -> list[str]:
     from playhead.cli.formats import age
-    from playhead.cli.output import shortened
+    from playhead.cli.output import one_line
 
-    return [sent.key, sent.sender, age(sent.sent), str(sent.sent_revision), shortened(sent.value.decode())]
+    return [sent.key, sent.sender, age(sent.sent), str(sent.sent_revision), one_line(sent.value.decode())]
 
 
 def _prefix_of(data: bytes) -> str:

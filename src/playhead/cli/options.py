@@ -16,15 +16,29 @@ import typer
 
 from playhead.cli.session import Session
 
+
+def not_empty(value: str | None) -> str | None:
+    """An option as it was given. One that is empty, as a variable that is not set, is not the same as none."""
+    if value is not None and not value.strip():
+        raise typer.BadParameter("it is empty. Leave the option out for its default.")
+    return value
+
+
 ApiUrl = Annotated[
     str | None,
-    typer.Option("--api-url", metavar="URL", help="The server: grpc://host:port or unix:/path. Or PLAYHEAD_API_URL."),
+    typer.Option(
+        "--api-url",
+        metavar="URL",
+        callback=not_empty,
+        help="The server: grpc://host:port or unix:/path. Or PLAYHEAD_API_URL.",
+    ),
 ]
 Database = Annotated[
     str | None,
     typer.Option(
         "--database",
         metavar="PATH|URL",
+        callback=not_empty,
         help="The database, when there is no server: a file or postgresql://…. Or PLAYHEAD_DATABASE. Default: "
         "~/.playhead/journal.db.",
     ),
@@ -35,8 +49,8 @@ AsOf = Annotated[
     typer.Option(
         "--as-of",
         metavar="MOMENT",
-        help="As it was then: a revision (120), a time (2026-01-31T12:00, local unless it has an offset), or how long "
-        "ago ('10m ago'; s, m, h, d, w).",
+        help="As it was then: a revision (120), a time (2026-01-31T12:00, or 09:14 for the last time it was that "
+        "late; local unless it has an offset), or how long ago ('10m ago'; s, m, h, d, w).",
     ),
 ]
 

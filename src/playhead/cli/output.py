@@ -13,7 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 PIPED_WIDTH = 240
-"""Columns of a table that is not for a terminal, so that ids can be cut and searched."""
+"""Columns of what is not for a terminal, but for tables: each of their rows is one line then, however long, to be cut
+and searched.
+"""
+
+ROW_WIDTH_MAX = 1_000_000
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """What a terminal obeys instead of showing it, but for newline and tab: control characters, and those that turn the
@@ -49,8 +53,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], note: st
     for row in rows:
         table.add_row(*map(_shown, row))
     out = console()
-    if table.row_count:
+    if table.row_count and sys.stdout.isatty():
         out.print(table)
+    elif table.row_count:
+        whole = Console(highlight=False, width=ROW_WIDTH_MAX)
+        with whole.capture() as written:
+            whole.print(table)
+        print("\n".join(map(str.rstrip, written.get().splitlines())), flush=True)
     if note:
         out.print(_shown(Text(note, style="dim")))
 
@@ -80,6 +89,11 @@ def shortened(value: Any, width: int = 80) -> str:
     """A value as one line of bounded width."""
     text = " ".join(str(value).split())
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """A text as one line: shortened in a terminal, whole for a program that reads it."""
+    return shortened(text) if sys.stdout.isatty() else " ".join(text.split())
 
 
 def _shown(cell: Cell) -> Text:

@@ -9,7 +9,7 @@ from typing import Any
 from playhead import v1
 from playhead.cli.documents import document_of
 from playhead.cli.formats import state_text
-from playhead.cli.output import Cell, print_json, print_table, shortened
+from playhead.cli.output import Cell, one_line, print_json, print_table
 from playhead.cli.session import Session
 from playhead.engine.orchestration.timers import Due
 from playhead.exceptions import NotOffered
@@ -47,7 +47,7 @@ def due_note(due: list[Due]) -> str:
 def _row(due: Due) -> list[Cell]:
     state: v1.State = due.request.state
     kind = "flow run" if due.request.flow_run_id else "task run"
-    return [due.run_id, kind, due.why, state_text(state), shortened(state.message)]
+    return [due.run_id, kind, due.why, state_text(state), one_line(state.message)]
 
 
 def _print_decided(session: Session, proposed: int) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from playhead.cli.options import Json
+from playhead.cli.options import Json, not_empty
 
 if TYPE_CHECKING:
     from playhead.engine.orchestration.rules.rule import Rule
@@ -21,8 +21,9 @@ POLICY_COLUMNS = ("policy", "is", "of package", "")
 def show(
     ctx: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="An installed policy, or module:attribute. Default: PLAYHEAD_POLICY.")
-    ] = "",
+        str | None,
+        typer.Argument(callback=not_empty, help="An installed policy, or module:attribute. Default: PLAYHEAD_POLICY."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show a policy: its id, which every decision by it has, and its rules in the order in which they are asked.

@@ -11,7 +11,7 @@ from playhead import v1
 from playhead.cli.documents import document_of, json_of
 from playhead.cli.formats import age, clock, decision_text, seconds, state_text, type_name
 from playhead.cli.listing import all_pages, decisions_of, note
-from playhead.cli.output import Cell, json_text, print_json, print_table, shortened
+from playhead.cli.output import Cell, json_text, one_line, print_json, print_table, shortened
 from playhead.cli.overdue import HINT
 from playhead.cli.session import Session
 from playhead.client.interface import LIST_DECISIONS, LIST_STATES
@@ -105,14 +105,14 @@ def show_decisions(session: Session, kind: Kind, text: str, only: list[str]) -> 
 
 def state_row(state: v1.State) -> list[Cell]:
     """A state in a history."""
-    message = shortened(state.message)
+    message = one_line(state.message)
     return [str(state.revision), clock(state.timestamp), state_text(state), type_name(state.type), message]
 
 
 def decision_row(record: v1.DecisionRecord) -> list[Cell]:
     """A decision in a list."""
     proposed = (record.proposed.name or type_name(record.proposed.type)) + (" (force)" if record.force else "")
-    reason = shortened(record.reason) + (f" (wait {seconds(record.delay)})" if record.HasField("delay") else "")
+    reason = one_line(record.reason) + (f" (wait {seconds(record.delay)})" if record.HasField("delay") else "")
     return [
         str(record.revision),
         clock(record.recorded_at),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from playhead.cli.options import Database, Json, Options
+from playhead.cli.options import Database, Json, Options, not_empty
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -20,18 +20,28 @@ def server() -> None:
 def start(
     ctx: typer.Context,
     host: Annotated[
-        str | None, typer.Option(help="Where to listen; default: this machine alone. There is no authentication.")
+        str | None,
+        typer.Option(
+            callback=not_empty, help="Where to listen; default: this machine alone. There is no authentication."
+        ),
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="The port; 0 for a free one. Default: 4200.")
     ] = None,
     uds: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Listen on this Unix socket, of this user, instead of a port.")
+        str | None,
+        typer.Option(
+            metavar="PATH", callback=not_empty, help="Listen on this Unix socket, of this user, instead of a port."
+        ),
     ] = None,
     database: Database = None,
     policy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The rules: an installed policy, or module:attribute. Or PLAYHEAD_POLICY."),
+        typer.Option(
+            metavar="NAME",
+            callback=not_empty,
+            help="The rules: an installed policy, or module:attribute. Or PLAYHEAD_POLICY.",
+        ),
     ] = None,
     log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "warning",
     json: Json = False,

@@ -12,6 +12,7 @@ from playhead.cli.flow_runs import Run
 from playhead.cli.options import connected
 from playhead.cli.session import Session
 
+PAUSE_S_MIN = 1e-6
 PAUSE_S_MAX = 100_000_000_000
 """More than 3,000 years. A pause that ends after the year 9999 the service refuses."""
 
@@ -44,7 +45,10 @@ def pause(
     session: Session,
     run: Run,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Seconds after which the run fails. Unset: for ever.")
+        float | None,
+        typer.Option(
+            "--timeout", metavar="SECONDS", help="More than 0 seconds, after which the run fails. Unset: for ever."
+        ),
     ] = None,
     reschedule: Annotated[
         bool,
@@ -78,8 +82,10 @@ def pause(
 
     request = v1.PauseFlowRunRequest(**_about(session, run), reschedule=reschedule, pause_key=key)
     if timeout is not None:
-        if not timeout <= PAUSE_S_MAX:
-            raise typer.BadParameter(f"{timeout:g} is more than {PAUSE_S_MAX:,} seconds.", param_hint="--timeout")
+        if not PAUSE_S_MIN <= timeout <= PAUSE_S_MAX:
+            raise typer.BadParameter(
+                f"{timeout:g} is not more than 0, or more than {PAUSE_S_MAX:,} seconds.", param_hint="--timeout"
+            )
         request.timeout.FromMicroseconds(round(timeout * 1e6))
     if input_schema is not None:
         request.run_input_schema = input_schema.read_bytes()

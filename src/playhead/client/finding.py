@@ -39,13 +39,22 @@ def find_run(
     what = kind.replace("_", " ")
     if not found:
         raise NotFound(
-            f"No {what} is named {text!r}, and no id of the newest {NEWEST_MAX:,} begins so (4 or more characters)."
+            f"No {what} is named {text!r}{_then(read_at)}, and no id of the newest {NEWEST_MAX:,} begins so (4 or more "
+            "characters)."
         )
     if len(found) > 1:
         runs = ", ".join(map(_described, found[:SHOWN_MAX])) + (", …" if len(found) > SHOWN_MAX else "")
         raise BadRequest(f"{text!r} can be each of {len(found)}: {runs}. Give the whole id", field=what)
     run_id: str = found[0].spec.id
     return run_id
+
+
+def _then(read_at: v1.ReadAt | None) -> str:
+    """The moment at which was looked, unless it is now."""
+    at = read_at.WhichOneof("at") if read_at is not None else None
+    if read_at is None or at is None:
+        return ""
+    return f" at {read_at.time.ToJsonString()}" if at == "time" else f" at revision {read_at.revision}"
 
 
 def _described(run: v1.FlowRun | v1.TaskRun) -> str:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.drivers import drive_async
-from playhead.engine.execution.slots import give_slots_back, take_slots
+from playhead.engine.execution.slots import give_slots_back, limit_names, take_slots
 
 
 @asynccontextmanager
@@ -15,12 +15,12 @@ async def concurrency(
     names: str | list[str], occupy: int = 1, timeout_seconds: float | None = None, strict: bool = False
 ) -> AsyncIterator[None]:
     """As `playhead.concurrency.sync.concurrency`, without blocking the event loop."""
-    names = [names] if isinstance(names, str) else list(names)
-    if not names:
+    wanted = limit_names(names)
+    if not wanted:
         yield
         return
     client = get_client()
-    held = await drive_async(take_slots(names, occupy, timeout_seconds, strict), client)
+    held = await drive_async(take_slots(wanted, occupy, timeout_seconds, strict), client)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from playhead.engine.execution.connection import get_client
 from playhead.engine.execution.drivers import drive_sync
-from playhead.engine.execution.slots import give_slots_back, take_slots
+from playhead.engine.execution.slots import give_slots_back, limit_names, take_slots
 
 
 @contextmanager
@@ -22,12 +22,12 @@ def concurrency(
     `AcquireConcurrencySlotTimeoutError` when the time is over. Differs from Prefect: there is no lease of their own to
     configure, the slots are freed with the run that holds them.
     """
-    names = [names] if isinstance(names, str) else list(names)
-    if not names:
+    wanted = limit_names(names)
+    if not wanted:
         yield
         return
     client = get_client()
-    held = drive_sync(take_slots(names, occupy, timeout_seconds, strict), client)
+    held = drive_sync(take_slots(wanted, occupy, timeout_seconds, strict), client)
     try:
         yield
     finally:
