@@ -18,6 +18,7 @@ import pytest
 from playhead.journal.journal import Journal
 from playhead.journal.opening import open_database
 from tests.cli.conftest import Shell
+from tests.grpc_server.conftest import ServerProcess
 from tests.processes.disks import make_writable
 from tests.replay.history import History
 from tests.replay.tampering import Tampering
@@ -139,6 +140,25 @@ def test_following_shows_each_event_as_it_is_recorded(shell: Shell, api_url: str
         assert [json.loads(tail.stdout.readline())["revision"] for _ in range(2)] == [20, 21]
         tail.send_signal(signal.SIGINT)
         assert tail.wait() == 0
+
+
+def test_following_events_outlives_the_server_and_skips_and_repeats_nothing(shell: Shell) -> None:
+    server = ServerProcess(Path(shell.database))
+    command = [PLAYHEAD, "journal", "tail", "-n", "1", "--follow", "--json", "--api-url", server.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        assert json.loads(tail.stdout.readline())["revision"] == 19
+        for number in range(4):
+            server.close()
+            history = History(shell.database)
+            history.flow_run(f"while away {number}")
+            history.close()
+            server = ServerProcess(Path(shell.database), port=server.port)
+            seen = [json.loads(tail.stdout.readline())["revision"] for _ in range(2)]
+            assert seen == [20 + 2 * number, 21 + 2 * number]
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait() == 0
+    server.close()
 
 
 def test_the_environment_names_the_journal(shell: Shell, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
 from playhead import v1
 from playhead.cli.documents import document_of
+from playhead.cli.following import unbroken
 from playhead.cli.formats import DECISION_STYLES, clock, type_name
 from playhead.cli.output import json_text, one_line, print_fields, print_json, print_line
 from playhead.cli.session import Session
@@ -71,8 +73,9 @@ def _last(session: Session, filter: v1.EventFilter, revision: int, limit: int) -
 def _further(session: Session, filter: v1.EventFilter, revision: int) -> Iterator[v1.JournalEvent]:
     """Events after a revision, each as it is recorded."""
     request = v1.WatchEventsRequest(filter=filter, after_revision=revision)
-    for response in session.client.stream(WATCH_EVENTS, request):
+    for response in unbroken(session, WATCH_EVENTS, request, threading.Event()):
         yield from response.page.events
+        request.after_revision = response.meta.revision
 
 
 def _print(session: Session, events: Iterable[v1.JournalEvent]) -> None:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import typer
 from rich.text import Text
 
 from playhead import v1
 from playhead.cli.documents import document_of
+from playhead.cli.following import unbroken
 from playhead.cli.formats import clock
 from playhead.cli.output import json_text, print_line
 from playhead.cli.session import Session
-from playhead.client.interface import FOLLOW_LOGS, GET_HEAD, READ_LOGS, WATCH_RUN, Streaming
-from playhead.engine.execution.watching import BROKEN_PAUSE_S, GOES_ON, LISTEN_S
+from playhead.client.interface import FOLLOW_LOGS, READ_LOGS, WATCH_RUN
 from playhead.exceptions import PlayheadError
 from playhead.replay.diff import Kind
 
@@ -92,12 +90,12 @@ def _further(session: Session, request: v1.FollowLogsRequest, watch: v1.WatchRun
     ended, away = threading.Event(), threading.Event()
 
     def follow() -> None:
-        for response in _unbroken(session, FOLLOW_LOGS, request, away):
+        for response in unbroken(session, FOLLOW_LOGS, request, away):
             come.put(list(response.records))
             request.after_position = response.position
 
     def wait_for_the_end() -> None:
-        for _ in _unbroken(session, WATCH_RUN, watch, threading.Event()):
+        for _ in unbroken(session, WATCH_RUN, watch, threading.Event()):
             pass
         ended.set()
         come.put([])
@@ -120,35 +118,6 @@ def _further(session: Session, request: v1.FollowLogsRequest, watch: v1.WatchRun
         if isinstance(records, PlayheadError):
             raise records
         yield from records
-
-
-def _unbroken(session: Session, method: Streaming[Any, Any], request: Any, away: threading.Event) -> Iterator[Any]:
-    """The messages of a stream, which is taken up again where it breaks; `away` is set until the service answers then.
-
-    It is listened to for a bounded time: what breaks as it begins may be noticed by nobody.
-    """
-    while True:
-        try:
-            yield from session.client.stream(method, request, timeout_s=LISTEN_S)
-            return
-        except PlayheadError as error:
-            if error.reason not in GOES_ON:
-                raise
-        away.set()
-        while not _answers(session):
-            time.sleep(BROKEN_PAUSE_S)
-        away.clear()
-
-
-def _answers(session: Session) -> bool:
-    try:
-        session.call(GET_HEAD, v1.GetHeadRequest())
-    except PlayheadError as error:
-        if error.reason not in GOES_ON:
-            raise
-        print(f"{error} Following goes on when it answers; Ctrl-C ends it.", file=sys.stderr)
-        return False
-    return True
 
 
 def _print(session: Session, records: Iterable[v1.LogRecord]) -> int:
