@@ -148,7 +148,7 @@ def test_a_flow_run_that_awaits_its_retry_keeps_its_lease_and_hears_of_its_cance
         while expiry() == before:
             assert not ended.done()
         cancel = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=runs[0].spec.id)
-        assert client.unary(CANCEL_FLOW_RUN, cancel).state.name == "Cancelled"
+        assert client.unary(CANCEL_FLOW_RUN, cancel).state.name == "Cancelling"
         assert ended.result(60).name == "Cancelled"
 
 

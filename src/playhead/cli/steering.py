@@ -184,8 +184,8 @@ def say_who_ends(session: Session, answer: Any) -> None:
     status = session.call(GET_FLOW_RUN, request).flow_run.status
     if status.HasField("lease"):
         print_line(
-            f"{status.lease.holder} works on it and ends it when its code next calls Playhead. If that process has "
-            f"died, the run is cancelled once its lease has lapsed, in {status.lease.ttl.seconds} s at most."
+            f"{status.lease.holder} works on it and ends it: at once if it waits, else at its code's next call. If it "
+            f"has died, the run is cancelled once its lease has lapsed, in {status.lease.ttl.seconds} s at most."
         )
     else:
         print_line(
