@@ -6,6 +6,7 @@ Whoever writes a rule may not know what else stands on it, so such a rule is cal
     calls of C functions are watched  a clock, chance, or the world outside: ImpureRule, before the call is made
     its word is checked               what is no Effect, or one that can not be recorded, also for its size: BrokenRule
     it is timed                       slow ones are named in the log
+    its errors are told               with their traceback, in the log, once for each place
 
 What is raised here is what `decide` makes an ABORT of, in the rule's name.
 
@@ -22,17 +23,20 @@ import gc
 import io
 import logging
 import random
+import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 from playhead import v1
-from playhead.engine.orchestration.contents import MESSAGE_BYTES_MAX, check_state
+from playhead.engine.orchestration.contents import MESSAGE_BYTES_MAX, NAME_BYTES_MAX, check_state, check_tags
 from playhead.engine.orchestration.rules.effects import Effect
-from playhead.engine.orchestration.rules.rule import Rule
+from playhead.engine.orchestration.rules.rule import TERMINAL, Rule
+from playhead.journal import checks
 
 SLOW_MS = 50
 """A rule that takes longer is named in the log: all proposals of this journal wait for it meanwhile."""
@@ -82,6 +86,7 @@ class Guard:
     def __init__(self, timer: Timer = time.perf_counter_ns) -> None:
         self._timer = timer
         self._warned: dict[str, tuple[int, int]] = {}  # rule -> when the log named it, how often it was slow since
+        self._told: set[tuple[str, str, int | None]] = set()
 
     def before(self, rule: Rule) -> Before:
         """The rule's `before`, under guard."""
@@ -103,6 +108,8 @@ class Guard:
                 raise BrokenRule("it changed the type of the run's state, which is what was decided")
             if changed.state != status.state:
                 check_state(changed.state, "status.state")
+            if changed != status:
+                check_status(changed, status, may_restart=facts.status.state.type in TERMINAL)
             status.CopyFrom(changed)
 
         return keep
@@ -116,10 +123,10 @@ class Guard:
         try:
             word = watch.over(method, *given)
         except BaseException as error:
+            if came_of_signal(error):
+                raise
+            self._tell(rule, error)
             if not isinstance(error, Exception):
-                # Signals interrupt the main thread alone; anywhere else it was the rule that raised this.
-                if threading.current_thread() is threading.main_thread():
-                    raise
                 raise BrokenRule(f"it raised {type(error).__name__}") from error
             if not watch.called:
                 raise
@@ -131,6 +138,18 @@ class Guard:
         if watch.called:
             raise ImpureRule(f"it called {watch.called}; a rule looks at nothing but what it is given")
         return word
+
+    def _tell(self, rule: Rule, error: BaseException) -> None:
+        """Log where a rule failed, once for each place: the journal has the error alone, the same on every machine."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = next((frame for frame in reversed(frames) if frame.filename != __file__), frames[-1])
+        key = rule.name, place.filename, place.lineno
+        if key not in self._told:
+            self._told.add(key)
+            # As text that any log can write: what a rule raises may hold half a character.
+            told = "".join(traceback.format_exception(error)).encode(errors="backslashreplace").decode()
+            said = "Rule %s failed at %s:%s, so the decision is ABORT. This place is named once.\n%s"
+            logger.error(said, *key, told.rstrip())
 
     def _note(self, rule: Rule, began: int, ended: int) -> None:
         """Name a slow rule in the log, now and then."""
@@ -168,6 +187,20 @@ class _Watch:
         if event == "c_call" and (name := impure(called)):
             self.called = self.called or name
             raise ImpureRule(name)
+
+
+def came_of_signal(error: BaseException) -> bool:
+    """Whether it was a signal that interrupted a rule: handlers run in the main thread, between any two of its steps.
+
+    A KeyboardInterrupt is taken for one there, unless the process ignores SIGINT: Python's handler leaves no trace.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def is_own(rule: Rule) -> bool:
@@ -218,6 +251,23 @@ def checked(word: object, proposed: v1.State) -> Effect | None:
     if word.state is not None:
         _check_state(word, word.state, proposed)
     return word
+
+
+def check_status(changed: v1.RunStatus, before: v1.RunStatus, may_restart: bool) -> None:
+    """Refuse what nobody could ask for, and counters that no run can have come to: BadRequest, BrokenRule."""
+    checks.bounded_line(changed.name, "status.name", NAME_BYTES_MAX)
+    check_tags(changed.tags, "status.tags")
+    for index, key in enumerate(changed.pause_keys):
+        checks.bounded_line(key, f"status.pause_keys[{index}]", NAME_BYTES_MAX)
+    runs = {before.run_count, before.run_count + 1, *((0,) if may_restart else ())}
+    if changed.run_count not in runs:
+        allowed = " or ".join(map(str, sorted(runs)))
+        raise BrokenRule(f"status.run_count: must be {allowed}, not {changed.run_count}")
+    ran = checks.duration(changed.total_run_time, "status.total_run_time")
+    if ran < checks.duration(before.total_run_time, "status.total_run_time"):
+        raise BrokenRule("status.total_run_time: must not go down")
+    for time_of in ("start_time", "end_time", "expected_start_time", "next_scheduled_start_time"):
+        checks.micros(getattr(changed, time_of), f"status.{time_of}")
 
 
 def _check_state(word: Effect, state: object, proposed: v1.State) -> None:

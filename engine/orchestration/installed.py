@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
@@ -59,7 +60,9 @@ def chosen_policy(name: str | None = None) -> Policy:
     try:
         return load_policy(chosen)
     except Exception as error:  # Loading runs whatever the policy's module does.
-        raise BadRequest(f"{chosen!r} can not be loaded: {error}", field="policy" if name else VARIABLE) from error
+        raise BadRequest(
+            f"{chosen!r} can not be loaded: {_described(error)}", field="policy" if name else VARIABLE
+        ) from error
 
 
 def load_policy(name: str) -> Policy:
@@ -80,12 +83,27 @@ def load_policy(name: str) -> Policy:
     policy = found() if callable(found) else found
     if not isinstance(policy, Policy):
         raise TypeError(f"{name} is a {type(policy).__name__}, not a Policy.")
-    if " at 0x" in policy.describe():
-        raise ValueError(
-            "a rule has a parameter whose repr is an address in memory, so that the policy's id would be another in "
-            "each process. Give the parameter's class a repr of its own."
-        )
+    _check_parameters(policy)
     return policy
+
+
+def _check_parameters(policy: Policy) -> None:
+    """Refuse parameters that would make the policy's id another one in each process."""
+    for rule in (rule for rules in policy.lists().values() for rule in rules):
+        for name, value in vars(rule).items():
+            if " at 0x" in repr(value):
+                raise ValueError(
+                    f"the repr of parameter {name!r} of rule {rule.name} is an address in memory, so that the policy's "
+                    "id would be another in each process. Give the parameter's class a repr of its own."
+                )
+
+
+def _described(error: Exception) -> str:
+    """An error and, when it comes of the policy's own code, where that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    foreign = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen")]
+    place = f" ({foreign[-1].filename}:{foreign[-1].lineno})" if foreign else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _look_here_too() -> None:

@@ -14,6 +14,7 @@ import pathlib
 import random
 import re
 import secrets
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -27,6 +28,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from playhead import v1
@@ -366,6 +368,70 @@ def test_a_rule_that_ends_the_thread_it_runs_on_aborts_instead(sqlite_store: str
     with command.orchestrator:
         answer = command.propose(v1.RUNNING, flow_run_id=command.flow_run(v1.PENDING))
     assert (answer.decision, answer.reason) == (v1.ABORT, "BrokenRule: it raised SystemExit")
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit])
+def test_what_would_end_a_thread_aborts_in_the_main_thread_too(kind: type[BaseException]) -> None:
+    def leave(_: Told) -> None:
+        raise kind
+
+    assert ask(Asked(leave)).reason == f"BrokenRule: it raised {kind.__name__}"
+
+
+def test_where_interrupts_are_ignored_a_keyboard_interrupt_is_the_rules_own() -> None:
+    def interrupted(_: Told) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert ask(Asked(interrupted)).reason == "BrokenRule: it raised KeyboardInterrupt"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_the_handler_of_a_signal_raises_passes_through_a_rule() -> None:
+    def leave(*_: object) -> None:
+        raise SystemExit(3)
+
+    def interrupted(_: Told) -> None:
+        # A signal that comes meanwhile: the watch does not see a function that C code calls.
+        sorted([signal.SIGUSR1], key=signal.raise_signal)
+
+    before = signal.signal(signal.SIGUSR1, leave)
+    try:
+        with pytest.raises(SystemExit):
+            ask(Asked(interrupted))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_where_a_rule_failed_is_in_the_log_once_and_not_in_the_journal(caplog: pytest.LogCaptureFixture) -> None:
+    rule = Asked(lambda _: 1 / 0)
+    policy = of(rule)
+    for _ in range(2):
+        assert ask(rule, policy).reason == "ZeroDivisionError: division by zero"
+    (told,) = caplog.records
+    assert re.match(rf"Rule Asked failed at {re.escape(__file__)}:\d+,", told.getMessage())
+    assert "Traceback (most recent call last):" in told.getMessage()
+    assert told.name.startswith("playhead.engine.orchestration")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda status: setattr(status, "name", "x" * 100_000), "TooLarge: status.name: "),
+        (lambda status: status.tags.append("a\x1bb\n"), "BadRequest: status.tags[0]: "),
+        (lambda status: setattr(status, "run_count", 78), "BrokenRule: status.run_count: must be 2 or 3, not 78"),
+        (lambda status: setattr(status, "run_count", 1), "BrokenRule: status.run_count: "),
+        (lambda status: status.total_run_time.FromSeconds(8), "BrokenRule: status.total_run_time: must not go down"),
+        (lambda status: setattr(status.start_time, "nanos", -1), "BadRequest: status.start_time: "),
+    ],
+)
+def test_what_no_run_can_be_is_not_kept(change: Callable[[v1.RunStatus], object], said: str) -> None:
+    run = facts(state(v1.PENDING), run_count=2, total_run_time=Duration(seconds=9))
+    answer = decided(TASK, run, state(v1.RUNNING), policy=of(Keeps(change)))
+    assert (short(answer), answer.rule, answer.HasField("status")) == ("X", "Keeps", False)
+    assert answer.reason.startswith(said)
 
 
 class Stopwatch:

@@ -53,8 +53,8 @@ def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
     ("name", "said"),
     [
         ("gone", "has no attribute 'gone'"),
-        ("broken", "no such file"),
-        ("fleeting", "the policy's id would be another in each process"),
+        ("broken", r"RuntimeError: no such file \(.*acme_rules.py:\d+\)"),
+        ("fleeting", "parameter 'reason' of rule Closed is an address .* another in each process"),
         ("acme_rules:Rules", "is a Rules, not a Policy"),
     ],
 )
