@@ -81,7 +81,7 @@ def _task_run_created(actor: str, event: v1.Event) -> str:
 def _state_proposed(actor: str, event: v1.Event) -> str:
     proposed = event.state_proposed
     command = proposed.command
-    what = state_text(command.state) + (" by force" if command.force else "")
+    what = state_text(command.state) + (" by force" if command.force and not proposed.mirrors else "")
     if command.state.message:
         what += f' ("{_shortened(command.state.message)}")'
     if proposed.mirrors:

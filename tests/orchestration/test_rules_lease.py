@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
+from playhead.engine.orchestration.policy import Subject
 from playhead.engine.orchestration.rules.bookkeeping import EndLease, GrantLease
 from playhead.engine.orchestration.rules.lease import FenceLateReports, OnlyLapsedLeases, WaitForLiveLease
 from tests.orchestration.given import FLOW, TASK, at, decided, deployed, facts, inside, leased, retried, short, state
@@ -180,3 +182,17 @@ def test_a_run_cancelled_while_it_awaits_a_retry_is_its_holder_s_to_end() -> Non
     again = decided(FLOW, told, state(v1.RUNNING), lease_ttl_s=60, lease_token=HELD)
     assert (short(again), again.rule) == ("R", "EnforceCancellingToCancelledTransition")
     assert short(decided(FLOW, told, state(v1.CANCELLED), lease_token=HELD)) == "A"
+
+
+@pytest.mark.parametrize(
+    ("subject", "given", "why"),
+    [
+        (FLOW, facts(state(v1.COMPLETED)), "this run's lease any more: the run is COMPLETED, and under no lease."),
+        (FLOW, running(30), "this run's lease any more: lease 3 is, which was taken after it."),
+        (TASK, in_flow_run(HELD), "the flow run's lease any more: lease 3 is, which was taken after it."),
+        (TASK, in_flow_run(0), "the flow run's lease any more: the flow run is RUNNING, and under no lease."),
+    ],
+)
+def test_who_reports_late_is_told_what_the_run_is_now(subject: Subject, given: v1.Facts, why: str) -> None:
+    late = decided(subject, given, state(v1.COMPLETED), lease_token=HELD - 1)
+    assert late.reason == f"Lease {HELD - 1} is not {why}"

@@ -272,7 +272,7 @@ def test_a_mirrored_state_names_the_subflow_run(store: str) -> None:
         )
         step = step_of_event(journal, "state_proposed", v1.Event(state_proposed=proposed))
         assert step.sentence == (
-            "Its subflow run became COMPLETED by force, which was proposed for it too; it was accepted "
+            "Its subflow run became COMPLETED, which was proposed for it too; it was accepted "
             "(UpdateSubflowParentTask)."
         )
         assert step.cause == v1.Cause(

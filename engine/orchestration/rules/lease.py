@@ -15,17 +15,24 @@ class FenceLateReports(Rule):
     Differs: Prefect takes a report from anybody, from a process that was given up too.
     """
 
-    version = 2
+    version = 3
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         token = command.lease_token
         if not token:
             return None
         inside = facts.HasField("flow_run")
-        if token == (facts.flow_run.lease_token if inside else facts.status.lease.token):
+        current = facts.flow_run.lease_token if inside else facts.status.lease.token
+        if token == current:
             return None
         whose = "the flow run's" if inside else "this run's"
-        return reject(f"Lease {token} is not {whose} lease any more: the process that held it was given up.")
+        if current:
+            why = f"lease {current} is, which was taken after it"
+        else:
+            state_type = facts.flow_run.state_type if inside else facts.status.state.type
+            name = v1.StateType.Name(state_type) if state_type else "in no state"
+            why = f"the {'flow run' if inside else 'run'} is {name}, and under no lease"
+        return reject(f"Lease {token} is not {whose} lease any more: {why}.")
 
 
 class OnlyLapsedLeases(Rule):
