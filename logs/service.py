@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Iterator
@@ -189,6 +190,8 @@ def _row_of(record: v1.LogRecord, field: str) -> tuple[Any, ...]:
         checks.bounded_text(text, f"{field}.{name}", limit)
         checks.without_zeros(text, f"{field}.{name}")
     checks.bounded_bytes(record.extra, f"{field}.extra", EXTRA_BYTES_MAX)
+    if record.extra and not _is_object(record.extra):
+        raise BadRequest("must be a JSON object, or empty", field=f"{field}.extra")
     return (
         checks.micros(record.time, f"{field}.time"),
         record.level,
@@ -229,3 +232,10 @@ def _clauses(filter: v1.LogFilter) -> list[Any]:
     if filter.level_min:
         clauses.append(columns.level >= filter.level_min)
     return [*clauses, *time_clauses(columns.time, filter.time, "filter.time")]
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

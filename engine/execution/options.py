@@ -65,6 +65,10 @@ def _is_key(value: str) -> bool:
     return (value == "" or value.isprintable()) and len(value.encode(errors="replace")) <= KEY_BYTES_MAX
 
 
+def _is_task_key(value: str) -> bool:
+    return _is_key(value) and not value.isspace()
+
+
 def _delays(value: Any) -> bool:
     return callable(value) or _seconds(value) or (isinstance(value, Sequence) and all(map(_seconds, value)))
 
@@ -103,7 +107,7 @@ _OPTIONS: dict[str, _Row] = {
     "cache_key_fn": _FUNCTION,
     "cache_expiration": (timedelta, "a timedelta", _any),
     "result_storage_key": _TEXT,
-    "task_key": _TEXT,
+    "task_key": (str, f"a line of at most {KEY_BYTES_MAX} bytes, not of spaces alone", _is_task_key),
     "timeout": (Real, "more than 0 seconds, at most 1e11", lambda seconds: 0 < seconds <= PAUSE_SECONDS_MAX),
     "key": (str, "one line of text of at most 500 bytes", _is_key),
     "occupy": (int, "a whole number from 1 to 1,000,000", lambda count: 1 <= count <= SLOTS_MAX and count is not True),

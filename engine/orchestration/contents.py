@@ -68,8 +68,11 @@ def check_task_run(spec: v1.TaskRunSpec, field: str) -> bytes:
     """Check a task run's spec; its id, which inside a flow run follows from its keys."""
     if not spec.task_key:
         raise MissingField("is required", field=f"{field}.task_key")
-    _check_key(spec.task_key, f"{field}.task_key")
-    _check_key(spec.dynamic_key, f"{field}.dynamic_key")
+    for name in ("task_key", "dynamic_key"):
+        key = getattr(spec, name)
+        bounded_line(key, f"{field}.{name}", NAME_BYTES_MAX)
+        if key.isspace():
+            raise BadRequest("must not be of spaces alone", field=f"{field}.{name}")
     bounded_line(spec.name, f"{field}.name", NAME_BYTES_MAX)
     bounded_text(spec.task_version, f"{field}.task_version", NAME_BYTES_MAX)
     _check_run(spec, field)

@@ -136,6 +136,8 @@ def test_a_page_ends_before_it_is_too_large(writer: Writer) -> None:
         ({"message": "a\x00b"}, r"records\[0\].message"),
         ({"logger": "x" * 1_001}, r"records\[0\].logger"),
         ({"extra": b"x" * 16_385}, r"records\[0\].extra"),
+        ({"extra": b"[1]"}, r"records\[0\].extra: must be a JSON object"),
+        ({"extra": b"{bad"}, r"records\[0\].extra: must be a JSON object"),
         ({"level": 1_001}, r"records\[0\].level"),
         ({"level": -1}, r"records\[0\].level"),
         ({"flow_run_id": "x"}, r"records\[0\].flow_run_id"),

@@ -57,6 +57,8 @@ OF_TASKS: list[tuple[str, Any]] = [
     ("retry_jitter_factor", "x"),
     ("retry_jitter_factor", -0.5),
     ("result_storage_key", 3),
+    ("task_key", "two\nlines"),
+    ("task_key", "  "),
 ]
 
 

@@ -269,9 +269,11 @@ class TaskRunSpec(_message.Message):
     """
     flow_run_id: _builtins.str
     task_key: _builtins.str
-    """Which task: stable across processes. Required, at most 500 bytes."""
+    """Which task: stable across processes. Required: one line of printable characters, at most 500 bytes, not of spaces
+    alone.
+    """
     dynamic_key: _builtins.str
-    """Which call of it: a deterministic counter or a key of the user's. Required inside a flow run, at most 500 bytes."""
+    """Which call of it: a deterministic counter or a key of the user's. Required inside a flow run; else as task_key."""
     name: _builtins.str
     """The run's first name. Empty: "<task_key>-<dynamic_key>". At most 500 bytes."""
     task_version: _builtins.str
