@@ -110,7 +110,9 @@ def test_views_of_an_older_version_are_rebuilt(store: str) -> None:
         assert orchestrator.journal.head()[0] == 1
 
 
-@pytest.mark.parametrize("content", [b"hello, world\n", b"\x00" * 5_000, os.urandom(5_000)], ids=["text", "zeros", "chance"])
+@pytest.mark.parametrize(
+    "content", [b"hello, world\n", b"\x00" * 5_000, os.urandom(5_000)], ids=["text", "zeros", "chance"]
+)
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
