@@ -120,7 +120,7 @@ def masked(lines: list[str]) -> list[str]:
     text = "\n".join(lines)
     text = re.sub(r"^\d\d:\d\d:\d\d\.\d{3}", "TIME", text, flags=re.M)
     text = re.sub(r", (\d+ min )?\d+(\.\d)? s$", ", TIME", text, flags=re.M)
-    return re.sub(r"'[a-z]+-[a-z]+'", "'NAME'", text).split("\n")
+    return re.sub(r"'[a-z]+(-[a-z]+)+'", "'NAME'", text).split("\n")
 
 
 def last_is(end: str) -> Callable[[list[str]], bool]:
