@@ -93,7 +93,11 @@ def run(
     gc.set_threshold(50_000, 20, 50)
     policy = policy or chosen_policy()
     writer = forked(database, policy)
-    asyncio.run(_serve_until_signal(host, port, uds, database, on_ready, grace_s, policy, writer))
+
+    async def serving() -> None:
+        await _serve(host, port, uds, database, on_ready, grace_s, _set_by_signals(), policy, writer)
+
+    asyncio.run(serving())
 
 
 async def serve(
@@ -165,16 +169,7 @@ async def _opened(
         raise
 
 
-async def _serve_until_signal(
-    host: str,
-    port: int,
-    uds: str | None,
-    database: str,
-    on_ready: Callable[[str], None] | None,
-    grace_s: float,
-    policy: Policy,
-    writer: Aside,
-) -> None:
+def _set_by_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -184,7 +179,7 @@ async def _serve_until_signal(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_on, number)
-    await _serve(host, port, uds, database, on_ready, grace_s, stop, policy, writer)
+    return stop
 
 
 def _server_of(reader: Reader, commands: Commands, stopping: asyncio.Event) -> grpc.aio.Server:

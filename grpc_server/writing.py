@@ -116,7 +116,7 @@ def write(connection: socket.socket, database: str, policy: Policy) -> None:
                 with Orchestrator.open(database, policy=policy, status_of=status_of) as orchestrator:
                     connection.sendall(_head(orchestrator))
                     _perform_all(connection, orchestrator)
-    except Exception:
+    except BaseException:  # whatever it is, it is the last word of this process, and has to be in its log
         logger.exception("The writer ended")
 
 

@@ -66,18 +66,15 @@ class SqliteDatabase(Database):
         self._check()
         forking.opened(self.path, self)
 
-    @property
-    def _log(self) -> Path:
-        """Where SQLite has what is not in the database yet."""
-        return self.path.with_name(self.path.name + "-wal")
-
     def close(self) -> None:
         super().close()
         forking.closed(self.path, self)
 
     def _connect(self) -> sqlite3.Connection:
-        # An archived copy: SQLite would want to write beside it, were it not told that nobody changes it.
-        looking_at_a_copy = not self.make and not _writable(self.path.parent) and not _has_content(self._log)
+        # An archived copy: SQLite would want to write beside it, were it not told that nobody changes it. Where there
+        # is a log, somebody may.
+        log = self.path.with_name(self.path.name + "-wal")
+        looking_at_a_copy = not self.make and not _writable(self.path.parent) and not log.exists()
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?immutable=1" if looking_at_a_copy else self.path,
             uri=looking_at_a_copy,
@@ -195,10 +192,6 @@ def _with_places(template: str, places: int) -> str:
 
 def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _has_content(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
 
 
 def _no_space(folder: Path) -> bool:
