@@ -20,7 +20,7 @@ from playhead.grpc_server.caller import caller_of
 from playhead.grpc_server.frames import HEAD, RESPONSE, Frames, packed, packed_caller
 from playhead.grpc_server.status import refuse, refuse_with
 from playhead.grpc_server.streams import until
-from playhead.grpc_server.writing import COMMANDS, OPEN
+from playhead.grpc_server.writing import COMMANDS, OPEN, RECEIVED_BYTES_MAX
 from playhead.journal.errors import JournalUnavailable
 from playhead.journal.hub import Hub
 from playhead.journal.record import Caller
@@ -41,7 +41,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Commands(asyncio.Protocol):
+class Commands(asyncio.BufferedProtocol):
     """The edge's end of its connection to the writer.
 
     One batch is with the writer at a time; what comes meanwhile makes the next one. `hub` is told how far the journal
@@ -53,6 +53,7 @@ class Commands(asyncio.Protocol):
         self._hub = hub
         self._stopping = stopping
         self._frames = Frames()
+        self._received = bytearray(RECEIVED_BYTES_MAX)
         self._transport: asyncio.Transport
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._number = 0
@@ -107,9 +108,13 @@ class Commands(asyncio.Protocol):
         """The connection is there."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where to put what comes: always in the same place, which the system need not find each time."""
+        return self._received
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Answers, and word of the journal's head."""
-        for number, what, _, body in self._frames.of(data):
+        for number, what, _, body in self._frames.of(self._received[:nbytes]):
             if what == HEAD:
                 self._hub.publish(int.from_bytes(body, "little"))
                 if not self._ready.done():

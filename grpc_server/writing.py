@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,12 @@ from playhead.journal.jobs import Job
 
 RECEIVED_BYTES_MAX = 256 * 1024  # at a time
 OPEN = b"open"
+
+AWAKE_S = 0.002
+"""How long a writer in a process of its own looks for the next command, after one that came alone, before it sleeps:
+longer than a client takes to send it. A core that sleeps in between forgets what it had at hand, and takes a third
+longer for each.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +100,7 @@ def forked(database: str, policy: Policy) -> Aside:
         # They are meant for the edge, which ends this process by closing the connection.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        write(theirs, database, policy)
+        write(theirs, database, policy, AWAKE_S)
     finally:
         # Nothing that the parent has opened is this process's to close.
         logging.shutdown()
@@ -108,31 +115,43 @@ def threaded(database: str, policy: Policy) -> Aside:
     return Aside(ours, thread.join)
 
 
-def write(connection: socket.socket, database: str, policy: Policy) -> None:
-    """Perform the commands that come through `connection` until it ends."""
+def write(connection: socket.socket, database: str, policy: Policy, awake_s: float = 0.0) -> None:
+    """Perform the commands that come through `connection` until it ends; after one that came alone, look for the next
+    one for `awake_s` before sleeping.
+    """
     try:
         with connection:
             if connection.recv(len(OPEN)) == OPEN:
                 with Orchestrator.open(database, policy=policy, status_of=status_of) as orchestrator:
                     connection.sendall(_head(orchestrator))
-                    _perform_all(connection, orchestrator)
+                    _perform_all(connection, orchestrator, awake_s)
     except BaseException:  # whatever it is, it is the last word of this process, and has to be in its log
         logger.exception("The writer ended")
 
 
-def _perform_all(connection: socket.socket, orchestrator: Orchestrator) -> None:
+def _perform_all(connection: socket.socket, orchestrator: Orchestrator, awake_s: float) -> None:
     frames = Frames()
     received = bytearray(RECEIVED_BYTES_MAX)
-    while size := _received(connection, received):
-        if answers := _performed(orchestrator, list(frames.of(received[:size]))):
+    look_s = 0.0
+    while size := _received(connection, received, look_s):
+        commands = list(frames.of(received[:size]))
+        look_s = awake_s if len(commands) == 1 else 0.0
+        if answers := _performed(orchestrator, commands):
             try:
                 connection.sendall(answers)
             except ConnectionError:
                 return  # The edge is gone, and with it who waits for them.
 
 
-def _received(connection: socket.socket, into: bytearray) -> int:
+def _received(connection: socket.socket, into: bytearray, look_s: float) -> int:
+    """The size of what has come; 0 at the end. Sleeps for it once `look_s` have passed."""
+    until = time.monotonic() + look_s
     try:
+        while time.monotonic() < until:
+            try:
+                return connection.recv_into(into, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                os.sched_yield()  # whoever has something to do goes first
         return connection.recv_into(into)
     except ConnectionError:
         return 0  # The edge was killed: that ends the connection too.
