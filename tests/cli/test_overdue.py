@@ -83,6 +83,21 @@ def test_what_is_due_is_listed_and_decided_when_that_is_asked_for(deserted: Shel
     assert "0 proposed" in deserted.run("journal", "due", "--decide")
 
 
+@pytest.mark.parametrize(
+    ("steps", "becomes"), [(["cancel"], "Cancelled"), (["pause"], "Crashed"), (["pause", "resume"], "Crashed")]
+)
+def test_who_steers_a_run_whose_process_is_gone_is_told_so(deserted: Shell, steps: list[str], becomes: str) -> None:
+    said = ""
+    for step in steps:
+        said = " ".join(deserted.run("flow-run", step, "dead").split())
+    assert f"Its lease has lapsed: no process works on it. It is to become {becomes}, which is decided by " in said
+    assert "works on it and ends it" not in said
+    assert "Its code waits" not in said
+    assert (f"python -m playhead.engine {deserted.completed}" in said) == (becomes == "Crashed")
+    deserted.run("journal", "due", "--decide")
+    assert runs(deserted)[-1]["status"]["state"]["name"] == becomes
+
+
 def runs(shell: Shell) -> list[dict[str, dict[str, dict[str, str]]]]:
     """The flow runs."""
     found: list[dict[str, dict[str, dict[str, str]]]] = shell.document("flow-run", "ls")["flow_runs"]

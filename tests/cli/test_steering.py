@@ -123,7 +123,17 @@ def test_who_ends_a_run_is_who_worked_on_it_when_it_was_cancelled(
         say_who_ends(session, answer)
     said = capsys.readouterr().out
     assert said.startswith(f"{this_process()} works on it")
-    assert "in 60 s at most" in said
+    assert said.endswith("in 60 s at most, by a server, a flow that runs, or: playhead journal due --decide\n")
+
+
+def test_who_resumes_a_run_that_no_process_holds_is_told_how_to_execute_it(shell: Shell, run: str) -> None:
+    shell.run("flow-run", "pause", run)
+    assert f"Where none waits, execute it: python -m playhead.engine {run}" in shell.run("flow-run", "resume", run)
+    history = History(shell.database)
+    history.propose(v1.State(type=v1.RUNNING), flow_run_id=run, lease_ttl=Duration(seconds=60))
+    history.close()
+    shell.run("flow-run", "pause", run)
+    assert "execute it" not in shell.run("flow-run", "resume", run)
 
 
 def test_a_run_that_is_being_cancelled_can_be_cancelled_again_and_says_when_it_ends(shell: Shell, run: str) -> None:
@@ -171,7 +181,8 @@ def test_a_pause_of_no_length_that_there_is_is_a_mistake_of_the_command_line(
 def test_an_empty_file_is_no_schema(shell: Shell, run: str, tmp_path: Path) -> None:
     path = tmp_path / "schema.json"
     path.touch()
-    assert "is empty" in shell.error("flow-run", "pause", run, "--input-schema", str(path), status=2)
+    framed = shell.error("flow-run", "pause", run, "--input-schema", str(path), status=2)
+    assert "is empty" in " ".join(framed.replace("│", "").split())
     assert "Running" in shell.run("flow-run", "inspect", run)
 
 

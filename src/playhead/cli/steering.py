@@ -19,6 +19,9 @@ PAUSE_S_MAX = 100_000_000_000
 CALLS_MAX = 100
 """Calls of a flow run that are looked through for subflow runs."""
 
+DECIDERS = "a server, a flow that runs, or: playhead journal due --decide"
+"""Who decides what falls due by itself."""
+
 PLAIN_VALUES = "Where the flow waits for a plain value, as an int, it is given as --input '{{\"value\": 4}}'."
 
 
@@ -78,6 +81,7 @@ def pause(
     Example: playhead flow-run pause blue-heron --timeout 3600
     """
     from playhead import v1
+    from playhead.cli.output import print_line
     from playhead.client.interface import PAUSE_FLOW_RUN
 
     request = v1.PauseFlowRunRequest(**_about(session, run), reschedule=reschedule, pause_key=key)
@@ -95,7 +99,9 @@ def pause(
             )
     answer = _propose(session, PAUSE_FLOW_RUN, request)
     if not session.as_json:
-        _say_what_goes_on(session, answer)
+        if not say_that_lease_lapsed(session, answer):
+            print_line("Its code waits at its next call of a task or flow, and runs on until then.")
+        _say_which_subflow_runs_go_on(session, answer)
 
 
 @connected
@@ -123,7 +129,9 @@ def resume(
     from playhead.client.interface import RESUME_FLOW_RUN
 
     data = given(input, "--input")
-    _propose(session, RESUME_FLOW_RUN, v1.ResumeFlowRunRequest(**_about(session, run), run_input=data))
+    answer = _propose(session, RESUME_FLOW_RUN, v1.ResumeFlowRunRequest(**_about(session, run), run_input=data))
+    if not session.as_json and not say_that_lease_lapsed(session, answer):
+        _say_who_executes(session, answer)
 
 
 def given(text: str, option: str) -> bytes:
@@ -174,33 +182,70 @@ def say_who_ends(session: Session, answer: Any) -> None:
     """Say below a run that is CANCELLING who will end it: whoever worked on it when that was decided. By now it may
     have ended.
     """
-    from playhead import v1
     from playhead.cli.output import print_line
-    from playhead.client.interface import GET_FLOW_RUN
     from playhead.engine.orchestration.timers import CANCELLING_S
 
-    then = v1.ReadAt(revision=answer.meta.revision)
-    request = v1.GetFlowRunRequest(flow_run_id=answer.run_id, read_at=then)
-    status = session.call(GET_FLOW_RUN, request).flow_run.status
+    if say_that_lease_lapsed(session, answer):
+        return
+    status = _status(session, answer)
     if status.HasField("lease"):
+        lapsed = f"once its lease has lapsed, in {status.lease.ttl.seconds} s at most"
+        lapsed += f", by {DECIDERS}" if session.database is not None else "."
         print_line(
             f"{status.lease.holder} works on it and ends it: at once if it waits, else at its code's next call. If it "
-            f"has died, the run is cancelled once its lease has lapsed, in {status.lease.ttl.seconds} s at most."
+            f"has died, the run is cancelled {lapsed}"
         )
     else:
         print_line(
             f"No process holds a lease on it: unless one ends it, it is cancelled after {CANCELLING_S:.0f} s, "
-            "by a server, a flow that runs, or: playhead journal due --decide"
+            f"by {DECIDERS}"
         )
 
 
-def _say_what_goes_on(session: Session, answer: Any) -> None:
-    """Say below a run that is PAUSED where its code waits, and which of its subflow runs do not."""
+def say_that_lease_lapsed(session: Session, answer: Any) -> bool:
+    """Say below a run that its process is gone, and what is to be decided of that; False when that is not known."""
+    from playhead import v1
+    from playhead.cli.formats import state_text
+    from playhead.cli.output import print_line
+
+    due = session.due().get(answer.run_id)
+    if due is None or not due.request.if_lease_expired:
+        return False
+    print_line(
+        f"Its lease has lapsed: no process works on it. It is to become {state_text(due.request.state)}, which is "
+        f"decided by {DECIDERS}"
+    )
+    if due.request.state.type == v1.CRASHED:
+        print_line(f"Or another process goes on with it: python -m playhead.engine {answer.run_id}")
+    return True
+
+
+def _say_who_executes(session: Session, answer: Any) -> None:
+    """Say below a run that goes on what to do when no process waited for that."""
+    from playhead.cli.output import print_line
+
+    if not _status(session, answer).HasField("lease"):
+        print_line(
+            f"No process holds a lease on it. Where none waits, execute it: python -m playhead.engine {answer.run_id}"
+        )
+
+
+def _status(session: Session, answer: Any) -> Any:
+    """The run's status as of the answer."""
+    from playhead import v1
+    from playhead.client.interface import GET_FLOW_RUN
+
+    then = v1.ReadAt(revision=answer.meta.revision)
+    request = v1.GetFlowRunRequest(flow_run_id=answer.run_id, read_at=then)
+    return session.call(GET_FLOW_RUN, request).flow_run.status
+
+
+def _say_which_subflow_runs_go_on(session: Session, answer: Any) -> None:
+    """Say below a run that is PAUSED which of its subflow runs are not."""
     from playhead import v1
     from playhead.cli.output import print_line
     from playhead.client.interface import LIST_FLOW_RUNS, LIST_TASK_RUNS
 
-    print_line("Its code waits at its next call of a task or flow, and runs on until then.")
     running, then = v1.StateFilter(types=[v1.RUNNING]), v1.ReadAt(revision=answer.meta.revision)
     calls = v1.TaskRunFilter(flow_run_ids=[answer.run_id], state=running)
     called = session.call(LIST_TASK_RUNS, v1.ListTaskRunsRequest(filter=calls, read_at=then, page_size=CALLS_MAX))
