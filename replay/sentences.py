@@ -5,6 +5,7 @@
 | flow_run_created      | ada created the flow run "nightly" of the flow "etl", PENDING.                          |
 | task_run_created      | ada created the task run "load-0" of the task "load", without a state.                  |
 | state_proposed        | ada proposed RUNNING; WaitForScheduledTime answered WAIT, 60 s: The run is not due yet. |
+| state_proposed        | ada proposed FAILED; it was accepted, without a retry: none is set.                     |
 | run_updated           | ada named the run "weekly" and gave it the tags a, b.                                   |
 | slots_granted         | GrantSlots granted the run 1 slot of tag:etl, which it had waited for.                  |
 | slots_refused         | RefuseSlots let the run wait no more: tag:etl has 0 slots, the run needs 1: …           |
@@ -23,6 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from playhead import v1
 from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES
 from playhead.engine.orchestration.rules.lease import is_live
+from playhead.engine.orchestration.rules.retrying import why_no_retry
 from playhead.engine.orchestration.rules.slots import too_small
 from playhead.journal.record import Record
 from playhead.projector.fold import UnknownEvent
@@ -126,7 +128,10 @@ def _accepted(proposed: v1.StateProposed) -> str:
     name = asked.name or DEFAULT_NAMES.get(asked.type)
     answer = "it was accepted" if given.name == name else f'it was accepted as "{given.name}"'
     rules = [outcome.rule for outcome in proposed.rules if outcome.effect != v1.RULE_FIZZLED]
-    return f"{answer} ({', '.join(rules)})." if rules else f"{answer}."
+    answer += f" ({', '.join(rules)})" if rules else ""
+    if asked.type in (v1.FAILED, v1.CRASHED) and not proposed.mirrors:
+        answer += f", without a retry: {why_no_retry(proposed.facts, proposed.command)}"
+    return f"{answer}."
 
 
 def _run_updated(actor: str, event: v1.Event) -> str:

@@ -337,7 +337,16 @@ PROPOSED = v1.StateProposed(
         (
             {"command": v1.ProposeStateRequest(state=v1.State(type=v1.FAILED, message="no\n space"), force=True),
              "status": v1.RunStatus(state=v1.State(type=v1.FAILED, name="Failed"))},
-            'ada proposed FAILED by force ("no space"); it was accepted.',
+            'ada proposed FAILED by force ("no space"); it was accepted, without a retry: none is set.',
+        ),
+        (
+            {"command": v1.ProposeStateRequest(flow_run_id=FLOW_RUN_IDS[0], state=v1.State(type=v1.FAILED)),
+             "facts": v1.Facts(retry=v1.RetryPolicy(retries=2),
+                               status=v1.RunStatus(state=v1.State(type=v1.RUNNING), run_count=3)),
+             "rules": [v1.RuleOutcome(rule="A", effect=v1.RULE_RENAMED)],
+             "status": v1.RunStatus(state=v1.State(type=v1.FAILED, name="TimedOut"))},
+            'ada proposed FAILED; it was accepted as "TimedOut" (A), without a retry: 2 are set, and this was attempt '
+            "3.",
         ),
         (
             {"decision": v1.WAIT, "status": None, "rule": "WaitForScheduledTime", "reason": "Not due",

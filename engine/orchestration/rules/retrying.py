@@ -101,8 +101,7 @@ class RenameReruns(Rule):
 
 def retry(facts: v1.Facts, proposed: v1.State) -> Effect | None:
     """Another attempt, when the policy has one left and the failure allows it."""
-    refused = proposed.details.HasField("retriable") and not proposed.details.retriable
-    if refused or not facts.retry.retries or facts.status.run_count > facts.retry.retries:
+    if _no_attempt_left(facts) or _refuses_retry(proposed):
         return None
     state = v1.State(type=v1.SCHEDULED, name="AwaitingRetry", message=proposed.message)
     delay_s = retry_delay_s(facts.retry, facts.status.run_count, facts.entropy)
@@ -110,6 +109,38 @@ def retry(facts: v1.Facts, proposed: v1.State) -> Effect | None:
     if proposed.HasField("result"):
         state.result.CopyFrom(proposed.result)
     return replace(state, f"Retry {max(facts.status.run_count, 1)} of {facts.retry.retries}.")
+
+
+def why_no_retry(facts: v1.Facts, command: v1.ProposeStateRequest) -> str:
+    """Why a FAILED or CRASHED that was accepted brought no other attempt: what the rules above went by, in words."""
+    retries, from_type = facts.retry.retries, facts.status.state.type
+    crashed, is_task = command.state.type == v1.CRASHED, command.WhichOneof("run") == "task_run_id"
+    lapsed = crashed and not is_task and command.if_lease_expired
+    if not retries:
+        return "none is set"
+    if command.force:
+        return "force leaves none"
+    if from_type not in (RetryCrashedFlows.from_states if lapsed else RetryFailedFlows.from_states):
+        return f"one that is {v1.StateType.Name(from_type)} has none" if from_type else "one without a state has none"
+    if crashed and is_task and not command.state.details.retriable:
+        return "a crash of a task run has one only when it asks for it (retriable)"
+    if crashed and not is_task and not lapsed:
+        return "a crash that the process itself reports has none"
+    if lapsed and not facts.retry.on_crash:
+        return "those that are set are not for crashes (on_crash)"
+    if _refuses_retry(command.state):
+        return "the failure says that it is not to be tried again (retriable is false)"
+    if _no_attempt_left(facts):
+        return f"{retries} {'is' if retries == 1 else 'are'} set, and this was attempt {facts.status.run_count}"
+    return "no rule of the policy asks for one"
+
+
+def _no_attempt_left(facts: v1.Facts) -> bool:
+    return not facts.retry.retries or facts.status.run_count > facts.retry.retries
+
+
+def _refuses_retry(proposed: v1.State) -> bool:
+    return proposed.details.HasField("retriable") and not proposed.details.retriable
 
 
 def retry_delay_s(policy: v1.RetryPolicy, run_count: int, entropy: int) -> float:
