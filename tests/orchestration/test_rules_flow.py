@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from playhead import v1
 from playhead.engine.orchestration.rules.cancelling import (
     BypassCancellingFlowRunsWithNoInfra,
@@ -129,6 +131,18 @@ PENDING = table(
     passes(facts(state(v1.FAILED)), state(v1.PENDING)),
     passes(facts(state(v1.SCHEDULED)), state(v1.PENDING)),
 )
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (v1.RUNNING, "The run is RUNNING: another process may have it."),
+        (v1.CANCELLED, "The run is CANCELLED: it starts again as RUNNING, not as PENDING."),
+    ],
+)
+def test_who_may_not_begin_is_told_what_the_run_is(before: v1.StateType.ValueType, why: str) -> None:
+    assert decided(FLOW, facts(state(before)), state(v1.PENDING)).reason == why
+
 
 AS_LATE = state(v1.SCHEDULED, "Late")
 LATE = table(

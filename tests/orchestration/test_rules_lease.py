@@ -187,12 +187,19 @@ def test_a_run_cancelled_while_it_awaits_a_retry_is_its_holder_s_to_end() -> Non
 @pytest.mark.parametrize(
     ("subject", "given", "why"),
     [
-        (FLOW, facts(state(v1.COMPLETED)), "this run's lease any more: the run is COMPLETED, and under no lease."),
-        (FLOW, running(30), "this run's lease any more: lease 3 is, which was taken after it."),
-        (TASK, in_flow_run(HELD), "the flow run's lease any more: lease 3 is, which was taken after it."),
-        (TASK, in_flow_run(0), "the flow run's lease any more: the flow run is RUNNING, and under no lease."),
+        (FLOW, facts(state(v1.COMPLETED)), "this run's lease: the run is COMPLETED, and under no lease."),
+        (FLOW, running(30), "this run's lease: lease 3, of somebody, is."),
+        (TASK, in_flow_run(HELD), "the flow run's lease: lease 3 is."),
+        (TASK, in_flow_run(0), "the flow run's lease: the flow run is RUNNING, and under no lease."),
     ],
 )
 def test_who_reports_late_is_told_what_the_run_is_now(subject: Subject, given: v1.Facts, why: str) -> None:
-    late = decided(subject, given, state(v1.COMPLETED), lease_token=HELD - 1)
-    assert late.reason == f"Lease {HELD - 1} is not {why}"
+    for token in (HELD - 1, HELD + 1_000):
+        late = decided(subject, given, state(v1.COMPLETED), lease_token=token)
+        assert late.reason == f"Lease {token} is not {why}"
+
+
+def test_who_waits_for_a_lease_is_told_whose_it_is() -> None:
+    asked = decided(FLOW, running(30), state(v1.RUNNING), lease_ttl_s=60)
+    assert short(asked) == "W30"
+    assert asked.reason == "somebody holds the run's lease: it lapses then, unless it is renewed."

@@ -15,7 +15,7 @@ class FenceLateReports(Rule):
     Differs: Prefect takes a report from anybody, from a process that was given up too.
     """
 
-    version = 3
+    version = 4
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         token = command.lease_token
@@ -27,12 +27,12 @@ class FenceLateReports(Rule):
             return None
         whose = "the flow run's" if inside else "this run's"
         if current:
-            why = f"lease {current} is, which was taken after it"
+            why = f"lease {current} is" if inside else f"lease {current}, of {facts.status.lease.holder}, is"
         else:
             state_type = facts.flow_run.state_type if inside else facts.status.state.type
             name = v1.StateType.Name(state_type) if state_type else "in no state"
             why = f"the {'flow run' if inside else 'run'} is {name}, and under no lease"
-        return reject(f"Lease {token} is not {whose} lease any more: {why}.")
+        return reject(f"Lease {token} is not {whose} lease: {why}.")
 
 
 class OnlyLapsedLeases(Rule):
@@ -57,12 +57,15 @@ class WaitForLiveLease(Rule):
 
     from_states = frozenset({v1.RUNNING, v1.PAUSED})
     to_states = frozenset({v1.RUNNING})
+    version = 2
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         asks = command.HasField("lease_ttl") and command.lease_token != facts.status.lease.token
         if not asks or not facts.status.HasField("lease") or not is_live(facts):
             return None
-        return wait(full_seconds_until(facts.lease_expires, facts.now), "Another process holds the run's lease.")
+        holder = facts.status.lease.holder
+        delay_s = full_seconds_until(facts.lease_expires, facts.now)
+        return wait(delay_s, f"{holder} holds the run's lease: it lapses then, unless it is renewed.")
 
 
 def is_live(facts: v1.Facts) -> bool:

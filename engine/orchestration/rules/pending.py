@@ -14,9 +14,12 @@ class PreventPendingTransitions(Rule):
 
     from_states = frozenset({v1.PENDING, v1.RUNNING, v1.CANCELLING, v1.CANCELLED})
     to_states = frozenset({v1.PENDING})
+    version = 2
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         state = facts.status.state
         if state.type == v1.PENDING and proposed.name not in (state.name, "Pending"):
             return None
+        if state.type == v1.CANCELLED:
+            return abort("The run is CANCELLED: it starts again as RUNNING, not as PENDING.")
         return abort(f"The run is {v1.StateType.Name(state.type)}: another process may have it.")
