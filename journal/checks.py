@@ -53,6 +53,19 @@ def limit_key(text: str, field: str) -> None:
     bounded_line(text, field, LIMIT_KEY_BYTES_MAX)
 
 
+def limit_name(text: str, field: str) -> None:
+    """Refuse what is not the name of a limit "name:…", by itself."""
+    if not text:
+        raise MissingField("the name of a limit is required", field=field)
+    if text.startswith("name:"):
+        raise BadRequest('is to be the name by itself: leave "name:" out', field=field)
+    if text.startswith(("tag:", "deployment:")):
+        raise BadRequest(
+            "names no limit by name: a run takes slots of its tags and its deployment unasked", field=field
+        )
+    limit_key(f"name:{text}", field)
+
+
 def optional_id(text: str, field: str) -> bytes | None:
     """16 bytes of an id, None when it is empty."""
     return id_bytes(text, field) if text else None

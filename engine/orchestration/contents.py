@@ -19,7 +19,7 @@ from playhead.journal.checks import (
     bounded_list,
     bounded_text,
     id_bytes,
-    limit_key,
+    limit_name,
     optional_id,
 )
 from playhead.journal.encoding import text_of
@@ -181,7 +181,7 @@ def _check_run(spec: v1.FlowRunSpec | v1.TaskRunSpec, field: str) -> None:
     if spec.slots:
         bounded_list(list(spec.slots), f"{field}.slots", NAMED_LIMITS_MAX)
         for name, count in spec.slots.items():
-            limit_key(f"name:{name}", f"{field}.slots[{name!r}]")
+            limit_name(name, f"{field}.slots[{name!r}]")
             if not 1 <= count <= SLOTS_MAX:
                 raise BadRequest(f"must be from 1 to {SLOTS_MAX}", field=f"{field}.slots[{name!r}]")
     if spec.HasField("state"):

@@ -28,7 +28,12 @@ from playhead.engine.execution.flow_loop import flow_loop
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import flow_run_of
 from playhead.engine.signals import Abort
-from playhead.exceptions import AcquireConcurrencySlotTimeoutError, ConcurrencySlotAcquisitionError, RunRefused
+from playhead.exceptions import (
+    AcquireConcurrencySlotTimeoutError,
+    BadRequest,
+    ConcurrencySlotAcquisitionError,
+    RunRefused,
+)
 from tests.sdk.conftest import Service
 
 
@@ -331,6 +336,18 @@ def test_slots_that_are_not_to_be_had_are_an_error_that_says_why(service: Servic
         pass
     with pytest.raises(ConcurrencySlotAcquisitionError, match="concurrency-limit set"), concurrency("no", strict=True):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("name:licence", 'is to be the name by itself: leave "name:" out'),
+        ("tag:db", "names no limit by name: a run takes slots of its tags and its deployment unasked"),
+    ],
+)
+def test_a_name_that_no_limit_has_is_told_with_what_is_wrong(service: Service, name: str, why: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(f"slots[{name!r}]: {why}")), concurrency(name):
+        pytest.fail("nothing holds it")
 
 
 def test_a_task_run_says_once_for_what_it_waits_and_when_it_has_it(service: Service, heard: Heard) -> None:
