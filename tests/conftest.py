@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give this process and the ones it starts an empty home: no test sees the user's ~/.playhead or settings."""
     for name in [name for name in os.environ if name.startswith(("PLAYHEAD_", "RAY_"))]:
         del os.environ[name]
+    # A job in the background of a shell ignores it, and so would the processes that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Read when Ray is imported. So its processes listen on 127.0.0.1 alone, on Linux too.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     config.stash[_home] = Path(tempfile.mkdtemp(prefix="playhead-tests-"))

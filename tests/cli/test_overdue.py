@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -113,5 +114,9 @@ def test_a_server_is_not_asked_for_what_it_decides_itself() -> None:
 def test_who_follows_sees_to_what_falls_due(deserted: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is there for a while, as a flow is: the run whose process died ends, and following it with it."""
     monkeypatch.setattr(logs, "SILENCE_S", 0.01)
+    before = set(threading.enumerate())
     assert deserted.run("flow-run", "logs", "dead", "--follow") == ""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive(), "who followed goes on for nobody"
     assert runs(deserted)[-1]["status"]["state"]["name"] == "Crashed"

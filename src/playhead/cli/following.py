@@ -1,4 +1,4 @@
-"""Streams that a command follows until the process is interrupted, however often the server is away meanwhile."""
+"""Streams that a command follows until it ends or is interrupted, however often the server is away meanwhile."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ def unbroken(
                 yield from stream
             return
         except PlayheadError as error:
+            if session.over:
+                return
             if error.reason not in GOES_ON:
                 raise
         away.set()
-        while not _answers(session):
+        while not (session.over or _answers(session)):
             time.sleep(BROKEN_PAUSE_S)
         away.clear()
 

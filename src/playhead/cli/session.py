@@ -22,6 +22,8 @@ class Session:
 
     def __init__(self, api_url: str | None, database: str | None, as_json: bool, as_of: str | None) -> None:
         self.as_json = as_json
+        self.over = False
+        """Whether the command has ended; what it left to other threads ends then."""
         self._as_of = as_of
         self._given = api_url, database
         self.api_url = api_url or (None if database else settings.api_url())
@@ -31,6 +33,7 @@ class Session:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.over = True
         if "client" in self.__dict__:
             self.client.close()
 
