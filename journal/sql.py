@@ -118,6 +118,8 @@ SELECT_STREAM_HEADS = """
       (SELECT 1 FROM events AS later WHERE later.stream = e.stream AND later.stream_version = e.stream_version + 1)
 """
 SELECT_REQUESTS = f"SELECT {COLUMNS} FROM events WHERE request_id IN ({{ids}}) ORDER BY revision"
+# Request ids that clients made lately are the highest: their first bytes are the time (RFC 9562, UUIDv7).
+SELECT_NEWEST_REQUEST = "SELECT request_id FROM events WHERE request_id IS NOT NULL ORDER BY request_id DESC LIMIT 1"
 SELECT_CHANGED = "SELECT DISTINCT stream, kind FROM events WHERE revision > ? AND revision <= ?"
 SELECT_RECORDED_AT = "SELECT recorded_at FROM events WHERE revision = ?"
 

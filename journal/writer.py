@@ -90,6 +90,8 @@ class Writer(Generic[C]):
         self._head = 0
         self._tree: Tree | None = None
         self._heads: Lru[bytes, StreamHead] = Lru(STREAM_HEADS_MAX)
+        # No request id on record is higher: a higher one is new, without a look. None: not known.
+        self._newest_request: bytes | None = None
         self._draining = False
         self._submitting = threading.Lock()
         # Held by whoever writes: the thread, or a caller in its place. `_busy` says, as a hint, which thread that is.
@@ -257,12 +259,16 @@ class Writer(Generic[C]):
             self._catch_up(cursor, head)
         if self._tree is None:
             self._tree = read_tree(cursor, self._database, head)
+        if self._newest_request is None:
+            row = cursor.execute(statement(sql.SELECT_NEWEST_REQUEST)).fetchone()
+            self._newest_request = bytes(row[0]) if row else b""
         now = max(self._clock(), recorded_at)
         return Append(self._database, cursor, self._journal_id, head, now, self._tree, self._heads)
 
     def _catch_up(self, cursor: Any, head: int) -> None:
         """Take up what other processes appended since this one did."""
         self._tree = None
+        self._newest_request = None
         if self._head == 0:
             # Nothing is known yet that could be out of date.
             return
@@ -304,8 +310,12 @@ class Writer(Generic[C]):
         """The events of those commands that were recorded before, by request id."""
         ids = [command.request_id for command in commands if command.request_id is not None]
         recorded: dict[bytes, list[Record]] = {}
+        newest = self._newest_request
+        assert newest is not None, "read where the transaction began"
         if ids:
-            for row in append.rows_of(sql.SELECT_REQUESTS, ids):
+            self._newest_request = max(newest, *ids)
+        if sought := [request_id for request_id in ids if request_id <= newest]:
+            for row in append.rows_of(sql.SELECT_REQUESTS, sought):
                 record = record_of(row)
                 assert record.request_id is not None
                 recorded.setdefault(bytes(record.request_id), []).append(record)
@@ -321,6 +331,7 @@ class Writer(Generic[C]):
         self._disconnect()
         self._head = 0
         self._tree = None
+        self._newest_request = None
         self._heads.clear()
         self._handler.reset()
         self._unsettled = False

@@ -133,6 +133,15 @@ def test_a_writer_takes_up_what_another_one_appended(store: str) -> None:
         assert one.journal.root(7) == two.journal.root(7)
 
 
+def test_a_request_is_found_in_whatever_order_ids_come_and_whoever_wrote_them(store: str) -> None:
+    low, middle, high = (Note(f"note {first}", request_id=bytes([first, *bytes(15)])) for first in (0, 127, 255))
+    with OpenNotes(store) as one, OpenNotes(store) as two:
+        asked = [(one, middle), (two, high), (one, low), (one, high), (two, low), (one, middle), (two, middle)]
+        answers = [notes.writer.submit([note]).result(60) for notes, note in asked]
+        assert answers == [2, 3, 4, 3, 4, 2, 2]
+        assert [text_of(record) for record in one.all()[1:]] == ["note 127", "note 255", "note 0"]
+
+
 def test_two_writers_at_once_keep_one_gapless_order(store: str) -> None:
     stream, shared = new_id(), [Note(f"shared {number}", request_id=new_id()) for number in range(50)]
     with OpenNotes(store) as one, OpenNotes(store) as two:
