@@ -60,6 +60,7 @@ class Commands(asyncio.BufferedProtocol):
         self._gathered: list[bytes] = []
         self._with_writer = 0
         self._refusal: Callable[[], PlayheadError] | None = None
+        self._refused = 0
         self._answered: asyncio.Future[None] | None = None  # all of them, once there will be no more
         self._ready: asyncio.Future[None] = self._loop.create_future()
 
@@ -76,6 +77,7 @@ class Commands(asyncio.BufferedProtocol):
     def ask(self, command: int, request: bytes, caller: Caller) -> asyncio.Future[bytes]:
         """Hand a command over; the future has the bytes of its response, or Refused. `command` counts in COMMANDS."""
         if self._refusal is not None:
+            self._refused += 1
             raise self._refusal()
         if len(self._asked) >= WAITING_MAX:
             raise QueueFull(
@@ -95,6 +97,13 @@ class Commands(asyncio.BufferedProtocol):
             self._answered = self._loop.create_future()
             await self._answered
         self.close()
+
+    async def all_arrived(self, between_s: float, within_s: float) -> None:
+        """Return once no command has come, to be refused, for `between_s`, or after `within_s`."""
+        end, seen = self._loop.time() + within_s, -1
+        while seen != self._refused and self._loop.time() < end:
+            seen = self._refused
+            await asyncio.sleep(between_s)
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         """What answers the methods that are commands."""

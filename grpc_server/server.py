@@ -4,8 +4,9 @@ It is two processes on one journal: the edge takes calls, reads and streams; the
 commits (writing.py). How it ends, on SIGTERM or SIGINT (a second one ends the process at once):
 
 1. Health says NOT_SERVING, and the streams end with UNAVAILABLE, SHUTTING_DOWN.
-2. The writer commits the commands it has, and ends. From now on new ones are answered UNAVAILABLE, SHUTTING_DOWN, for
-   as long as it takes those that were on the wire to arrive: gRPC would cancel them, and not say why.
+2. The writer commits the commands it has, and ends. From now on new ones are answered UNAVAILABLE, SHUTTING_DOWN, until
+   those that were on the wire have arrived and no more come, or `grace_s` have passed: gRPC would cancel them, and not
+   say why.
 3. gRPC takes no more calls. Those in flight have `grace_s` to finish; the ones that have not are cancelled.
 4. The database is closed.
 
@@ -23,6 +24,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import grpc
+import uvloop
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
@@ -47,7 +49,7 @@ from playhead.v1.runs_pb2_grpc import add_RunsServicer_to_server
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 GRACE_S = 10.0
-ARRIVING_S = 0.2  # how long calls may be on the wire
+ARRIVING_S = 0.2  # how long calls may be on the wire before one of them arrives
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # of a request; a larger one is answered RESOURCE_EXHAUSTED
 CALLS_PER_CONNECTION_MAX = 10_000  # over the bounds of what may wait, whose refusals say more than gRPC's
@@ -97,7 +99,7 @@ def run(
     async def serving() -> None:
         await _serve(host, port, uds, database, on_ready, grace_s, _set_by_signals(), policy, writer)
 
-    asyncio.run(serving())
+    uvloop.run(serving())
 
 
 async def serve(
@@ -144,7 +146,7 @@ async def _serve(
         await stop.wait()
         logger.info("Shutting down: calls in flight have %g s", grace_s)
         await commands.drain()
-        await asyncio.sleep(ARRIVING_S)
+        await commands.all_arrived(ARRIVING_S, grace_s)
         await server.stop(grace_s)
         if commands.lost is not None:
             raise commands.lost
