@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from playhead import v1
+from playhead.engine.orchestration.guard import without_addresses
 from playhead.engine.orchestration.policy import After, Asked, Policy, Subject
 from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES
 from playhead.engine.orchestration.rules.effects import Effect, abort
@@ -130,7 +131,7 @@ def _apply(rule: Rule, effect: Effect, answer: v1.StateProposed) -> bool:
 def _described(error: Exception) -> str:
     """An error as a reason that can be recorded, whatever it says of itself."""
     try:
-        text = f"{type(error).__name__}: {error}"
+        text = without_addresses(f"{type(error).__name__}: {error}")
     except Exception:  # What a rule raises may be as broken as the rule.
         text = type(error).__name__
     return text[:ERROR_LENGTH_MAX].encode(errors="replace").decode()

@@ -23,6 +23,7 @@ import gc
 import io
 import logging
 import random
+import re
 import signal
 import sys
 import threading
@@ -46,18 +47,23 @@ DELAY_S_MAX = 366 * 86_400
 """The longest delay a rule may ask for, in seconds."""
 
 OUTSIDE = frozenset(
-    {"time", "posix", "nt", "_posixsubprocess", "_socket", "_ssl", "_sqlite3", "sqlite3", "_uuid", "fcntl", "select"}
+    {
+        *("time", "posix", "nt", "_posixsubprocess", "_signal", "_socket", "_ssl", "_sqlite3", "sqlite3", "_uuid"),
+        *("fcntl", "select"),
+    }
 )
 """Modules whose functions look at the world outside, or change it."""
 OUTSIDE_FUNCTIONS = frozenset(
     {
         *("builtins.print", "builtins.input", "builtins.breakpoint", "io.open", "io.open_code", "_io.open"),
         *("_io.open_code", "_thread.start_new_thread", "_thread.start_joinable_thread"),
+        *("sys.setprofile", "sys.settrace"),
     }
 )
 HARMLESS = frozenset({"posix.fspath", "posix._path_normpath", "posix._path_splitroot", "posix._path_splitroot_ex"})
 """Work on the text of paths alone."""
 CLOCKS = frozenset({"now", "utcnow", "today"})
+ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
 FILES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
 
 WORDS = frozenset(
@@ -184,6 +190,8 @@ class _Watch:
             sys.setprofile(previous)
 
     def __call__(self, frame: FrameType, event: str, called: Any) -> None:
+        if called is sys.setprofile and frame.f_code is _Watch.over.__code__:
+            return
         if event == "c_call" and (name := impure(called)):
             self.called = self.called or name
             raise ImpureRule(name)
@@ -280,6 +288,11 @@ def _check_state(word: Effect, state: object, proposed: v1.State) -> None:
     check_state(state, "state")
 
 
+def without_addresses(text: str) -> str:
+    """Text without the addresses in memory that a `repr` shows, which are others each time: "<function f>"."""
+    return ADDRESS.sub("", text)
+
+
 def _is_text(text: object) -> bool:
     """Whether it is text that has a UTF-8 form, which lone surrogates have not."""
     try:
@@ -297,6 +310,6 @@ def _copy(message: M) -> M:
 def _described(word: object) -> str:
     """What a rule gave, as text of bounded length; its own `repr` may fail."""
     try:
-        return f"{word!r:.100}"
+        return without_addresses(repr(word))[:100]
     except Exception:
         return f"a {type(word).__name__}"

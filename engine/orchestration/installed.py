@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 
 from playhead import settings
 from playhead.engine.orchestration.policy import Policy, core_policy
+from playhead.engine.orchestration.rules.rule import Rule
 from playhead.exceptions import BadRequest
 
 VARIABLE = "PLAYHEAD_POLICY"
@@ -59,7 +60,7 @@ def chosen_policy(name: str | None = None) -> Policy:
     chosen = name or policy_name()
     try:
         return load_policy(chosen)
-    except Exception as error:  # Loading runs whatever the policy's module does.
+    except (Exception, SystemExit) as error:  # Loading runs whatever the policy's module does.
         raise BadRequest(
             f"{chosen!r} can not be loaded: {_described(error)}", field="policy" if name else VARIABLE
         ) from error
@@ -82,9 +83,20 @@ def load_policy(name: str) -> Policy:
         found = getattr(found, part)
     policy = found() if callable(found) else found
     if not isinstance(policy, Policy):
-        raise TypeError(f"{name} is a {type(policy).__name__}, not a Policy.")
+        raise TypeError(f"it is of the type {type(policy).__name__}, not a Policy.")
+    _check_rules(policy)
     _check_parameters(policy)
     return policy
+
+
+def _check_rules(policy: Policy) -> None:
+    """Refuse what is no rule, and the class of one, which takes none of the calls that its rules do."""
+    for name, rules in policy.lists().items():
+        for index, rule in enumerate(rules):
+            if isinstance(rule, type) and issubclass(rule, Rule):
+                raise TypeError(f"{name}[{index}] is the class {rule.__name__}, not a rule made of it: call it.")
+            if not isinstance(rule, Rule):
+                raise TypeError(f"{name}[{index}] is {rule!r:.100}, which is no Rule.")
 
 
 def _check_parameters(policy: Policy) -> None:
@@ -98,7 +110,7 @@ def _check_parameters(policy: Policy) -> None:
                 )
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     """An error and, when it comes of the policy's own code, where that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     foreign = [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen")]

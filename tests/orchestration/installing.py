@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 MODULE = """
+import sys
 from dataclasses import replace
 
 from playhead.engine.orchestration.policy import core_policy
@@ -34,6 +35,18 @@ def broken():
 def fleeting():
     core = core_policy()
     return replace(core, core_flow=(Closed(object()),))
+
+
+def ending():
+    sys.exit(4)
+
+
+def misnamed():
+    return replace(core_policy(), core_flow=("Closed",))
+
+
+def uncalled():
+    return replace(core_policy(), minimal_task=(Closed("closed"), Closed))
 """
 
 

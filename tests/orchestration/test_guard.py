@@ -116,6 +116,9 @@ def ask(rule: Rule, policy: Policy | None = None) -> v1.StateProposed:
         (lambda _: pathlib.Path(os.devnull).exists(), "posix."),
         (lambda _: OPEN_FILE.write("x"), "io.TextIOWrapper.write"),
         (lambda _: os.getpid(), "posix.getpid"),
+        (lambda _: signal.raise_signal(signal.SIGCONT), "signal.raise_signal"),
+        (lambda _: (sys.setprofile(None), time.time()), "sys.setprofile"),
+        (lambda _: sys.settrace(None), "sys.settrace"),
         (lambda _: socket.create_connection(("127.0.0.1", 1)), "socket.getaddrinfo"),
         (lambda _: socket.socket().connect(("127.0.0.1", 1)), "socket.socket.connect"),
         (lambda _: subprocess.run(["true"]), "posix."),
@@ -190,6 +193,7 @@ def test_what_follows_from_the_facts_alone_is_left_alone(pure: Callable[[Told], 
     [
         ("no", "it answered 'no', which is no Effect"),
         (False, "it answered False, which is no Effect"),
+        (ask, "it answered <function ask>, which is no Effect"),
         (Effect(v1.RULE_FIZZLED, ""), "6 is no effect that a rule can have"),
         (Effect(77, ""), "77 is no effect that a rule can have"),  # type: ignore[arg-type]
         (Effect(v1.RULE_REJECTED, None), "reasons and names are text, not None"),  # type: ignore[arg-type]
@@ -226,6 +230,13 @@ def test_a_state_that_nobody_could_propose_can_not_be_put_in_place(malformed: v1
 def test_a_name_of_two_lines_is_refused() -> None:
     answer = ask(Asked(lambda _: effects.rename("two\nlines", "again")))
     assert (short(answer), answer.reason) == ("X", "BadRequest: state.name: must be one line of printable characters")
+
+
+def test_no_address_in_memory_is_on_record() -> None:
+    def fail(_: Told) -> None:
+        raise ValueError(f"no such thing: {object()}, {fail}")
+
+    assert ask(Asked(fail)).reason == f"ValueError: no such thing: <object object>, <function {fail.__qualname__}>"
 
 
 def test_an_answer_that_can_not_even_be_shown_aborts() -> None:

@@ -55,7 +55,10 @@ def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
         ("gone", "has no attribute 'gone'"),
         ("broken", r"RuntimeError: no such file \(.*acme_rules.py:\d+\)"),
         ("fleeting", "parameter 'reason' of rule Closed is an address .* another in each process"),
-        ("acme_rules:Rules", "is a Rules, not a Policy"),
+        ("acme_rules:Rules", "it is of the type Rules, not a Policy"),
+        ("acme_rules:ending", r"SystemExit: 4 \(.*acme_rules.py:\d+\)"),
+        ("acme_rules:misnamed", r"core_flow\[0\] is 'Closed', which is no Rule"),
+        ("acme_rules:uncalled", r"minimal_task\[1\] is the class Closed, not a rule made of it: call it"),
     ],
 )
 def test_a_policy_that_can_not_be_made_is_told_by_name(name: str, said: str) -> None:
