@@ -364,8 +364,12 @@ def test_an_interrupt_passes_through_a_rule() -> None:
     def interrupted(_: Told) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        ask(Asked(interrupted))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask(Asked(interrupted))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert sys.getprofile() is None
 
 
