@@ -122,7 +122,7 @@ def write(connection: socket.socket, database: str, policy: Policy, awake_s: flo
     try:
         with connection:
             if connection.recv(len(OPEN)) == OPEN:
-                with Orchestrator.open(database, policy=policy, status_of=status_of) as orchestrator:
+                with Orchestrator.open(database, policy=policy, status_of=status_of, serves=True) as orchestrator:
                     connection.sendall(_head(orchestrator))
                     _perform_all(connection, orchestrator, awake_s)
     except BaseException:  # whatever it is, it is the last word of this process, and has to be in its log

@@ -26,11 +26,17 @@ class Orchestrator(Reader):
 
     `orchestration` is the service that the `Reader` lacks; `calls` is the same for threads that wait, answering rather
     than promising; with `jobs`, many commands are made first, then performed together by `perform`. `timers=False`
-    leaves it to others, or to `timers.tick()`, to find what falls due.
+    leaves it to others, or to `timers.tick()`, to find what falls due. `serves`: see `Timers`.
     """
 
     def __init__(
-        self, journal: Journal, policy: Policy, *, status_of: StatusOf = plain_status, timers: bool = True
+        self,
+        journal: Journal,
+        policy: Policy,
+        *,
+        status_of: StatusOf = plain_status,
+        timers: bool = True,
+        serves: bool = False,
     ) -> None:
         super().__init__(journal, policy)
         self._writer: Writer[AnyCommand] = Writer(
@@ -41,7 +47,7 @@ class Orchestrator(Reader):
             for perform in (self._writer.submit, self._writer.call, Job)
         )
         self.perform = self._writer.perform
-        self.timers = Timers(journal, self.orchestration)
+        self.timers = Timers(journal, self.orchestration, serves=serves)
         if timers:
             self.timers.start()
 

@@ -34,7 +34,7 @@ SELECT_LEASE = "SELECT token, expires_at FROM leases WHERE run_id = ?"
 # Each page begins after the last row of the one before.
 # A run is a flow run or a task run: the other has no row.
 SELECT_LAPSED = f"""
-    SELECT l.expires_at, l.run_id, l.token, f.state_type, t.state_type FROM leases AS l
+    SELECT l.expires_at, l.run_id, l.token, f.run_id IS NULL, coalesce(f.status, t.status) FROM leases AS l
     LEFT JOIN flow_run_versions AS f ON f.run_id = l.run_id AND f.valid_to = {OPEN}
     LEFT JOIN task_run_versions AS t ON t.run_id = l.run_id AND t.valid_to = {OPEN}
     WHERE l.expires_at <= ? AND (l.expires_at, l.run_id) > (?, ?) ORDER BY l.expires_at, l.run_id LIMIT ?

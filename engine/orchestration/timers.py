@@ -32,6 +32,7 @@ from playhead.engine.orchestration.policy import Subject
 from playhead.engine.orchestration.rules.slots import leave_line
 from playhead.engine.orchestration.rules.stopping import left_by
 from playhead.engine.orchestration.service import OrchestrationService
+from playhead.engine.orchestration.stalls import Stalls
 from playhead.exceptions import BadRequest, PlayheadError, VersionMismatch
 from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
 from playhead.journal.journal import Journal
@@ -73,11 +74,12 @@ class Due:
 
 
 class Timers:
-    """The loop that looks for what is due. `tick` is one look; `start` looks every `interval_s`, and when woken, until
+    """The loop that looks for what is due. `tick` looks once; `start` looks every `interval_s`, and when woken, until
     `stop`.
 
     `late_s`: seconds after its time from when on a flow run is late. `cancelling_s`: seconds after which a flow run
-    that is CANCELLING, and that no process works on, is CANCELLED.
+    that is CANCELLING, and that no process works on, is CANCELLED. `serves`: whether others renew their leases through
+    this process, as those do that a server serves; then leases that lapsed before it began get time to be renewed.
     """
 
     def __init__(
@@ -88,12 +90,16 @@ class Timers:
         interval_s: float = INTERVAL_S,
         late_s: float = LATE_S,
         cancelling_s: float = CANCELLING_S,
+        serves: bool = False,
     ) -> None:
         self._journal = journal
         self._orchestration = orchestration
         self._interval_s = interval_s
         self._late_us = round(late_s * SECOND_US)
         self._cancelling_us = round(cancelling_s * SECOND_US)
+        self._stalls = Stalls(round(interval_s * SECOND_US))
+        if serves:
+            self._stalls.starts(journal.clock())
         # Up to which revision flow runs that were stopped have been followed; None: not at all in this process.
         self._followed: int | None = None
         self._next_sweep_us = LONG_AGO
@@ -116,6 +122,12 @@ class Timers:
     def wake(self) -> None:
         """Let the thread look at once: a flow run was cancelled, and its subflow runs are to hear of it."""
         self._woken.set()
+
+    def look(self) -> None:
+        """One look of many that follow each other: a lease that could not be renewed between them is given time."""
+        self._stalls.begin(self._journal.clock())
+        self.tick()
+        self._stalls.end()
 
     def tick(self) -> int:
         """Propose what is due, in batches, until nothing is or TICK_PROPOSALS_MAX are made; how many were made."""
@@ -142,7 +154,7 @@ class Timers:
             if self._stop.is_set():
                 return
             try:
-                self.tick()
+                self.look()
             except PlayheadError as error:
                 if not self._stop.is_set():
                     logger.warning("What is due could not be proposed, trying again: %s", error)
@@ -162,7 +174,12 @@ class Timers:
 
     def _lapsed(self, now: int) -> Iterator[list[Due]]:
         for rows in self._pages(sql.SELECT_LAPSED, (now,), (LONG_AGO, b"")):
-            yield [_lapsed(bytes(run_id), token, expires_at, *types) for expires_at, run_id, token, *types in rows]
+            found = [(lease, _status(status)) for *lease, status in rows]
+            yield [
+                _lapsed(expires_at, bytes(run_id), token, is_task_run, status.state.type)
+                for (expires_at, run_id, token, is_task_run), status in found
+                if not self._stalls.spare(micros_of(status.lease.ttl), now)
+            ]
 
     def _due_flow_runs(self, now: int) -> Iterator[list[Due]]:
         key, late = (LONG_AGO, 0), (now - self._late_us, now - self._cancelling_us)
@@ -213,10 +230,10 @@ class Timers:
             key = rows[-1][: len(key)]
 
 
-def _lapsed(run_id: bytes, token: int, expires_at: int, flow_run_type: int | None, task_run_type: int | None) -> Due:
+def _lapsed(expires_at: int, run_id: bytes, token: int, is_task_run: bool, state_type: int) -> Due:
     """Give up a run whose lease has lapsed. Nothing but CANCELLED may follow CANCELLING."""
-    subject = Subject.TASK_RUN if flow_run_type is None else Subject.FLOW_RUN
-    to_type = v1.CANCELLED if v1.CANCELLING in (flow_run_type, task_run_type) else v1.CRASHED
+    subject = Subject.TASK_RUN if is_task_run else Subject.FLOW_RUN
+    to_type = v1.CANCELLED if state_type == v1.CANCELLING else v1.CRASHED
     message = "The process that ran it stopped renewing its lease: it died, or was cut off for too long."
     due = _found(subject, run_id, v1.State(type=to_type, message=message), b"lease lapsed", token, expires_at)
     due.request.lease_token = token
