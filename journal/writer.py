@@ -21,7 +21,7 @@ from playhead.exceptions import InternalDefect, PlayheadError, QueueFull, Shutti
 from playhead.journal import sql
 from playhead.journal.append import Append, StreamHead
 from playhead.journal.database import Database
-from playhead.journal.errors import JournalError, JournalUnavailable
+from playhead.journal.errors import CorruptRecord, JournalError
 from playhead.journal.hub import Hub
 from playhead.journal.jobs import BATCH_COMMANDS_MAX, C, Command, Finish, Job, only
 from playhead.journal.lru import Lru
@@ -357,7 +357,10 @@ def read_tree(cursor: Any, database: Database, size: int) -> Tree:
         text, number = sql.select_node(level, position)
         row = cursor.execute(database.statement(text), (number,)).fetchone()
         if row is None:
-            raise JournalUnavailable(f"Node ({level}, {position}) of the Merkle tree is missing: run `journal verify`.")
+            raise CorruptRecord(
+                f"Node ({level}, {position}) of the Merkle tree is missing: run `journal verify`.",
+                revision=(position + 1) << level,
+            )
         return bytes(row[0])
 
     return Tree.at(size, node)

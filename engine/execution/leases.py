@@ -16,9 +16,9 @@ from playhead import settings, v1
 from playhead.client.interface import RENEW_LEASE, Client
 from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.timer import Alarm, call_later
 from playhead.engine.signals import Abort
 from playhead.exceptions import NotFound
+from playhead.timer import Alarm, call_later
 
 logger = logging.getLogger("playhead.engine")
 

@@ -36,13 +36,13 @@ from playhead.engine.execution.effects import (
     Sleep,
     WaitFor,
 )
-from playhead.engine.execution.timer import call_later
 from playhead.engine.execution.turns import turn_of
 from playhead.engine.execution.watching import state_wanted
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout
 from playhead.futures import PlayheadFuture, worker
 from playhead.states import State, exception_to_crashed_state, exception_to_failed_state
+from playhead.timer import call_later
 
 
 class PooledRun:

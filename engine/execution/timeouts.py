@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
 from playhead.engine.execution.effects import RunTimedOut
-from playhead.engine.execution.timer import call_later
+from playhead.timer import call_later
 
 
 @contextmanager

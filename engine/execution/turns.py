@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 
 from playhead import v1
 from playhead.client.interface import READ_EVENTS, WATCH_EVENTS, Client
-from playhead.engine.execution.timer import call_later
 from playhead.engine.execution.watching import messages, state_wanted
 from playhead.exceptions import PlayheadError
+from playhead.timer import call_later
 
 SERVED = ["slots_granted", "slots_refused"]
 """The events that end a run's time in line: it has its slots, or never will and is to hear why."""
@@ -64,11 +64,15 @@ class Turns:
             self._end(run_id)
 
     def _was_served(self, run_id: str, after: int) -> bool:
-        """Whether that was before anybody listened."""
+        """Whether that was before anybody listened; an error leaves the run to its alarm."""
         request = v1.ReadEventsRequest(
             filter=v1.EventFilter(stream=run_id, kinds=SERVED), from_revision=after + 1, limit=1
         )
-        return any(response.events for response in self._client.stream(READ_EVENTS, request))
+        try:
+            return any(response.events for response in self._client.stream(READ_EVENTS, request))
+        except PlayheadError as error:
+            logger.debug("Whether run %s was served can not be read; it asks again: %s", run_id, error)
+            return False
 
     def _follow(self, after: int) -> None:
         """Tell the runs of their grants until nobody waits. An error leaves them to their alarms."""

@@ -18,8 +18,8 @@ from weakref import WeakKeyDictionary
 from playhead import v1
 from playhead.client.interface import RECEIVE_INPUTS, WATCH_RUN, Client, Streaming
 from playhead.engine.execution.settling import settle
-from playhead.engine.execution.timer import call_later
 from playhead.exceptions import PlayheadError
+from playhead.timer import call_later
 
 LISTEN_S = 30.0
 FIRST_LOOK_S = 10.0

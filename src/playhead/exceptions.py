@@ -10,6 +10,7 @@ PlayheadError
 ├── QueueFull            too many commands wait: back off, send the same request again
 ├── ShuttingDown         this process is draining: send the same request elsewhere or later
 ├── DeadlinePassed       no answer in time: send the same request again, its request id finds out what happened
+│   └── ConnectionLost       … because the connection to the server broke
 ├── NotOffered           the server does not offer this
 ├── InternalDefect       a defect of the server
 └── JournalError         the database: see playhead.journal.errors
@@ -134,6 +135,10 @@ class DeadlinePassed(PlayheadError):
     """No answer in time. Send the same request again: its request id finds out what happened."""
 
     reason = v1.DEADLINE_PASSED
+
+
+class ConnectionLost(DeadlinePassed):
+    """The connection to the server broke before the answer came. Send the same request again."""
 
 
 class SubscriberTooSlow(PlayheadError):

@@ -15,8 +15,8 @@ from playhead.context import FlowRunContext, TaskRunContext
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.timer import Alarm
 from playhead.engine.signals import Abort
+from playhead.timer import Alarm
 from tests.sdk.conftest import Service
 
 

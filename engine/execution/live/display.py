@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from playhead import settings
 from playhead.engine.execution.live.tally import FlowTally
-from playhead.engine.execution.timer import Alarm, call_later
 from playhead.runs import FlowRun
+from playhead.timer import Alarm, call_later
 
 if TYPE_CHECKING:
     from playhead.engine.execution.live.screen import Screen

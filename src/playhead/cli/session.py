@@ -54,7 +54,7 @@ class Session:
         assert self.database is not None
         from playhead.client.embedded import EmbeddedClient
 
-        return EmbeddedClient(self.database, timers=False, make=False)
+        return EmbeddedClient(self.database, timeout_s=CALL_TIMEOUT_S, timers=False, make=False)
 
     def keeps_open(self) -> None:
         """From now on this process sees to what falls due, as others do that have a journal open for a while."""

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Command, Request, Response, Streaming, Unary
+from playhead.client.repeating import TIMEOUT_S, Repeating
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import DeadlinePassed
 from playhead.journal.record import Caller
@@ -24,11 +25,15 @@ class EmbeddedClient:
     """A `Client` on a database: a path, `sqlite:///path` or `postgresql://…`. Raises the errors of
     `playhead.journal.errors`.
 
+    A request is sent again while the database is away, as `playhead.client.repeating` says, for `timeout_s` at most. To
+    open a database that is away fails at once.
+
     In a forked process it opens its database anew on its first call, which PostgreSQL allows. A SQLite file that was
     open at the fork can not be used there, and JournalUnavailable says so: start worker processes with "spawn".
     """
 
-    def __init__(self, database: str, **options: Any) -> None:
+    def __init__(self, database: str, *, timeout_s: float = TIMEOUT_S, **options: Any) -> None:
+        self._repeating = Repeating(timeout_s)
         self._open = partial(Orchestrator.open, database, **options)
         self._connect()
 
@@ -49,40 +54,46 @@ class EmbeddedClient:
         """Call and wait for the answer. Raises DeadlinePassed after `timeout_s`; a command may still be recorded."""
         call = self._call(method)
         if not isinstance(method, Command):
-            return cast(Response, call(request))
+            return self._repeating.call(lambda _: cast(Response, call(request)), timeout_s)
+        caller = self._asking()
         if timeout_s is None:
-            return cast(Response, getattr(self.orchestrator.calls, method.call)(request, self._asking()))
-        try:
-            return cast(Response, call(request, self._asking()).result(timeout_s))
-        except FutureTimeout as error:
-            raise DeadlinePassed(f"{method.name} was not answered within {timeout_s} s.") from error
+            in_place = getattr(self.orchestrator.calls, method.call)
+            return self._repeating.call(lambda _: cast(Response, in_place(request, caller)))
+
+        def within(left_s: float) -> Response:
+            try:
+                return cast(Response, call(request, caller).result(left_s))
+            except FutureTimeout as error:
+                raise DeadlinePassed(f"{method.name} was not answered within {timeout_s} s.") from error
+
+        return self._repeating.call(within, timeout_s)
 
     def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
         """Call without waiting. Reads are answered before this returns; errors are in the future."""
-        future: Future[Response]
         try:
-            if isinstance(method, Command):
-                return cast("Future[Response]", self._call(method)(request, self._asking()))
-            answer = self.unary(method, request)
-        except Exception as error:
-            # Handed to whoever asks the future.
-            future = Future()
-            future.set_exception(error)
-            return future
-        future = Future()
-        future.set_result(answer)
-        return future
+            call = self._call(method)
+        except Exception as error:  # handed to whoever asks the future
+            return _failed(error)
+        if isinstance(method, Command):
+            caller = self._asking()
+            return self._repeating.submit(lambda _: cast("Future[Response]", call(request, caller)))
+        return self._repeating.submit(lambda _: _answered(call, request))
 
     def stream(
         self, method: Streaming[Request, Response], request: Request, *, timeout_s: float | None = None
     ) -> Generator[Response, None, None]:
         """Call and iterate over the answers, for `timeout_s` at most where the stream follows what happens."""
         call = self._call(method)
-        return cast("Generator[Response, None, None]", call(request) if timeout_s is None else call(request, timeout_s))
+
+        def once(left_s: float | None) -> Generator[Response, None, None]:
+            yield from call(request) if left_s is None else call(request, left_s)
+
+        return self._repeating.stream(once, timeout_s)
 
     def close(self) -> None:
         """Finish what waits and release the database. Safe to call twice."""
         if self._pid == os.getpid():
+            self._repeating.closed = True
             self.orchestrator.close()
 
     def _asking(self) -> Caller:
@@ -98,3 +109,19 @@ class EmbeddedClient:
         commands = isinstance(method, Command)
         service = self.orchestrator.orchestration if commands else self._services[method.service]
         return cast("Callable[..., Any]", getattr(service, method.call))
+
+
+def _answered(call: Callable[[Request], Response], request: Request) -> Future[Response]:
+    """A future of what was read."""
+    future: Future[Response] = Future()
+    try:
+        future.set_result(call(request))
+    except Exception as error:  # handed to whoever asks the future
+        future.set_exception(error)
+    return future
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

@@ -2,10 +2,11 @@
 
 An answer of the service says its reason in a google.rpc.ErrorInfo. What gRPC answers by itself has none:
 
-    UNAVAILABLE, CANCELLED, DEADLINE_EXCEEDED   DeadlinePassed: nobody answered in time
-    RESOURCE_EXHAUSTED                          TooLarge: the message is over the size that one side takes
-    UNIMPLEMENTED                               NotOffered: an older server, or something else at the address
-    any other                                   InternalDefect, with the code in `facts["code"]`
+    UNAVAILABLE, CANCELLED   ConnectionLost: nobody is there any more; a server that stops at once cancels its calls
+    DEADLINE_EXCEEDED        DeadlinePassed: nobody answered in time
+    RESOURCE_EXHAUSTED       TooLarge: the message is over the size that one side takes
+    UNIMPLEMENTED            NotOffered: an older server, or something else at the address
+    any other                InternalDefect, with the code in `facts["code"]`
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def error_of_call(failed: grpc.RpcError, method: str, api_url: str) -> exception
 
 
 def _error_of_code(code: grpc.StatusCode, message: str) -> exceptions.PlayheadError:
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED):
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return exceptions.ConnectionLost(f"{message}. {_NOBODY_THERE}")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return exceptions.DeadlinePassed(f"{message}. {_NOBODY_THERE}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         sizes = _SIZES.search(message)

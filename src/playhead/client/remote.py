@@ -2,13 +2,10 @@
 
 Importing this module loads gRPC; `playhead.client.connect` does so only when an address is given.
 
-Repeating. Every call waits for a connection and is repeated by gRPC itself, with growing and jittered pauses, when it
-ends in UNAVAILABLE: the connection broke, the server drains, its database is away. That is safe: a command carries its
-request id and reads have no effect. One deadline covers all attempts. Until a server has answered for the first time,
-the log tells of its silence.
-
-Streams are repeated here, up to their first answer. gRPC would do it too, but a stream that it repeats while the server
-is away may hang for good, past its deadline (as in grpc/grpc#41036).
+Repeating. Every call waits for a connection, and is sent again as `playhead.client.repeating` says; one deadline covers
+all attempts. gRPC would repeat calls too, but five times at most, however soon a server answers that its database is
+away, and a stream that it repeats may hang for good, past its deadline (as in grpc/grpc#41036). Until a server has
+answered for the first time, the log tells of its silence.
 
 Forking. A channel does not survive a fork, so a forked child opens its own on its first call. gRPC asks that no call is
 running in another thread at the moment of the fork; start worker processes with "spawn" where that can not be promised.
@@ -16,11 +13,9 @@ running in another thread at the moment of the fork; start worker processes with
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Generator
 from concurrent.futures import Future
 from typing import Any, cast
@@ -29,40 +24,18 @@ from urllib.parse import quote
 import grpc
 
 from playhead.addresses import target_of
-from playhead.client import interface
 from playhead.client.errors import error_of_call
 from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
+from playhead.client.repeating import TIMEOUT_S, Repeating
 from playhead.exceptions import BadRequest, PlayheadError
 
-TIMEOUT_S = 60.0
 SILENCE_S = 1.0
 """How long the first answer may take before the log says that there is none."""
 
-ATTEMPTS_MAX = 5  # gRPC's own bound
 RECEIVED_BYTES_MAX = 128 * 1024 * 1024  # a page of 1,000 states with the largest inline results, and room
 
-_RETRY = {
-    "maxAttempts": ATTEMPTS_MAX,
-    "initialBackoff": "0.1s",
-    "backoffMultiplier": 3,
-    "maxBackoff": "5s",
-    # A server that stops without waiting for calls cancels them. A call that its own caller cancels is not repeated.
-    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-}
-_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-STREAM_PAUSE_S = 0.2
-"""Before a stream is opened again. While nobody is at the address, gRPC itself looks there once a second."""
-
-_STREAMS = [
-    {"service": f"playhead.v1.{method.service}", "method": method.name}
-    for method in vars(interface).values()
-    if isinstance(method, Streaming)
-]
-_METHODS = [{"name": [{}], "retryPolicy": _RETRY}, {"name": _STREAMS}]  # the more specific name counts
 _OPTIONS = [
-    ("grpc.service_config", json.dumps({"methodConfig": _METHODS})),
-    ("grpc.per_rpc_retry_buffer_size", 8 * 1024 * 1024),  # the default, 256 KiB, would not repeat larger commands
     ("grpc.max_receive_message_length", RECEIVED_BYTES_MAX),
     # A server that restarts is found again within a second, not after the default's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -90,27 +63,23 @@ class RemoteClient:
     def __init__(self, api_url: str, *, timeout_s: float = TIMEOUT_S, actor: str | None = None) -> None:
         self.api_url = api_url
         self._target = _target(api_url)
-        self._timeout_s = timeout_s
+        self._repeating = Repeating(timeout_s)
         self._actor = actor
         self._open()
 
     def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
         """Call and wait for the answer, `timeout_s` seconds at most (default: the client's)."""
-        timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        self._mind_silence(timeout_s)
+        self._mind_silence(self._repeating.timeout_s if timeout_s is None else timeout_s)
         try:
-            return self._unary(method)(request, timeout=timeout_s, metadata=self._said(), wait_for_ready=True)
-        except grpc.RpcError as failed:
-            raise self._error(failed, method) from None
+            return self._repeating.call(lambda left_s: self._unary_once(method, request, left_s), timeout_s)
         finally:
             self._end_silence()
 
     def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
         """Call without waiting. Cancelling the future drops the answer, not the command."""
-        answer: Future[Response] = Future()
-        self._mind_silence(self._timeout_s)
-        call = self._unary(method).future(request, timeout=self._timeout_s, metadata=self._said(), wait_for_ready=True)
-        call.add_done_callback(lambda done: self._settle(answer, done, method))
+        self._mind_silence(self._repeating.timeout_s)
+        answer = self._repeating.submit(lambda left_s: self._submit_once(method, request, left_s))
+        answer.add_done_callback(lambda _: self._end_silence())
         return answer
 
     def stream(
@@ -121,27 +90,11 @@ class RemoteClient:
         There is no deadline unless `timeout_s` is given. An attempt that fails before the first answer is repeated, for
         the client's `timeout_s` at most; later errors are raised, and the caller resumes from the last revision it saw.
         """
-        begun = time.monotonic()
-        patience_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
-        while True:
-            left_s = None if timeout_s is None else max(begun + timeout_s - time.monotonic(), 0.0)
-            call = self._streaming(method)(request, timeout=left_s, metadata=self._said())
-            answered = False
-            try:
-                for response in call:
-                    answered = True
-                    yield response
-                return
-            except grpc.RpcError as failed:
-                is_late = time.monotonic() + STREAM_PAUSE_S > begun + patience_s
-                if answered or is_late or call.code() not in _AGAIN:
-                    raise self._error(failed, method) from None
-            finally:
-                call.cancel()
-            time.sleep(STREAM_PAUSE_S)
+        return self._repeating.stream(lambda left_s: self._stream_once(method, request, left_s), timeout_s)
 
     def close(self) -> None:
         """Close the connection; calls that are running fail. Safe to call twice."""
+        self._repeating.closed = True
         self._channel.close()
 
     def _open(self) -> None:
@@ -193,14 +146,35 @@ class RemoteClient:
             )
         return callable_
 
-    def _settle(self, answer: Future[Any], call: Any, method: Unary[Any, Any]) -> None:
-        self._end_silence()
-        if not answer.set_running_or_notify_cancel():
-            return
-        if call.code() is grpc.StatusCode.OK:
-            answer.set_result(call.result())
-        else:
-            answer.set_exception(self._error(call, method))
+    def _unary_once(self, method: Unary[Request, Response], request: Request, left_s: float) -> Response:
+        try:
+            return self._unary(method)(request, timeout=left_s, metadata=self._said(), wait_for_ready=True)
+        except grpc.RpcError as failed:
+            raise self._error(failed, method) from None
+
+    def _submit_once(self, method: Unary[Request, Response], request: Request, left_s: float) -> Future[Response]:
+        answer: Future[Response] = Future()
+
+        def settle(done: Any) -> None:
+            if done.code() is grpc.StatusCode.OK:
+                answer.set_result(done.result())
+            else:
+                answer.set_exception(self._error(done, method))
+
+        call = self._unary(method).future(request, timeout=left_s, metadata=self._said(), wait_for_ready=True)
+        call.add_done_callback(settle)
+        return answer
+
+    def _stream_once(
+        self, method: Streaming[Request, Response], request: Request, left_s: float | None
+    ) -> Generator[Response, None, None]:
+        call = self._streaming(method)(request, timeout=left_s, metadata=self._said())
+        try:
+            yield from call
+        except grpc.RpcError as failed:
+            raise self._error(failed, method) from None
+        finally:
+            call.cancel()
 
     def _error(self, failed: grpc.RpcError, method: Unary[Any, Any] | Streaming[Any, Any]) -> PlayheadError:
         return error_of_call(failed, method.name, self.api_url)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from playhead.engine.execution.ids import new_id
-from playhead.engine.execution.timer import Alarm, call_later
+from playhead.timer import Alarm, call_later
 
 
 @dataclass(slots=True)
