@@ -109,6 +109,9 @@ class Timers:
 
     def start(self) -> None:
         """Look now and then, in a thread of its own."""
+        # From here on somebody looks: a stall before the first look is one too.
+        self._stalls.begin(self._journal.clock())
+        self._stalls.end()
         self._thread = threading.Thread(target=self._run, name="playhead-timers", daemon=True)
         self._thread.start()
 
@@ -125,14 +128,19 @@ class Timers:
 
     def look(self) -> None:
         """One look of many that follow each other: a lease that could not be renewed between them is given time."""
-        self._stalls.begin(self._journal.clock())
-        self.tick()
+        now = self._journal.clock()
+        self._stalls.begin(now)
+        self._tick(now)
         self._stalls.end()
 
     def tick(self) -> int:
         """Propose what is due, in batches, until nothing is or TICK_PROPOSALS_MAX are made; how many were made."""
+        return self._tick(self._journal.clock())
+
+    def _tick(self, now: int) -> int:
+        """A look for what was due at a moment: a stall since then is the next look's."""
         proposed = 0
-        for dues in self._all():
+        for dues in self._all(now):
             proposed += self._propose(dues)
             if proposed >= TICK_PROPOSALS_MAX or self._stop.is_set():
                 break
@@ -141,10 +149,10 @@ class Timers:
     def due(self) -> list[Due]:
         """What the first look of a process would propose, TICK_PROPOSALS_MAX at most; nothing is proposed."""
         # Another object: one that has looked takes up from there, and would pass over what was not proposed.
-        return list(islice(chain.from_iterable(Timers(self._journal, self._orchestration)._all()), TICK_PROPOSALS_MAX))
+        first = Timers(self._journal, self._orchestration)._all(self._journal.clock())
+        return list(islice(chain.from_iterable(first), TICK_PROPOSALS_MAX))
 
-    def _all(self) -> Iterator[list[Due]]:
-        now = self._journal.clock()
+    def _all(self, now: int) -> Iterator[list[Due]]:
         return chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now))
 
     def _run(self) -> None:

@@ -59,6 +59,18 @@ def test_a_lease_that_lapsed_while_nobody_looked_gets_its_length_again(command: 
     assert held.pass_by(1) == "Crashed"
 
 
+def test_a_stall_before_the_first_look_is_one_too(command: Commanding) -> None:
+    run = command.flow_run()
+    command.propose(v1.RUNNING, flow_run_id=run, lease_ttl=Duration(seconds=TTL_S))
+    orchestrator = command.orchestrator
+    timers = Timers(orchestrator.journal, orchestrator.orchestration, interval_s=TTL_S)
+    timers.start()  # looks by itself only long after the end of this test
+    timers.stop()
+    command.clock.advance(1_000 * SECOND_US)
+    timers.look()
+    assert command.status(run).state.name == "Running"
+
+
 def test_who_renews_after_a_stall_goes_on(command: Commanding) -> None:
     held = Held(command, command.orchestrator.timers)
     held.pass_by(1_000)
