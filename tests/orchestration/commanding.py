@@ -12,6 +12,7 @@ from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy
 from playhead.journal.record import Caller
 from tests.clocks import ManualClock
+from tests.stores import made
 
 ALICE = Caller("alice@host pid 1", "tests/1.0", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 BOB = Caller("bob@host pid 2")
@@ -29,7 +30,7 @@ class Commanding:
 
     def __init__(self, store: str, policy: Policy | None = None) -> None:
         self.clock = ManualClock()
-        self.orchestrator = Orchestrator.open(store, policy=policy, clock=self.clock, timers=False)
+        self.orchestrator = Orchestrator.open(made(store), policy=policy, clock=self.clock, timers=False)
         self.orchestration = self.orchestrator.orchestration
         request = v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="etl")
         self.flow_id = self.orchestration.register_flow(request, ALICE).result().flow.id

@@ -27,6 +27,7 @@ from playhead.client.interface import CREATE_FLOW_RUN, REGISTER_FLOW, RENEW_LEAS
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import get_client, use_client
 from playhead.engine.execution.ids import new_id
+from tests.stores import made
 
 FLOWS: Any = importlib.import_module(sys.argv[1])
 
@@ -78,6 +79,7 @@ def main() -> None:
 
 
 def _in_child(order: dict[str, Any]) -> dict[str, Any]:
+    made(order["database"])
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

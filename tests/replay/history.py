@@ -8,6 +8,7 @@ from playhead import v1
 from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import PROPOSE_STATE, REGISTER_FLOW, UPDATE_RUN
 from playhead.journal.record import Caller
+from tests.stores import made
 
 
 def new_id() -> str:
@@ -20,7 +21,7 @@ class History:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.client = EmbeddedClient(address, timers=False)
+        self.client = EmbeddedClient(made(address), timers=False)
         self.journal = self.client.orchestrator.journal
         self.flow_id = self.register("etl")
 

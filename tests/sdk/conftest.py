@@ -22,6 +22,7 @@ from playhead.client.interface import (
 )
 from playhead.engine.execution.connection import close_clients, get_client
 from playhead.logging.loggers import configure
+from tests.stores import made
 
 _SERVER = """
 import sys
@@ -98,7 +99,9 @@ def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def service(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """An empty home for the test, and a service: its own journal, or the server."""
     monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path / "home"))
-    if request.param == "remote":
+    if request.param == "embedded":
+        made(str(tmp_path / "home/journal.db"))
+    else:
         address = request.getfixturevalue("server_address")
         monkeypatch.setenv("PLAYHEAD_API_URL", address)
     yield Service()
@@ -109,5 +112,6 @@ def service(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """An empty home and a journal of its own, for what does not depend on the client."""
     monkeypatch.setenv("PLAYHEAD_HOME", str(tmp_path / "home"))
+    made(str(tmp_path / "home/journal.db"))
     yield Service()
     close_clients()

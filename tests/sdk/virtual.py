@@ -15,6 +15,7 @@ from playhead.client.embedded import EmbeddedClient
 from playhead.client.interface import Client
 from playhead.engine.execution.drivers import perform
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, CallUser, Effect, Loop, RunTimedOut, Sleep
+from tests.stores import made
 
 Result = TypeVar("Result")
 
@@ -84,7 +85,7 @@ class VirtualTime:
 def virtual_journal(folder: Path) -> Iterator[tuple[VirtualTime, Client]]:
     """A journal with a clock of its own."""
     time = VirtualTime()
-    client = EmbeddedClient(str(folder / "journal.db"), clock=time.clock, timers=False)
+    client = EmbeddedClient(made(str(folder / "journal.db")), clock=time.clock, timers=False)
     try:
         yield time, client
     finally:
