@@ -99,8 +99,8 @@ class Writer(Generic[C]):
         self._busy = 0
         # What is in memory may differ from what is on disk, as after a transaction that did not end well.
         self._unsettled = False
-        self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
-        self._thread.start()
+        # Started by the first to `submit`: callers that wait do without.
+        self._thread: threading.Thread | None = None
 
     def submit(self, commands: Sequence[C], finish: Finish = only) -> Future[Any]:
         """Queue commands; the future is resolved once they are durable, with what `finish` makes of their outcomes.
@@ -118,6 +118,9 @@ class Writer(Generic[C]):
                     limit=QUEUE_JOBS_MAX,
                 )
             self._jobs.put(Job(commands, finish, future))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
+                self._thread.start()
         return future
 
     def call(self, commands: Sequence[C], finish: Finish = only) -> Any:
@@ -162,7 +165,10 @@ class Writer(Generic[C]):
             if not self._draining:
                 self._draining = True
                 self._jobs.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+        with self._turn:
+            self._disconnect()
 
     def _run(self) -> None:
         job = self._jobs.get()
@@ -182,8 +188,6 @@ class Writer(Generic[C]):
                 self._commit_in_turn(batch)
             if job is not None:
                 job = self._jobs.get()
-        with self._turn:
-            self._disconnect()
 
     def _commit_in_turn(self, batch: list[Job[C]]) -> None:
         self._busy = threading.get_ident()

@@ -31,9 +31,9 @@ class PlainRuns:
             runs.add(record)
         return runs
 
-    def add(self, record: Record) -> None:
-        """Take one more record into account."""
-        event = v1.Event.FromString(record.payload or b"")
+    def add(self, record: Record, event: v1.Event | None = None) -> None:
+        """Take one more record into account; `event` is its payload, where that was read before."""
+        event = event or v1.Event.FromString(record.payload or b"")
         run_id, created = text_of(record.stream), timestamp(record.recorded_at)
         if record.kind == "flow_registered":
             flow = event.flow_registered

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -35,6 +35,7 @@ from playhead.engine.orchestration.service import OrchestrationService
 from playhead.engine.orchestration.stalls import Stalls
 from playhead.exceptions import BadRequest, PlayheadError, VersionMismatch
 from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
+from playhead.journal.jobs import Job
 from playhead.journal.journal import Journal
 from playhead.journal.record import Caller
 
@@ -77,6 +78,7 @@ class Timers:
     """The loop that looks for what is due. `tick` looks once; `start` looks every `interval_s`, and when woken, until
     `stop`.
 
+    `jobs` makes the commands that `perform` performs in this thread, a batch in one transaction.
     `late_s`: seconds after its time from when on a flow run is late. `cancelling_s`: seconds after which a flow run
     that is CANCELLING, and that no process works on, is CANCELLED. `serves`: whether others renew their leases through
     this process, as those do that a server serves; then leases that lapsed before it began get time to be renewed.
@@ -85,7 +87,8 @@ class Timers:
     def __init__(
         self,
         journal: Journal,
-        orchestration: OrchestrationService,
+        jobs: OrchestrationService,
+        perform: Callable[[Sequence[Job[Any]]], None],
         *,
         interval_s: float = INTERVAL_S,
         late_s: float = LATE_S,
@@ -93,7 +96,8 @@ class Timers:
         serves: bool = False,
     ) -> None:
         self._journal = journal
-        self._orchestration = orchestration
+        self._jobs = jobs
+        self._perform = perform
         self._interval_s = interval_s
         self._late_us = round(late_s * SECOND_US)
         self._cancelling_us = round(cancelling_s * SECOND_US)
@@ -149,8 +153,8 @@ class Timers:
     def due(self) -> list[Due]:
         """What the first look of a process would propose, TICK_PROPOSALS_MAX at most; nothing is proposed."""
         # Another object: one that has looked takes up from there, and would pass over what was not proposed.
-        first = Timers(self._journal, self._orchestration)._all(self._journal.clock())
-        return list(islice(chain.from_iterable(first), TICK_PROPOSALS_MAX))
+        anew = Timers(self._journal, self._jobs, self._perform)
+        return list(islice(chain.from_iterable(anew._all(self._journal.clock())), TICK_PROPOSALS_MAX))
 
     def _all(self, now: int) -> Iterator[list[Due]]:
         return chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now))
@@ -168,17 +172,18 @@ class Timers:
                     logger.warning("What is due could not be proposed, trying again: %s", error)
 
     def _propose(self, dues: list[Due]) -> int:
-        futures = [self._orchestration.propose_state(due.request, TIMERS) for due in dues]
-        for due, future in zip(dues, futures, strict=True):
+        jobs = [self._jobs.propose_state(due.request, TIMERS) for due in dues]
+        self._perform(jobs)
+        for due, job in zip(dues, jobs, strict=True):
             try:
-                future.result()
+                job.result()
             except VersionMismatch:
                 # The run has changed since it was looked at. The next look sees what it is now, whatever it is due for.
                 self._next_sweep_us = LONG_AGO
             except BadRequest:
                 # What is wrong with one proposal must not keep the others from being made.
                 logger.exception("What is due about run %s can not be proposed: %s", due.run_id, due.why)
-        return len(futures)
+        return len(jobs)
 
     def _lapsed(self, now: int) -> Iterator[list[Due]]:
         for rows in self._pages(sql.SELECT_LAPSED, (now,), (LONG_AGO, b"")):

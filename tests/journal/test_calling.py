@@ -4,6 +4,7 @@ short.
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -33,6 +34,16 @@ def test_a_call_is_refused_and_fails_as_a_submitted_command_does(store: str) -> 
         with pytest.raises(InternalDefect):
             notes.writer.call([Note(DEFECTIVE)])
         assert notes.writer.call([Note("fine")]) == 2
+
+
+def test_those_who_only_call_need_no_write_thread(store: str) -> None:
+    with OpenNotes(store) as notes:
+        before = threading.active_count()
+        notes.writer.call([Note("called")])
+        assert threading.active_count() == before
+        notes.write("submitted")
+        assert threading.active_count() == before + 1
+    assert threading.active_count() < before + 1
 
 
 def test_calls_of_many_threads_are_all_answered_once(store: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import chain
 
@@ -73,7 +74,7 @@ def test_only_runs_named_scheduled_are_late(command: Commanding) -> None:
 def test_how_late_is_late_can_be_chosen(command: Commanding) -> None:
     run = scheduled(command)
     orchestrator = command.orchestrator
-    patient = Timers(orchestrator.journal, orchestrator.orchestration, late_s=60)
+    patient = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, late_s=60)
     command.clock.advance(LATE_US)
     assert patient.tick() == 0
     command.clock.advance(45 * SECOND_US)
@@ -430,10 +431,20 @@ def test_who_begins_anew_finds_the_subflow_run_of_a_stopped_flow_run_though_its_
     child = command.flow_run(v1.SCHEDULED, parent_task_run_id=tracked)
     command.propose(v1.COMPLETED, task_run_id=tracked, force=True)
     command.propose(v1.CRASHED, flow_run_id=parent)
-    anew = Timers(command.orchestrator.journal, command.orchestrator.orchestration)
+    orchestrator = command.orchestrator
+    anew = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform)
     assert [due.run_id for due in anew.due()] == [child]
     assert anew.tick() == 1
     assert name_of(command, child) == "Crashed"
+
+
+def test_a_look_decides_in_its_own_thread(store: str) -> None:
+    with commanding(store) as command:
+        scheduled(command)
+    with Orchestrator.open(store, clock=lambda: command.clock() + LATE_US, timers=False) as anew:
+        before = threading.active_count()
+        assert anew.timers.tick() == 1
+        assert threading.active_count() == before
 
 
 def test_several_servers_on_one_database_make_one_event_of_each(store: str) -> None:

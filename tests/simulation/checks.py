@@ -63,6 +63,7 @@ class Checks:
     def __init__(self, database: str, reader: Orchestrator, policy: Policy) -> None:
         self.model = Model()
         self.records: list[Record] = []
+        self._events: dict[int, v1.Event] = {}
         self.answers: dict[str, tuple[Sent, Any]] = {}
         """What was recorded and how it was answered, by request id."""
         self._policy = policy
@@ -98,6 +99,13 @@ class Checks:
             same(record.recorded_at, now, "P2: what is recorded has the time of its decision, never an earlier one")
         return deque(records)
 
+    def _event(self, record: Record) -> v1.Event:
+        """The event of a record, read once."""
+        event = self._events.get(record.revision)
+        if event is None:
+            event = self._events[record.revision] = event_of(record)
+        return event
+
     def answered(self, sent: Sent, outcome: Any, new: deque[Record], now_us: int) -> None:
         """One request was answered, or refused with an error's reason; its events are the first of `new`."""
         request_id = getattr(sent.request, "request_id", "")
@@ -119,11 +127,12 @@ class Checks:
             caused.append(new.popleft())
             self._take(caused[-1])
         self._served([record for record in caused if not record.request_id])
-        caused = [record for record in caused if record.request_id]
-        self._of_one_request(sent, caused)
-        mine = [record for record in caused if record.stream == caused[0].stream]
-        self._mirrored(mine, caused[len(mine) :])
-        slots.check_nobody_waits_in_vain(self.model)
+        asked = [record for record in caused if record.request_id]
+        self._of_one_request(sent, asked)
+        mine = [record for record in asked if record.stream == asked[0].stream]
+        self._mirrored(mine, asked[len(mine) :])
+        if caused:
+            slots.check_nobody_waits_in_vain(self.model)
         same(outcome.meta.journal_id, self._journal_id, "an answer names the journal")
         getattr(self, f"_{sent.method}", self._proposal)(sent.request, outcome, mine, now_us)
         if mine:
@@ -151,7 +160,7 @@ class Checks:
         same([record.request_seq for record in mine], list(range(len(mine))), "P4: a request's events are numbered")
         for record in mine:
             same(record.actor, sent.caller.actor, "P1: the actor is on record")
-            same(event_of(record).client, sent.caller.client, "P1: the client is on record")
+            same(self._event(record).client, sent.caller.client, "P1: the client is on record")
 
     def _served(self, served: list[Record]) -> None:
         """Nobody asked for these: runs that waited were given slots, or refused, and each new state was mirrored."""
@@ -167,7 +176,7 @@ class Checks:
         tracked = isinstance(run.spec, v1.FlowRunSpec) and run.spec.parent_task_run_id if run and changed else ""
         same([text_of(record.stream) for record in others], [tracked] if tracked else [], "a subflow is mirrored")
         if run is not None and tracked:
-            mirror = event_of(others[0]).state_proposed
+            mirror = self._event(others[0]).state_proposed
             same(mirror.mirrors, run.status.state.revision, "a mirror names what it mirrors")
             state, of = mirror.command.state, run.status.state
             told = (state.type, state.name, state.message, state.result, state.details.child_flow_run_id)
@@ -181,7 +190,7 @@ class Checks:
             return
         decisions = [record for record in mine if record.kind == "state_proposed"]
         same(len(decisions), 1, "P1: a proposal leaves one decision")
-        decided = event_of(decisions[0]).state_proposed
+        decided = self._event(decisions[0]).state_proposed
         spec = spec_of(request)
         asked = id_of(spec) if spec else getattr(request, "flow_run_id", "") or request.task_run_id
         found = self.model.found(spec).id if spec and self.model.found(spec) else asked  # type: ignore[union-attr] # just found
@@ -232,7 +241,7 @@ class Checks:
     def _update_run(self, request: Any, answer: v1.UpdateRunResponse, mine: list[Record], now_us: int) -> None:
         same(len(mine), 1, "an update is one event")
         run = self.model.runs[request.flow_run_id or request.task_run_id]
-        changed = event_of(mine[0]).run_updated.status
+        changed = self._event(mine[0]).run_updated.status
         same((answer.status, answer.meta.revision), (changed, mine[0].revision), "the run as it is")
         hold(run.status.version >= changed.version, "what follows an update comes after it")
 
@@ -264,15 +273,17 @@ class Checks:
 
     def ticked(self, new: deque[Record], clock_us: int) -> None:
         """A server looked for what is due: what it found is proposed like anything else, and had a cause."""
+        changed = bool(new)
         while new:
             record = new.popleft()
-            proposed = event_of(record).state_proposed
+            proposed = self._event(record).state_proposed
             if record.kind == "state_proposed" and not proposed.mirrors:
                 due.check_cause(self.model, self.model.runs[text_of(record.stream)], proposed, record.recorded_at)
             self._take(record)
         left = [run.id for run in self.model.runs.values() if due.lapsed(run, clock_us)]
         same(left, [], "a lapsed lease is given up")
-        slots.check_nobody_waits_in_vain(self.model)
+        if changed:
+            slots.check_nobody_waits_in_vain(self.model)
 
     def at_rest(self, clock_us: int) -> None:
         """Nobody asks for anything, and the servers have found all that is due: nothing is left that should be."""
@@ -280,7 +291,7 @@ class Checks:
 
     def settled(self, new: deque[Record], since: int) -> None:
         """Nothing is on record that nobody asked for, and the views show what became of the runs (P5, P6)."""
-        hold(not new, "nothing is recorded but what was asked for", *(event_of(record) for record in new))
+        hold(not new, "nothing is recorded but what was asked for", *(self._event(record) for record in new))
         for run_id in {record.stream for record in self.records[since:]}:
             run = self.model.runs.get(text_of(run_id))
             if run is not None:
@@ -289,7 +300,7 @@ class Checks:
                 same(shown, run.history[-1:], "P6: a run, as the view shows it now")
 
     def _take(self, record: Record) -> None:
-        event = event_of(record)
+        event = self._event(record)
         same(record.stream_version, self._versions[record.stream] + 1, "P2: a stream is gapless")
         self._versions[record.stream] += 1
         if record.kind == "state_proposed":
@@ -346,7 +357,7 @@ class Checks:
         limits = slots.described(self.model, run, slots.waits_for(run))
         same(list(served.facts.limits), limits, "P7: the limits, as a grant was told")
         asked = (one for one in reversed(self.records) if one.request_id)
-        freed = next(one for one in asked if not event_of(one).state_proposed.mirrors)
+        freed = next(one for one in asked if not self._event(one).state_proposed.mirrors)
         same(cause, freed.revision, "P1: what freed the slots, or set the limit, is on record")
         slots.check_taking(self.model, run, served.status)
         again = serve(served.facts)
@@ -405,13 +416,15 @@ class Checks:
     def _plain(self) -> PlainRuns:
         """The runs as all events so far say that they are listed."""
         for record in self.records[self._plain_until :]:
-            self._plain_runs.add(record)
+            self._plain_runs.add(record, self._event(record))
         self._plain_until = self.head
         return self._plain_runs
 
     def reads_as_of(self, revision: int) -> None:
         """P5: what is listed as of a revision is a fold of the events up to it; decisions and states of runs too."""
-        at, plain = v1.ReadAt(revision=revision), PlainRuns.of(self.records[:revision])
+        at, plain = v1.ReadAt(revision=revision), PlainRuns()
+        for record in self.records[:revision]:
+            plain.add(record, self._event(record))
         self._reads(at, plain)
         runs = self._reader.runs
         for run_id in plain.flow_runs:
@@ -423,9 +436,9 @@ class Checks:
     def _reads(self, at: v1.ReadAt, plain: PlainRuns) -> None:
         runs = self._reader.runs
         flow_runs = runs.list_flow_runs(v1.ListFlowRunsRequest(read_at=at, page_size=PAGE))
-        same(list(flow_runs.flow_runs), plain.listed_flow_runs(v1.FlowRunFilter()), "P5: flow runs listed")
+        same(list(flow_runs.flow_runs), list(plain.flow_runs.values())[::-1], "P5: flow runs listed")
         task_runs = runs.list_task_runs(v1.ListTaskRunsRequest(read_at=at, page_size=PAGE))
-        same(list(task_runs.task_runs), plain.listed_task_runs(v1.TaskRunFilter()), "P5: task runs listed")
+        same(list(task_runs.task_runs), list(plain.task_runs.values())[::-1], "P5: task runs listed")
         same(task_runs.meta.revision, at.revision or self.head, "every answer has the revision that it reflects")
 
     def whole(self) -> None:

@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
 from playhead.exceptions import PlayheadError
-from playhead.journal.encoding import SECOND_US, micros_of, timestamp
+from playhead.journal.encoding import SECOND_US, micros_of, text_of, timestamp
 from playhead.journal.record import Caller
 from tests.simulation.model import TERMINAL, Model
 
@@ -60,7 +60,7 @@ class Client:
 
     def an_id(self) -> str:
         """A new id."""
-        return str(uuid.UUID(int=self.chance.getrandbits(128)))
+        return text_of(self.chance.getrandbits(128).to_bytes(16, "big"))
 
     def some(self, often: float) -> bool:
         """True so often."""

@@ -24,6 +24,7 @@ from playhead.engine.orchestration.timers import Timers
 from playhead.exceptions import PlayheadError
 from playhead.journal.encoding import SECOND_US
 from playhead.journal.errors import JournalUnavailable
+from playhead.journal.journal import Journal
 from tests.clocks import START_US
 from tests.simulation.checks import Checks, Sent
 from tests.simulation.clients import CLIENTS, Client, Doing
@@ -121,12 +122,12 @@ class Server:
     def look_anew(self) -> None:
         """Look through everything that may be due, as a process does that begins, and each does now and then."""
         orchestrator = self.start()
-        orchestrator.timers = Timers(orchestrator.journal, orchestrator.orchestration)
+        orchestrator.timers = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform)
 
     def stop(self) -> None:
         """Let everything go that is only in memory."""
         if self.up is not None:
-            self.up.close()
+            self.up.drain()
             self.up = None
 
 
@@ -155,7 +156,7 @@ class World:
         self._kinds = ["worker", *others, *(["contender"] * 3 if "keeper" in others else [])]
 
         def open_(clock: Callable[[], int]) -> Orchestrator:
-            return Orchestrator.open(database, policy=policy, clock=clock, timers=False)
+            return Orchestrator(Journal(reader.journal.database, clock), policy, timers=False)
 
         self.servers = [Server(number, open_, lambda: self.now_us) for number in range(1, self.habits.servers + 1)]
         self.servers[0].start()
