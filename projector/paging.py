@@ -46,9 +46,9 @@ def page_of(request: Any, moment: int | None) -> Page | None:
             actual=request.page_size,
         )
     size = request.page_size or PAGE_SIZE_DEFAULT
-    digest = _digest(request)
     if not request.page_token:
-        return None if moment is None else Page(moment, None, size, digest)
+        return None if moment is None else Page(moment, None, size, _digest(request))
+    digest = _digest(request)
     try:
         token = request.page_token
         made_for, revision, key = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ LOOKED_THROUGH_MAX = 5_000
 """Decisions that are looked through for one page."""
 
 STATE_TYPES = range(10)
+
+AT = "at"
+"""The parameter of a statement that is the revision it reads at."""
 
 Row = sa.Row[Any]
 
@@ -47,7 +51,8 @@ class Reads:
     def run(self, tables: RunTables, run_id: bytes, at: int) -> Row | None:
         """One run as it was."""
         with self._database.reading() as connection:
-            return connection.execute(self._runs(tables, at).where(tables.runs.c.run_id == run_id)).one_or_none()
+            query = self._runs(tables).where(tables.runs.c.run_id == run_id)
+            return connection.execute(query, {AT: at}).one_or_none()
 
     def runs(
         self,
@@ -62,7 +67,7 @@ class Reads:
     ) -> list[Row]:
         """A page of runs in creation order: walk the base rows and look each run's version up."""
         created = tables.runs.c.created_revision
-        query = self._runs(tables, at).where(*clauses).order_by(created.desc() if newest_first else created)
+        query = self._runs(tables).where(*clauses).order_by(created.desc() if newest_first else created)
         if after is not None:
             query = query.where(created < after if newest_first else created > after)
         with self._database.reading() as connection:
@@ -70,7 +75,7 @@ class Reads:
                 rare = self._rare(connection, tables, at, types)
                 if rare is not None:
                     query = query.where(tables.runs.c.run_id.in_(rare))
-            return list(connection.execute(query.limit(size)))
+            return list(connection.execute(query.limit(size), {AT: at}))
 
     def counts(self, tables: RunTables, at: int, clauses: list[Clause], bucket_us: int | None) -> list[Row]:
         """(bucket, state type, state name, runs) in one grouped query; bucket 0 when none are asked for."""
@@ -78,7 +83,7 @@ class Reads:
         bucket = sa.literal(0) if bucket_us is None else runs.created_at - runs.created_at % bucket_us
         query = (
             sa.select(bucket.label("bucket"), versions.state_type, versions.state_name, sa.func.count().label("runs"))
-            .where(self._valid(tables, at), *clauses)
+            .where(_valid(tables, at), *clauses)
             .group_by(sa.text("bucket"), versions.state_type, versions.state_name)
             .order_by(sa.text("bucket"), versions.state_type, versions.state_name)
         )
@@ -149,9 +154,7 @@ class Reads:
             .subquery()
         )
         kinds = self.tables.flow_runs, self.tables.task_runs
-        flow_runs, task_runs = (
-            sa.and_(kind.versions.c.run_id == line.c.run_id, self._valid(kind, at)) for kind in kinds
-        )
+        flow_runs, task_runs = (sa.and_(kind.versions.c.run_id == line.c.run_id, _valid(kind, at)) for kind in kinds)
         of_flow, of_task = (kind.versions for kind in kinds)
         tasks, around = self.tables.task_runs.runs, of_flow.alias("around")
         in_it = sa.and_(around.c.run_id == tasks.c.flow_run_id, around.c.valid_from <= at, around.c.valid_to > at)
@@ -207,32 +210,39 @@ class Reads:
             revisions = list(connection.execute(query).scalars())
         return revisions if len(revisions) <= LOOKED_THROUGH_MAX else None
 
-    def _runs(self, tables: RunTables, at: int) -> sa.Select[Any]:
-        runs, versions = tables.runs, tables.versions
-        query = sa.select(
-            runs.c.created_revision, runs.c.created_at, runs.c.created_by, runs.c.spec, versions.c.status
-        ).select_from(runs.join(versions, versions.c.run_id == runs.c.run_id))
-        if tables is self.tables.flow_runs:
-            # Flows are few and never renamed, so a look-up per row is cheap.
-            flows = self.tables.flows.c
-            name = sa.select(flows.name).where(flows.flow_id == runs.c.flow_id).scalar_subquery()
-            query = query.add_columns(name.label("flow_name"))
-        return query.where(runs.c.created_revision <= at, self._valid(tables, at))
-
-    def _valid(self, tables: RunTables, at: int) -> Clause:
-        versions = tables.versions.c
-        return sa.and_(versions.valid_from <= at, versions.valid_to > at)
+    def _runs(self, tables: RunTables) -> sa.Select[Any]:
+        return _runs_with_flows(tables, self.tables.flows if tables is self.tables.flow_runs else None)
 
     def _rare(self, connection: sa.Connection, tables: RunTables, at: int, types: list[int]) -> list[bytes] | None:
         """The runs in these states, if they are few; None if they are many."""
         versions = tables.versions.c
         query = (
             sa.select(versions.run_id)
-            .where(versions.state_type.in_(types), self._valid(tables, at))
+            .where(versions.state_type.in_(types), _valid(tables, at))
             .limit(RARE_RUNS_MAX + 1)
         )
         ids = list(connection.execute(query).scalars())
         return ids if len(ids) <= RARE_RUNS_MAX else None
+
+
+@lru_cache(maxsize=8)
+def _runs_with_flows(tables: RunTables, flows: sa.Table | None) -> sa.Select[Any]:
+    """Runs as of the revision AT, with the names of their flows. Kept: to build it takes as long as to run it."""
+    at: sa.BindParameter[int] = sa.bindparam(AT, type_=sa.BigInteger)
+    runs, versions = tables.runs, tables.versions
+    query = sa.select(
+        runs.c.created_revision, runs.c.created_at, runs.c.created_by, runs.c.spec, versions.c.status
+    ).select_from(runs.join(versions, versions.c.run_id == runs.c.run_id))
+    if flows is not None:
+        # Flows are few and never renamed, so a look-up per row is cheap.
+        name = sa.select(flows.c.name).where(flows.c.flow_id == runs.c.flow_id).scalar_subquery()
+        query = query.add_columns(name.label("flow_name"))
+    return query.where(runs.c.created_revision <= at, _valid(tables, at))
+
+
+def _valid(tables: RunTables, at: int | sa.BindParameter[int]) -> Clause:
+    versions = tables.versions.c
+    return sa.and_(versions.valid_from <= at, versions.valid_to > at)
 
 
 def all_rows(database: Database, table: sa.Table, page: int = 2_000) -> Iterator[tuple[Any, ...]]:
