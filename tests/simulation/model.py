@@ -29,14 +29,17 @@ class Run:
     lease_expires_us: int = 0
     is_task: bool = field(init=False)
     """Whether it is a task run."""
+    status: v1.RunStatus = field(init=False)
+    """The status now."""
 
     def __post_init__(self) -> None:
         self.is_task = isinstance(self.spec, v1.TaskRunSpec)
+        self.status = self.history[-1][1]
 
-    @property
-    def status(self) -> v1.RunStatus:
-        """The status now."""
-        return self.history[-1][1]
+    def change(self, revision: int, status: v1.RunStatus) -> None:
+        """From a revision on the status is this."""
+        self.history.append((revision, status))
+        self.status = status
 
     def as_of(self, revision: int) -> tuple[int, v1.RunStatus] | None:
         """The status as of a revision, and the one that gave it; None before the run was created."""
@@ -211,7 +214,7 @@ class Model:
             self._add_state(self.runs[run_id], record, event.state_proposed)
 
     def _change(self, run: Run, revision: int, status: v1.RunStatus) -> None:
-        run.history.append((revision, status))
+        run.change(revision, status)
         if run.uses_slots:
             self.users[run.id] = run
         else:
