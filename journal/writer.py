@@ -271,8 +271,8 @@ class Writer(Generic[C]):
 
     def _catch_up(self, cursor: Any, head: int) -> None:
         """Take up what other processes appended since this one did."""
-        self._tree = None
-        self._newest_request = None
+        tree, newest = self._tree, self._newest_request
+        self._tree = self._newest_request = None
         if self._head == 0:
             # Nothing is known yet that could be out of date.
             return
@@ -280,14 +280,19 @@ class Writer(Generic[C]):
             self._handler.reset()
             self._heads.clear()
             return
+        assert tree is not None, "known where a head is"
+        assert newest is not None, "known where a head is"
         statement = self._database.statement(sql.SELECT_RANGE)
         while self._head < head:
             rows = cursor.execute(statement, (self._head + 1, head, CATCH_UP_PAGE)).fetchall()
             records = [record_of(row) for row in rows]
             for record in records:
-                self._heads.drop(record.stream)
+                self._heads.put(record.stream, (record.stream_version, record.leaf))
+                tree.append(record.leaf)
+                newest = max(newest, record.request_id or b"")
             self._handler.catch_up(records)
             self._head = records[-1].revision
+        self._tree, self._newest_request = tree, newest
 
     def _decide(self, append: Append, batch: list[Job[C]]) -> None:
         commands = [command for job in batch for command in job.commands]

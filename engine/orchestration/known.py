@@ -13,7 +13,9 @@ from playhead.exceptions import NotFound
 from playhead.journal.append import Append
 from playhead.journal.encoding import bytes_of, micros_of, stamp, text_of
 from playhead.journal.lru import Lru
+from playhead.journal.payload import event_of
 from playhead.journal.record import Record
+from playhead.projector.showing import status_of
 from playhead.projector.sql import (
     SELECT_CACHE,
     SELECT_FLOW,
@@ -152,9 +154,17 @@ class Known:
         self._large.clear()
 
     def catch_up(self, records: Iterable[Record]) -> None:
-        """Others changed these runs: read them again when they are asked for."""
+        """Others appended these events: what is known of their runs follows them."""
         for record in records:
-            self._runs.drop(record.stream)
+            run = self._runs.get(record.stream)
+            if run is None:
+                continue
+            status = status_of(event_of(record)) if record.payload is not None else None
+            if status is None or status.state.result.ByteSize() > RESULT_BYTES_MAX:
+                self._runs.drop(record.stream)
+            elif status.version:
+                run.status = status
+            # Otherwise it was refused, and nothing about it has changed.
 
     def reset(self) -> None:
         """Forget everything."""
