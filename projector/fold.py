@@ -46,6 +46,9 @@ class _Runs:
     def __init__(self, statements: RunStatements, are_flow_runs: bool) -> None:
         self._statements = statements
         self._are_flow_runs = are_flow_runs
+        self._clear()
+
+    def _clear(self) -> None:
         self.runs: list[tuple[Any, ...]] = []
         self.versions: list[list[Any]] = []
         self.closings: list[tuple[int, bytes]] = []
@@ -78,10 +81,13 @@ class _Runs:
         self.versions.append(row)
 
     def flush(self, write: Write) -> None:
+        if not self.versions:
+            return
         write(self._statements.insert_run, self.runs)
         # Close before opening: at no moment has a run two open rows.
         write(self._statements.close_version, self.closings)
         write(self._statements.insert_version, self.versions)
+        self._clear()
 
 
 def due_at(status: v1.RunStatus, is_flow_run: bool) -> int | None:
@@ -114,6 +120,9 @@ class _Slots:
 
     def __init__(self, statements: ViewStatements) -> None:
         self._statements = statements
+        self._clear()
+
+    def _clear(self) -> None:
         self._limits: list[list[Any]] = []
         self._limit_closings: list[tuple[int, str]] = []
         self._open_limits: dict[str, list[Any]] = {}
@@ -156,11 +165,15 @@ class _Slots:
         self._users += rows
 
     def flush(self, write: Write) -> None:
+        # Nearly always there is nothing.
+        if not (self._limit_closings or self._open_users):
+            return
         text = self._statements
         write(text.close_limit, self._limit_closings)
         write(text.insert_limit, self._limits)
         write(text.close_slot_users, self._user_closings)
         write(text.insert_slot_user, self._users)
+        self._clear()
 
 
 def slot_users(status: v1.RunStatus) -> list[tuple[str, int, bool]]:
@@ -178,6 +191,9 @@ class _Inputs:
 
     def __init__(self, statements: ViewStatements) -> None:
         self._statements = statements
+        self._clear()
+
+    def _clear(self) -> None:
         self._rows: list[list[Any]] = []
         self._open: dict[tuple[bytes, str], list[Any]] = {}
         self._closings: list[tuple[int, bytes, str]] = []
@@ -196,9 +212,12 @@ class _Inputs:
             self._closings.append((revision, run_id, key))
 
     def flush(self, write: Write) -> None:
+        if not (self._closings or self._rows):
+            return
         # Close before opening: a key may have been sent anew.
         write(self._statements.close_input, self._closings)
         write(self._statements.insert_input, self._rows)
+        self._clear()
 
 
 class Fold:
@@ -217,16 +236,16 @@ class Fold:
 
     def __init__(self, prefix: str = "") -> None:
         self._statements: ViewStatements = statements(prefix)
+        self._flow_runs = _Runs(self._statements.flow_runs, are_flow_runs=True)
+        self._task_runs = _Runs(self._statements.task_runs, are_flow_runs=False)
+        self._slots = _Slots(self._statements)
+        self._inputs = _Inputs(self._statements)
         self._clear()
 
     def _clear(self) -> None:
-        self._flow_runs = _Runs(self._statements.flow_runs, are_flow_runs=True)
-        self._task_runs = _Runs(self._statements.task_runs, are_flow_runs=False)
         self._flows: list[tuple[Any, ...]] = []
         self._decisions: list[tuple[Any, ...]] = []
         self._cache: list[tuple[Any, ...]] = []
-        self._slots = _Slots(self._statements)
-        self._inputs = _Inputs(self._statements)
 
     def apply(self, record: Record, event: v1.Event) -> None:
         """Fold one event. `event` is the record's payload."""
