@@ -329,7 +329,7 @@ class Checks:
         check_laws(Decided(self.model, run, proposed, record.revision, record.recorded_at))
         told = slots.limit_facts(self.model, run, proposed.command.state)
         same(list(proposed.facts.limits), told, "P7: the limits, as the decision was told")
-        slots.check_running(self.model, run, proposed)
+        slots.check_running(run, proposed, told)
         if proposed.HasField("status"):
             slots.check_taking(self.model, run, proposed.status)
             slots.check_claimed(proposed.status)

@@ -109,12 +109,12 @@ def check_claimed(after: v1.RunStatus) -> None:
     hold(after.state.type != v1.RUNNING or not unclaimed, "what runs has claimed its slots", after)
 
 
-def check_running(model: Model, run: Run, proposed: v1.StateProposed) -> None:
-    """What runs has its slots, unless it was forced to."""
+def check_running(run: Run, proposed: v1.StateProposed, limits: list[v1.LimitFacts]) -> None:
+    """What runs has its slots of the limits that it was told of, unless it was forced to."""
     if proposed.decision != v1.ACCEPT or proposed.command.force or not asks(run, proposed.command.state):
         return
-    for limit in limit_facts(model, run, proposed.command.state):
-        held = {held.limit: held.count for held in proposed.status.slots}
+    held = {held.limit: held.count for held in proposed.status.slots}
+    for limit in limits:
         hold(held.get(limit.limit) == limit.needed, f"what runs holds its slots of {limit.limit}")
 
 
