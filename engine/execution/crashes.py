@@ -11,13 +11,14 @@ from types import FrameType
 from typing import Any
 
 from playhead import v1
+from playhead.client.repeating import UNANSWERED
 from playhead.engine.execution.definitions import Definition
 from playhead.engine.execution.effects import Loop
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose_shielded
 from playhead.engine.signals import TerminationSignal
-from playhead.exceptions import DeadlinePassed, PlayheadError
+from playhead.exceptions import PlayheadError
 from playhead.logging.loggers import RunLogger
 from playhead.runs import FlowRun, Run
 from playhead.states import State, exception_to_crashed_state
@@ -28,14 +29,15 @@ def report_crash(
 ) -> Loop[State[Any]]:
     """Propose CRASHED with `request`.
 
-    A report that can not be made is logged: the error that caused it matters more. Where nobody has answered, that is
-    not waited for again: the run is Crashed when its lease has lapsed.
+    A report that can not be made is logged: the error that caused it matters more. Where nobody answers, none is made:
+    that was waited for, and the run is Crashed when its lease has lapsed.
     """
     state, message = stored(exception_to_crashed_state(error), definition, logger)
+    if isinstance(error, UNANSWERED):
+        logger.error("Nobody answers, so what came of the run is not on record: %s", error)
+        return state
     logger.error("Crash detected! %s", state.message)
     logger.debug("Crash details:", exc_info=error)
-    if isinstance(error, DeadlinePassed):
-        return state
     request.state.CopyFrom(message)
     try:
         response = yield from propose_shielded(request)

@@ -78,7 +78,7 @@ async def drive_async(loop: Loop[Result], client: Client) -> Result:
 def perform(effect: Effect, client: Client) -> Any:
     """Perform one effect, blocking this thread."""
     if type(effect) is Ask:
-        return client.unary(effect.method, effect.request)
+        return client.unary(effect.method, effect.request, timeout_s=effect.timeout_s)
     if type(effect) is CallUser:
         return call_user(effect)
     if type(effect) is Sleep:
@@ -104,8 +104,9 @@ async def perform_async(effect: Effect, client: Client) -> Any:
     """
     if type(effect) is Ask:
         if effect.shielded:
-            return client.unary(effect.method, effect.request)
-        return await asyncio.shield(asyncio.wrap_future(client.submit(effect.method, effect.request)))
+            return client.unary(effect.method, effect.request, timeout_s=effect.timeout_s)
+        answer = client.submit(effect.method, effect.request, timeout_s=effect.timeout_s)
+        return await asyncio.shield(asyncio.wrap_future(answer))
     if type(effect) is CallUser:
         return await call_user_async(effect)
     if type(effect) is Sleep:

@@ -26,11 +26,14 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class Ask:
-    """Call the service. `shielded`: see it through even when the run is being torn down."""
+    """Call the service. `shielded`: see it through even when the run is being torn down. `timeout_s`: how long the
+    answer is waited for; None: as long as the client waits.
+    """
 
     method: Unary[Any, Any]
     request: Any
     shielded: bool = False
+    timeout_s: float | None = None
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ from playhead.engine.execution.names import random_name, resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
 from playhead.engine.execution.parameters import parameters_to_json
 from playhead.engine.execution.progress import FlowProgress
-from playhead.engine.execution.proposals import due_in_s, pass_time, propose
+from playhead.engine.execution.proposals import due_in_s, pass_time, patience_for, propose
 from playhead.engine.execution.starting import start
 from playhead.engine.execution.task_transactions import roll_back_own, settle_own, stage_outcome
 from playhead.engine.execution.tracebacks import of_user_code
@@ -181,13 +181,14 @@ def _report(
     # A pause that timed out has ended the run, and the lease with it, if a timer was quicker to say so.
     run, own = context.flow_run, None
     lease_token = 0 if isinstance(state.data, FlowPauseTimeout) else run.lease_token
+    timeout_s = patience_for(state)
     state, message = stored(state, call.flow, logger)
     if call.tracking is not None:
         own = yield from stage_outcome(call.tracking, context, state, message, logger)
     request = v1.ProposeStateRequest(flow_run_id=run.run_id, state=message, lease_token=lease_token)
     # A state that was returned ends the attempt, also where it pauses the run: nobody waits in such a pause.
     request.release_lease = message.type == v1.PAUSED
-    response = yield from propose(request, run.run_id)
+    response = yield from propose(request, run.run_id, timeout_s=timeout_s)
     if own is not None and response.decision == v1.ACCEPT:
         try:
             yield from settle_own(own)

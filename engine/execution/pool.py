@@ -211,7 +211,7 @@ class Pool:
     def _perform(self, run: PooledRun, effect: Effect) -> None:
         if type(effect) is Ask:
             try:
-                answer = run.client.submit(effect.method, effect.request)
+                answer = run.client.submit(effect.method, effect.request, timeout_s=effect.timeout_s)
             except BaseException as error:  # the loop decides what it means
                 return self._enqueue(run, None, error)
             return answer.add_done_callback(lambda future: self._enqueue(run, *_outcome_of(future)))

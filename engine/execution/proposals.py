@@ -7,6 +7,7 @@ from typing import Any
 
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, PROPOSE_STATE, Response, Unary
+from playhead.client.repeating import UNANSWERED
 from playhead.context import FlowRunContext
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
@@ -14,7 +15,7 @@ from playhead.engine.execution.translation import TYPE_OF, state_of
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout, QueueFull
 from playhead.logging.loggers import RunLogger, flow_run_logger, get_logger
-from playhead.state import TERMINAL_STATES
+from playhead.state import TERMINAL_STATES, State
 
 QUEUE_PAUSE_S_MIN = 0.01
 QUEUE_PAUSE_S_MAX = 1.0
@@ -31,6 +32,9 @@ FLOW_STOPPED = frozenset({LEASE_LOST, "PreventRunningTasksFromStoppedFlows"})
 ASK_AGAIN_S = 30.0
 """How long a run in line relies on being told of its turn."""
 
+
+LAST_WORD_S = 2.0
+"""How long a run's end is proposed that came because nobody answers: that was waited for already."""
 
 WAIT_UNTOLD_S = 1.0
 """A run's log is told of every wait that is longer."""
@@ -55,9 +59,12 @@ class Line:
 
 
 def propose(
-    request: v1.ProposeStateRequest, flow_run_id: str = "", logger: RunLogger | None = None
+    request: v1.ProposeStateRequest,
+    flow_run_id: str = "",
+    logger: RunLogger | None = None,
+    timeout_s: float | None = None,
 ) -> Loop[v1.ProposeStateResponse]:
-    """Propose until it is decided; `logger`, or else the engine's, is told of waiting.
+    """Propose until it is decided; `logger`, or else the engine's, is told of waiting. `timeout_s` bounds each request.
 
     WAIT lets its time pass and proposes again, sooner when the flow run comes to another state; a run that stands in
     line for slots proposes again when it is its turn; a task run whose flow run, `flow_run_id`, is paused, when that
@@ -68,7 +75,7 @@ def propose(
     line = Line(logger)
     while True:
         request.request_id = new_id()
-        response = yield from answer_to(PROPOSE_STATE, request)
+        response = yield from answer_to(PROPOSE_STATE, request, timeout_s)
         line.hear(response)
         if response.decision == v1.ACCEPT:
             return response
@@ -203,12 +210,24 @@ def log_refusal(response: v1.ProposeStateResponse, logger: RunLogger) -> None:
         logger.error("The service did not let the run go on, by rule %s: %s", response.rule, response.reason)
 
 
-def answer_to(method: Unary[Any, Response], request: Any) -> Loop[Response]:
+def patience_for(state: State[Any]) -> float | None:
+    """How long the answer to a run's end is waited for: not for long once more, when it ends since nobody answers."""
+    return LAST_WORD_S if not state.is_completed() and _is_unanswered(state.data) else None
+
+
+def _is_unanswered(data: object) -> bool:
+    """Whether a run's data is an error that says that nobody answers, or states with such errors."""
+    if isinstance(data, (list, tuple)):
+        return any(_is_unanswered(each) for each in data)
+    return isinstance(data.data if isinstance(data, State) else data, UNANSWERED)
+
+
+def answer_to(method: Unary[Any, Response], request: Any, timeout_s: float | None = None) -> Loop[Response]:
     """A full queue refuses a request without recording it: it is sent again, a little later each time."""
     pause_s = QUEUE_PAUSE_S_MIN
     while True:
         try:
-            response: Response = yield Ask(method, request)
+            response: Response = yield Ask(method, request, timeout_s=timeout_s)
             return response
         except QueueFull:
             yield Sleep(pause_s)

@@ -11,6 +11,7 @@ from typing import Any
 
 from playhead import v1
 from playhead.client.interface import LIST_FLOW_RUNS
+from playhead.client.repeating import UNANSWERED
 from playhead.context import FlowRunContext, RunContext
 from playhead.engine.execution.calls import FlowCall, make_call, spec_of
 from playhead.engine.execution.connection import get_client
@@ -120,7 +121,7 @@ def _tracked(call: FlowCall, logger: RunLogger) -> Loop[State[Any]]:
     except (Abort, Pause, GeneratorExit):
         raise
     except BaseException as error:
-        if not call.begun:
+        if not call.begun and not isinstance(error, UNANSWERED):
             yield from _report_crash(call, error, logger)
         raise
 

@@ -25,7 +25,7 @@ from playhead.engine.execution.leases import keeper_of, request_under_lease
 from playhead.engine.execution.live import Stage
 from playhead.engine.execution.names import resolve_name
 from playhead.engine.execution.outcomes import stored, timed_out
-from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, log_refusal, pass_time, propose
+from playhead.engine.execution.proposals import FLOW_STOPPED, due_in_s, log_refusal, pass_time, patience_for, propose
 from playhead.engine.execution.sharing import Sharing, sharing_of, under_lock
 from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
 from playhead.engine.execution.task_transactions import (
@@ -190,11 +190,12 @@ def _run(
             if task.on_running_hooks:
                 yield from run_hooks(task, run, run.state, logger)
             state = yield from _attempt(call, context, logger)
+            timeout_s = patience_for(state)
             state, message = stored(state, task, logger, sharing)
             if state.type == StateType.COMPLETED:
                 message.details.arguments_digest = digest
             own = yield from stage_outcome(call, context, state, message, logger, sharing.waiting)
-            response = yield from propose(request_under_lease(call, message), run.parent_run_id, logger)
+            response = yield from propose(request_under_lease(call, message), run.parent_run_id, logger, timeout_s)
             if response.decision == v1.REJECT and response.state.type == v1.SCHEDULED:
                 _log_retry(response, state, logger)
                 if call.mark is not None:

@@ -160,6 +160,7 @@ class Timers:
         return chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now))
 
     def _run(self) -> None:
+        told = False
         while True:
             self._woken.wait(self._interval_s)
             self._woken.clear()
@@ -167,9 +168,11 @@ class Timers:
                 return
             try:
                 self.look()
+                told = False
             except PlayheadError as error:
-                if not self._stop.is_set():
-                    logger.warning("What is due could not be proposed, trying again: %s", error)
+                if not (told or self._stop.is_set()):
+                    logger.warning("What is due could not be proposed, which is tried again: %s", error)
+                told = True
 
     def _propose(self, dues: list[Due]) -> int:
         jobs = [self._jobs.propose_state(due.request, TIMERS) for due in dues]

@@ -51,7 +51,7 @@ class DeadlyClient:
         """Ask, while alive."""
         return self.submit(method, request).result(timeout_s)
 
-    def submit(self, method: Any, request: Any) -> Future[Any]:
+    def submit(self, method: Any, request: Any, *, timeout_s: float | None = None) -> Future[Any]:
         """Ask, while alive."""
         with self._lock:
             counts = isinstance(method, Command) and method is not RENEW_LEASE

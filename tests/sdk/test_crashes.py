@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from playhead import flow, task, v1
 from playhead.client.interface import CANCEL_FLOW_RUN, PROPOSE_STATE, Client
 from playhead.engine.execution.connection import use_client
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.proposals import LAST_WORD_S
 from playhead.engine.signals import Abort, TerminationSignal
-from playhead.exceptions import CancelledRun, DeadlinePassed
-from playhead.states import exception_to_crashed_state
+from playhead.exceptions import CancelledRun, DeadlinePassed, PlayheadError
+from playhead.journal.errors import JournalUnavailable
+from playhead.states import Completed, exception_to_crashed_state
 from tests.sdk.conftest import Service
 
 
@@ -195,38 +199,77 @@ def test_flows_beside_each_other_leave_the_signal_handler_as_it_was(service: Ser
 
 
 class Gone:
-    """A client whose server goes away when the first run has something to report."""
+    """A client whose service goes away when the first run has something to report."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, error: PlayheadError) -> None:
         self._client = client
-        self.asked = 0
+        self._error = error
+        self.waited_s: list[float | None] = []
+        """How long each request was to be waited for that nobody answered."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def unary(self, method: Any, request: Any, **options: Any) -> Any:
-        if method is PROPOSE_STATE and (self.asked or request.state.type != v1.RUNNING):
-            self.asked += 1
-            raise DeadlinePassed("Nobody answers.")
-        return self._client.unary(method, request, **options)
+    def unary(self, method: Any, request: Any, *, timeout_s: float | None = None) -> Any:
+        if method is PROPOSE_STATE and (self.waited_s or request.state.type != v1.RUNNING):
+            self.waited_s.append(timeout_s)
+            raise self._error
+        return self._client.unary(method, request, timeout_s=timeout_s)
+
+    def submit(self, method: Any, request: Any, *, timeout_s: float | None = None) -> Future[Any]:
+        answer: Future[Any] = Future()
+        try:
+            answer.set_result(self.unary(method, request, timeout_s=timeout_s))
+        except PlayheadError as error:
+            answer.set_exception(error)
+        return answer
 
 
-def test_a_server_that_is_gone_is_waited_for_once_by_each_run_and_told_of_in_one_line(
-    embedded: Service, caplog: pytest.LogCaptureFixture
+@task
+def ran() -> None:
+    """A task that completes."""
+
+
+@flow
+def calling() -> None:
+    """A flow whose task run can not be reported."""
+    ran()
+
+
+@flow
+def submitting() -> None:
+    """A flow that does not look at what became of its task run."""
+    ran.submit()
+
+
+@flow
+def returning() -> Any:
+    """A flow that returns what became of its task run."""
+    return [ran.submit(), Completed()]
+
+
+@flow
+def around() -> None:
+    """A flow that calls another."""
+    calling()
+
+
+@pytest.mark.parametrize("error", [DeadlinePassed("Not in time."), JournalUnavailable("Starting up.")])
+@pytest.mark.parametrize(("ended", "runs"), [(calling, 2), (submitting, 2), (returning, 2), (around, 3)])
+def test_a_service_that_is_gone_is_waited_for_once_and_told_of_in_a_line_by_each_run(
+    embedded: Service, caplog: pytest.LogCaptureFixture, ended: Callable[[], Any], runs: int, error: PlayheadError
 ) -> None:
-    ran = task(lambda: None, name="ran")
-    before, gone = embedded.client, Gone(embedded.client)
+    before, gone = embedded.client, Gone(embedded.client, error)
     use_client(gone)  # type: ignore[arg-type]  # what it does not define is the client's
     try:
-        with pytest.raises(DeadlinePassed):
-            flow(lambda: ran(), name="left")()
+        with pytest.raises(type(error)):
+            ended()
     finally:
         use_client(before)
-    assert gone.asked == 2
-    assert [record.message for record in caplog.records if record.message.startswith("Crash detected")] == [
-        "Crash detected! Execution was interrupted by an unexpected exception: DeadlinePassed: Nobody answers."
-    ] * 2
-    assert "could not be reported" not in caplog.text
+    assert gone.waited_s == [None, *[LAST_WORD_S] * (runs - 1)]
+    told = f"Nobody answers, so what came of the run is not on record: {error}"
+    assert [record.message for record in caplog.records if "not on record" in record.message] == [told] * runs
+    assert "Crash" not in caplog.text
 
 
 class TestCancellation:

@@ -165,6 +165,19 @@ def test_a_flow_goes_on_when_its_database_is_back_and_so_does_its_log(outages: O
     assert messages.count("the database is away") == 1
 
 
+def test_an_outage_is_told_of_once_by_each_that_looks(outages: Outages, caplog: pytest.LogCaptureFixture) -> None:
+    @flow
+    def lasting() -> None:
+        for _ in range(2):
+            with outages.one():
+                step(1)
+
+    lasting()
+    said = [record.getMessage().split(";")[0] for record in caplog.records if record.name == "playhead.client"]
+    told = [each for each in said if each.startswith("The service")]
+    assert told == ["The service is away", "The service answers again."] * 2
+
+
 def test_all_that_wait_at_the_same_time_go_on(outages: Outages) -> None:
     @flow
     def wide() -> list[int]:

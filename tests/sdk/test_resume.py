@@ -68,7 +68,7 @@ class MortalClient:
             self._client.unary(method, request)
         raise Killed
 
-    def submit(self, method: Any, request: Any) -> Future[Any]:
+    def submit(self, method: Any, request: Any, *, timeout_s: float | None = None) -> Future[Any]:
         """Ask, while alive."""
         future: Future[Any] = Future()
         try:

@@ -68,16 +68,20 @@ class EmbeddedClient:
 
         return self._repeating.call(within, timeout_s)
 
-    def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
-        """Call without waiting. Reads are answered before this returns; errors are in the future."""
+    def submit(
+        self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> Future[Response]:
+        """Call without waiting, and send again for `timeout_s`. Reads are answered before this returns; errors are in
+        the future.
+        """
         try:
             call = self._call(method)
         except Exception as error:  # handed to whoever asks the future
             return _failed(error)
         if isinstance(method, Command):
             caller = self._asking()
-            return self._repeating.submit(lambda _: cast("Future[Response]", call(request, caller)))
-        return self._repeating.submit(lambda _: _answered(call, request))
+            return self._repeating.submit(lambda _: cast("Future[Response]", call(request, caller)), timeout_s)
+        return self._repeating.submit(lambda _: _answered(call, request), timeout_s)
 
     def stream(
         self, method: Streaming[Request, Response], request: Request, *, timeout_s: float | None = None

@@ -50,7 +50,9 @@ class Client(Protocol):
     def unary(self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None) -> Response:
         """Call and wait for the answer. Raises the errors of `playhead.exceptions`."""
 
-    def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
+    def submit(
+        self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> Future[Response]:
         """Call without waiting; the future has the answer or the error. For asyncio: `await asyncio.wrap_future(…)`."""
 
     def stream(

@@ -75,10 +75,12 @@ class RemoteClient:
         finally:
             self._end_silence()
 
-    def submit(self, method: Unary[Request, Response], request: Request) -> Future[Response]:
+    def submit(
+        self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
+    ) -> Future[Response]:
         """Call without waiting. Cancelling the future drops the answer, not the command."""
-        self._mind_silence(self._repeating.timeout_s)
-        answer = self._repeating.submit(lambda left_s: self._submit_once(method, request, left_s))
+        self._mind_silence(self._repeating.timeout_s if timeout_s is None else timeout_s)
+        answer = self._repeating.submit(lambda left_s: self._submit_once(method, request, left_s), timeout_s)
         answer.add_done_callback(lambda _: self._end_silence())
         return answer
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -30,6 +31,9 @@ PAUSE_S_MAX = 1.0
 
 SEND_AGAIN = (JournalUnavailable, ShuttingDown, ConnectionLost)
 
+UNANSWERED = (DeadlinePassed, *SEND_AGAIN)
+"""What is raised when a request was sent again, and its answer waited for, until its time was over."""
+
 Answer = TypeVar("Answer")
 
 logger = logging.getLogger("playhead.client")
@@ -45,6 +49,8 @@ class Repeating:
         self.timeout_s = timeout_s
         self.closed = False
         """Whether the client was closed: nothing is sent again then."""
+        self._lock = threading.Lock()
+        self._repeated = 0  # requests that wait to be sent again, or for the answer to that
         self._away = False
 
     def call(self, attempt: Callable[[float], Answer], timeout_s: float | None = None) -> Answer:
@@ -60,13 +66,13 @@ class Repeating:
                         raise heard from None
                     raise
             else:
-                attempts.answered()
+                attempts.end(answered=True)
                 return answer
             time.sleep(pause_s)
 
-    def submit(self, attempt: Callable[[float], Future[Answer]]) -> Future[Answer]:
+    def submit(self, attempt: Callable[[float], Future[Answer]], timeout_s: float | None = None) -> Future[Answer]:
         """As `call`, without waiting. Further attempts begin in this process's timer thread."""
-        attempts = _Attempts(self, self.timeout_s)
+        attempts = _Attempts(self, self.timeout_s if timeout_s is None else timeout_s)
         answer: Future[Answer] = Future()
 
         def send() -> None:
@@ -78,7 +84,7 @@ class Repeating:
         def hear(done: Future[Answer]) -> None:
             error = done.exception()
             if error is None:
-                attempts.answered()
+                attempts.end(answered=True)
                 if answer.set_running_or_notify_cancel():
                     answer.set_result(done.result())
             elif not isinstance(error, PlayheadError):
@@ -110,7 +116,7 @@ class Repeating:
                 with closing(attempt(None if end is None else max(end - time.monotonic(), 0.0))) as stream:
                     for response in stream:
                         if not answered:
-                            attempts.answered()
+                            attempts.end(answered=True)
                         answered = True
                         yield response
                 return
@@ -119,22 +125,25 @@ class Repeating:
                     raise
             time.sleep(pause_s)
 
-    def is_away(self, error: PlayheadError, left_s: float) -> None:
-        """A request is to be sent again."""
-        if not self._away:
+    def repeats(self, error: PlayheadError, left_s: float, first: bool) -> None:
+        """A request is to be sent again, for the `first` time or once more."""
+        with self._lock:
+            self._repeated += first
+            tells, self._away = not self._away, True
+        if tells:
             logger.warning("The service is away; requests are sent again, this one for %.0f s: %s", left_s, error)
         logger.debug("A request is sent again, with %.1f s left: %s", left_s, error)
-        self._away = True
 
-    def is_back(self) -> None:
-        """A request that was sent again is answered."""
-        if self._away:
+    def ends(self, repeated: bool, answered: bool) -> None:
+        """A request is answered, or given up. As long as others wait, the answer to one that did not tells nothing."""
+        if not (self._away or repeated):
+            return
+        with self._lock:
+            self._repeated -= repeated
+            tells = self._away and answered and (repeated or not self._repeated)
+            self._away = self._away and not tells
+        if tells:
             logger.warning("The service answers again.")
-        self._away = False
-
-    def is_given_up(self) -> None:
-        """A request that was sent again is not any more: what asked for it tells why, and the next outage is new."""
-        self._away = False
 
 
 class _Attempts:
@@ -155,22 +164,18 @@ class _Attempts:
         """Seconds until it is sent again, after an error; None: it is not."""
         pause_s = self._pause_s * random.uniform(0.5, 1.0)  # all who wait for the same come at different times
         left_s = self.left_s()
-        if not isinstance(error, (*SEND_AGAIN, DeadlinePassed)):
-            self.answered()
-        elif isinstance(error, SEND_AGAIN) and pause_s < left_s and not self._client.closed:
-            self._pause_s = min(2 * self._pause_s, PAUSE_S_MAX)
+        if isinstance(error, SEND_AGAIN) and pause_s < left_s and not self._client.closed:
+            self._client.repeats(error, left_s, not self._is_repeated)
             self._is_repeated = True
+            self._pause_s = min(2 * self._pause_s, PAUSE_S_MAX)
             self._heard = None if isinstance(error, ConnectionLost) else error
-            self._client.is_away(error, left_s)
             return pause_s
-        elif self._is_repeated:
-            self._client.is_given_up()
+        self.end(answered=not isinstance(error, UNANSWERED))
         return None
 
-    def answered(self) -> None:
-        """It is answered, with a response or an error."""
-        if self._is_repeated:
-            self._client.is_back()
+    def end(self, answered: bool) -> None:
+        """It is answered, with a response or an error, or given up."""
+        self._client.ends(self._is_repeated, answered)
 
     def heard_before(self, error: PlayheadError) -> PlayheadError:
         """What the service said before the time was over, which says more than that it was; else the error."""
