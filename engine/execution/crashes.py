@@ -11,14 +11,13 @@ from types import FrameType
 from typing import Any
 
 from playhead import v1
-from playhead.client.repeating import UNANSWERED
 from playhead.engine.execution.definitions import Definition
 from playhead.engine.execution.effects import Loop
 from playhead.engine.execution.hooks import run_hooks
 from playhead.engine.execution.outcomes import stored
 from playhead.engine.execution.proposals import propose_shielded
 from playhead.engine.signals import TerminationSignal
-from playhead.exceptions import PlayheadError
+from playhead.exceptions import PlayheadError, is_unanswered
 from playhead.logging.loggers import RunLogger
 from playhead.runs import FlowRun, Run
 from playhead.states import State, exception_to_crashed_state
@@ -33,7 +32,7 @@ def report_crash(
     that was waited for, and the run is Crashed when its lease has lapsed.
     """
     state, message = stored(exception_to_crashed_state(error), definition, logger)
-    if isinstance(error, UNANSWERED):
+    if is_unanswered(error):
         logger.error("Nobody answers, so what came of the run is not on record: %s", error)
         return state
     logger.error("Crash detected! %s", state.message)

@@ -7,13 +7,12 @@ from typing import Any
 
 from playhead import v1
 from playhead.client.interface import GET_FLOW_RUN, PROPOSE_STATE, Response, Unary
-from playhead.client.repeating import UNANSWERED
 from playhead.context import FlowRunContext
 from playhead.engine.execution.effects import Ask, AwaitState, AwaitTurn, Loop, Sleep
 from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.translation import TYPE_OF, state_of
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import FlowPauseTimeout, QueueFull
+from playhead.exceptions import FlowPauseTimeout, QueueFull, is_unanswered
 from playhead.logging.loggers import RunLogger, flow_run_logger, get_logger
 from playhead.state import TERMINAL_STATES, State
 
@@ -212,14 +211,14 @@ def log_refusal(response: v1.ProposeStateResponse, logger: RunLogger) -> None:
 
 def patience_for(state: State[Any]) -> float | None:
     """How long the answer to a run's end is waited for: not for long once more, when it ends since nobody answers."""
-    return LAST_WORD_S if not state.is_completed() and _is_unanswered(state.data) else None
+    return LAST_WORD_S if not state.is_completed() and _is_of_silence(state.data) else None
 
 
-def _is_unanswered(data: object) -> bool:
+def _is_of_silence(data: object) -> bool:
     """Whether a run's data is an error that says that nobody answers, or states with such errors."""
     if isinstance(data, (list, tuple)):
-        return any(_is_unanswered(each) for each in data)
-    return isinstance(data.data if isinstance(data, State) else data, UNANSWERED)
+        return any(_is_of_silence(each) for each in data)
+    return is_unanswered(data.data if isinstance(data, State) else data)
 
 
 def answer_to(method: Unary[Any, Response], request: Any, timeout_s: float | None = None) -> Loop[Response]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from playhead import v1
 from playhead.client.interface import LIST_FLOW_RUNS
-from playhead.client.repeating import UNANSWERED
 from playhead.context import FlowRunContext, RunContext
 from playhead.engine.execution.calls import FlowCall, make_call, spec_of
 from playhead.engine.execution.connection import get_client
@@ -25,7 +24,7 @@ from playhead.engine.execution.starting import VERSION_WHEN_NEW, start
 from playhead.engine.execution.task_transactions import doom_place, finish_own, stage_again
 from playhead.engine.execution.translation import flow_run_of
 from playhead.engine.signals import Abort, Pause
-from playhead.exceptions import CommitFailed, UpstreamTaskError
+from playhead.exceptions import CommitFailed, UpstreamTaskError, is_unanswered
 from playhead.logging.loggers import RunLogger, flow_run_logger
 from playhead.runs import FlowRun
 from playhead.states import Pending, State, StateDetails, exception_to_crashed_state
@@ -121,7 +120,7 @@ def _tracked(call: FlowCall, logger: RunLogger) -> Loop[State[Any]]:
     except (Abort, Pause, GeneratorExit):
         raise
     except BaseException as error:
-        if not call.begun and not isinstance(error, UNANSWERED):
+        if not call.begun and not is_unanswered(error):
             yield from _report_crash(call, error, logger)
         raise
 

@@ -141,6 +141,14 @@ class ConnectionLost(DeadlinePassed):
     """The connection to the server broke before the answer came. Send the same request again."""
 
 
+def is_unanswered(error: object) -> bool:
+    """Whether an error says that a request was sent again, and its answer waited for, until its time was over."""
+    return isinstance(error, PlayheadError) and error.reason in _UNANSWERED
+
+
+_UNANSWERED = {v1.DEADLINE_PASSED, v1.SHUTTING_DOWN, v1.JOURNAL_UNAVAILABLE}
+
+
 class SubscriberTooSlow(PlayheadError):
     """A stream fell behind further than is held for it: resume from the last revision seen."""
 

@@ -15,11 +15,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
-from contextlib import closing
-from typing import TypeVar
+from concurrent.futures import Future, InvalidStateError
+from contextlib import closing, suppress
+from typing import Generic, TypeVar
 
-from playhead.exceptions import ConnectionLost, DeadlinePassed, PlayheadError, ShuttingDown
+from playhead.exceptions import ConnectionLost, DeadlinePassed, PlayheadError, ShuttingDown, is_unanswered
 from playhead.journal.errors import JournalUnavailable
 from playhead.timer import call_later
 
@@ -30,9 +30,6 @@ PAUSE_S_MIN = 0.1
 PAUSE_S_MAX = 1.0
 
 SEND_AGAIN = (JournalUnavailable, ShuttingDown, ConnectionLost)
-
-UNANSWERED = (DeadlinePassed, *SEND_AGAIN)
-"""What is raised when a request was sent again, and its answer waited for, until its time was over."""
 
 Answer = TypeVar("Answer")
 
@@ -51,7 +48,8 @@ class Repeating:
         """Whether the client was closed: nothing is sent again then."""
         self._lock = threading.Lock()
         self._repeated = 0  # requests that wait to be sent again, or for the answer to that
-        self._away = False
+        self.is_away = False
+        """Whether requests were refused, and none of those that were is answered yet."""
 
     def call(self, attempt: Callable[[float], Answer], timeout_s: float | None = None) -> Answer:
         """The answer of an attempt that blocks, within `timeout_s` (default: the client's); or its last error."""
@@ -72,34 +70,7 @@ class Repeating:
 
     def submit(self, attempt: Callable[[float], Future[Answer]], timeout_s: float | None = None) -> Future[Answer]:
         """As `call`, without waiting. Further attempts begin in this process's timer thread."""
-        attempts = _Attempts(self, self.timeout_s if timeout_s is None else timeout_s)
-        answer: Future[Answer] = Future()
-
-        def send() -> None:
-            try:
-                attempt(attempts.left_s()).add_done_callback(hear)
-            except Exception as error:  # handed to whoever asks the future
-                fail(error)
-
-        def hear(done: Future[Answer]) -> None:
-            error = done.exception()
-            if error is None:
-                attempts.end(answered=True)
-                if answer.set_running_or_notify_cancel():
-                    answer.set_result(done.result())
-            elif not isinstance(error, PlayheadError):
-                fail(error)
-            elif (pause_s := attempts.pause_s(error)) is None:
-                fail(attempts.heard_before(error))
-            else:
-                call_later(pause_s, send)
-
-        def fail(error: BaseException) -> None:
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(error)
-
-        send()
-        return answer
+        return _Submitted(self, attempt, self.timeout_s if timeout_s is None else timeout_s).answer
 
     def stream(
         self, attempt: Callable[[float | None], Generator[Answer, None, None]], timeout_s: float | None
@@ -129,25 +100,25 @@ class Repeating:
         """A request is to be sent again, for the `first` time or once more."""
         with self._lock:
             self._repeated += first
-            tells, self._away = not self._away, True
+            tells, self.is_away = not self.is_away, True
         if tells:
             logger.warning("The service is away; requests are sent again, this one for %.0f s: %s", left_s, error)
         logger.debug("A request is sent again, with %.1f s left: %s", left_s, error)
 
     def ends(self, repeated: bool, answered: bool) -> None:
         """A request is answered, or given up. As long as others wait, the answer to one that did not tells nothing."""
-        if not (self._away or repeated):
-            return
         with self._lock:
             self._repeated -= repeated
-            tells = self._away and answered and (repeated or not self._repeated)
-            self._away = self._away and not tells
+            tells = self.is_away and answered and (repeated or not self._repeated)
+            self.is_away = self.is_away and not tells
         if tells:
             logger.warning("The service answers again.")
 
 
 class _Attempts:
     """How often one request was sent, and for how long it may still be."""
+
+    __slots__ = ("_client", "_end", "_heard", "_is_repeated", "_pause_s")
 
     def __init__(self, client: Repeating, timeout_s: float) -> None:
         self._client = client
@@ -170,13 +141,52 @@ class _Attempts:
             self._pause_s = min(2 * self._pause_s, PAUSE_S_MAX)
             self._heard = None if isinstance(error, ConnectionLost) else error
             return pause_s
-        self.end(answered=not isinstance(error, UNANSWERED))
+        self.end(answered=not is_unanswered(error))
         return None
 
     def end(self, answered: bool) -> None:
         """It is answered, with a response or an error, or given up."""
-        self._client.ends(self._is_repeated, answered)
+        if self._is_repeated or self._client.is_away:
+            self._client.ends(self._is_repeated, answered)
 
     def heard_before(self, error: PlayheadError) -> PlayheadError:
         """What the service said before the time was over, which says more than that it was; else the error."""
         return self._heard if self._heard is not None and isinstance(error, DeadlinePassed) else error
+
+
+class _Submitted(_Attempts, Generic[Answer]):
+    """A request whose answer is not waited for. All that it does is done in passing, by whoever has the answer."""
+
+    __slots__ = ("_attempt", "answer")
+
+    def __init__(self, client: Repeating, attempt: Callable[[float], Future[Answer]], timeout_s: float) -> None:
+        super().__init__(client, timeout_s)
+        self._attempt = attempt
+        self.answer: Future[Answer] = Future()
+        self._send()
+
+    def _send(self) -> None:
+        try:
+            self._attempt(self.left_s()).add_done_callback(self._hear)
+        except Exception as error:  # handed to whoever asks the future
+            self._fail(error)
+
+    def _hear(self, done: Future[Answer]) -> None:
+        try:
+            response = done.result()
+        except PlayheadError as error:
+            pause_s = self.pause_s(error)
+            if pause_s is None:
+                self._fail(self.heard_before(error))
+            else:
+                call_later(pause_s, self._send)
+        except Exception as error:  # handed to whoever asks the future
+            self._fail(error)
+        else:
+            self.end(answered=True)
+            with suppress(InvalidStateError):  # it was cancelled: nobody asks for the answer
+                self.answer.set_result(response)
+
+    def _fail(self, error: BaseException) -> None:
+        with suppress(InvalidStateError):  # as above
+            self.answer.set_exception(error)
