@@ -26,6 +26,7 @@ from playhead.engine.orchestration.rules.bookkeeping import DEFAULT_NAMES
 from playhead.engine.orchestration.rules.lease import is_live
 from playhead.engine.orchestration.rules.retrying import why_no_retry
 from playhead.engine.orchestration.rules.slots import too_small
+from playhead.journal.encoding import micros_of
 from playhead.journal.record import Record
 from playhead.projector.fold import UnknownEvent
 
@@ -131,7 +132,17 @@ def _accepted(proposed: v1.StateProposed) -> str:
     answer += f" ({', '.join(rules)})" if rules else ""
     if asked.type in (v1.FAILED, v1.CRASHED) and not proposed.mirrors:
         answer += f", without a retry: {why_no_retry(proposed.facts, proposed.command)}"
+    if unclaimed := _unclaimed(proposed):
+        answer += f"; the run gave up {_slots(unclaimed)}, with which it had not gone on in time"
     return f"{answer}."
+
+
+def _unclaimed(proposed: v1.StateProposed) -> list[v1.HeldSlots]:
+    """Slots that a run had been given and lost by this, since it had not claimed them in time."""
+    kept = {held.limit for held in proposed.status.slots}
+    now = micros_of(proposed.facts.now)
+    given = (held for held in proposed.facts.status.slots if held.HasField("claim_by"))
+    return [held for held in given if held.limit not in kept and micros_of(held.claim_by) <= now]
 
 
 def _run_updated(actor: str, event: v1.Event) -> str:

@@ -214,6 +214,24 @@ def test_slots_that_were_granted_name_what_freed_them(store: str) -> None:
         )
 
 
+def test_slots_that_were_not_claimed_in_time_are_said_to_be_given_up(store: str) -> None:
+    with Life(store) as life:
+        specs = [v1.TaskRunSpec(id=an_id(700 + n), task_key="load", tags=["slow"], name=f"load-{n}") for n in range(2)]
+        life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=1), CALLERS[1])
+        for spec in specs:
+            propose(life, {"create_task_run": spec}, v1.RUNNING)
+        propose(life, {"task_run_id": specs[0].id}, v1.COMPLETED)
+        life.clock.advance(60_000_000)
+        life.orchestrator.timers.tick()
+        assert (
+            explained(life, task_run_id=specs[1].id)
+            .steps[-1]
+            .sentence.endswith(
+                "it was accepted; the run gave up 1 slot of tag:slow, with which it had not gone on in time."
+            )
+        )
+
+
 def test_who_waits_in_vain_is_told_by_which_limit(store: str) -> None:
     with Life(store) as life:
         specs = [v1.TaskRunSpec(id=an_id(700 + n), task_key="load", tags=["slow"], name=f"load-{n}") for n in range(2)]
