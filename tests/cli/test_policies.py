@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 
 import examples.business_hours
 from playhead import v1
+from playhead.cli import logs
 from playhead.cli.app import app
 from playhead.client.interface import PROPOSE_STATE, REGISTER_FLOW
 from playhead.client.remote import RemoteClient
 from playhead.engine.orchestration.installed import load_policy
 from playhead.engine.orchestration.policy import core_policy
+from tests.cli.conftest import Shell
 from tests.cli.test_processes import PLAYHEAD, Server, playhead
 from tests.grpc_server.requests import new_id, register_flow
 from tests.orchestration.installing import install
@@ -41,6 +43,41 @@ def run(*arguments: str) -> str:
 def document(*arguments: str) -> Any:
     """The JSON document that a command prints."""
     return json.loads(run(*arguments, "--json"))
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        ("flow-run", "ls"),
+        ("flow-run", "explain", "renamed"),
+        ("audit", "decisions"),
+        ("journal", "due"),
+        ("journal", "tail"),
+        ("views", "rebuild", "--check"),
+    ],
+)
+def test_who_only_looks_needs_no_policy(shell: Shell, monkeypatch: pytest.MonkeyPatch, looks: tuple[str, ...]) -> None:
+    monkeypatch.setenv("PLAYHEAD_POLICY", "not_here:policy")
+    assert shell.run(*looks)
+
+
+@pytest.mark.parametrize(
+    "decides",
+    [("flow-run", "cancel", "second"), ("journal", "due", "--decide"), ("flow-run", "send-input", "second", "1")],
+)
+def test_who_would_decide_is_told_that_the_policy_can_not_be_loaded(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, decides: tuple[str, ...]
+) -> None:
+    head = shell.document("journal", "head")["meta"]["revision"]
+    monkeypatch.setenv("PLAYHEAD_POLICY", "not_here:policy")
+    assert shell.error(*decides).startswith("Error: PLAYHEAD_POLICY: 'not_here:policy' can not be loaded: ")
+    assert shell.document("journal", "head")["meta"]["revision"] == head
+
+
+def test_who_follows_without_a_policy_decides_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYHEAD_POLICY", "not_here:policy")
+    monkeypatch.setattr(logs, "SILENCE_S", 0.01)
+    assert shell.run("flow-run", "logs", "renamed", "--follow") == ""
 
 
 def test_the_policies_are_listed_and_the_chosen_one_is_marked(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

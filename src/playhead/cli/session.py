@@ -10,7 +10,9 @@ from playhead import settings
 if TYPE_CHECKING:
     from playhead import v1
     from playhead.client.interface import Client, Request, Response, Unary
+    from playhead.engine.orchestration.policy import Policy
     from playhead.engine.orchestration.timers import Due, Timers
+    from playhead.exceptions import BadRequest
     from playhead.replay.diff import Kind
 
 CALL_TIMEOUT_S = 10.0
@@ -28,6 +30,7 @@ class Session:
         self._given = api_url, database
         self.api_url = api_url or (None if database else settings.api_url())
         self.database = None if self.api_url else database or settings.database()
+        self._unloadable: BadRequest
 
     def __enter__(self) -> Session:
         return self
@@ -41,7 +44,8 @@ class Session:
     def client(self) -> Client:
         """The server, or the database as if it were one. Raises NotAJournal where there is none.
 
-        On a database nothing is decided because a command looks: see `keeps_open` and `due`.
+        On a database nothing is decided because a command looks: see `keeps_open` and `due`. So who looks needs no
+        policy, and one that can not be loaded here is told to who would decide by it.
         """
         from playhead.exceptions import BadRequest
 
@@ -53,12 +57,14 @@ class Session:
             return RemoteClient(self.api_url, timeout_s=CALL_TIMEOUT_S)
         assert self.database is not None
         from playhead.client.embedded import EmbeddedClient
+        from playhead.engine.orchestration.policy import core_policy
 
-        return EmbeddedClient(self.database, timeout_s=CALL_TIMEOUT_S, timers=False, make=False)
+        policy = self._policy or core_policy()
+        return EmbeddedClient(self.database, timeout_s=CALL_TIMEOUT_S, timers=False, make=False, policy=policy)
 
     def keeps_open(self) -> None:
         """From now on this process sees to what falls due, as others do that have a journal open for a while."""
-        if (timers := self._timers()) is not None:
+        if (timers := self._timers()) is not None and self._policy is not None:
             timers.start()
 
     def due(self) -> dict[str, Due]:
@@ -70,10 +76,28 @@ class Session:
 
     def decide_due(self) -> int:
         """Decide what has fallen due, and what falls due by that; how many proposals it took."""
+        self._expect_policy()
         timers, proposed = self._timers(), 0
         while timers is not None and (more := timers.tick()):
             proposed += more
         return proposed
+
+    @cached_property
+    def _policy(self) -> Policy | None:
+        """What this process decides by, if it can be loaded."""
+        from playhead.engine.orchestration.installed import chosen_policy
+        from playhead.exceptions import BadRequest
+
+        try:
+            return chosen_policy()
+        except BadRequest as error:
+            self._unloadable = error
+            return None
+
+    def _expect_policy(self) -> None:
+        """Raise why there is no policy to decide by, where there is none; a server has its own."""
+        if self.database is not None and self._policy is None:
+            raise self._unloadable
 
     def _timers(self) -> Timers | None:
         """Those of the database, if it is one."""
@@ -89,7 +113,11 @@ class Session:
         return moment(self._as_of, "--as-of")
 
     def call(self, method: Unary[Request, Response], request: Request) -> Response:
-        """Call and wait for the answer."""
+        """Call and wait for the answer. Raises BadRequest where a policy that can not be loaded would decide."""
+        from playhead.client.interface import Command
+
+        if isinstance(method, Command):
+            self._expect_policy()
         return self.client.unary(method, request, timeout_s=CALL_TIMEOUT_S)
 
     def find_run(self, kind: Kind, text: str, read_at: v1.ReadAt | None = None) -> str:
