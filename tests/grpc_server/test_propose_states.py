@@ -68,5 +68,18 @@ def test_a_batch_beyond_the_bound_is_refused_item_by_item_and_the_stream_goes_on
     assert small.answers[0].response.decision == v1.ACCEPT
 
 
+def test_a_batch_of_more_than_4_mib_ends_the_stream_and_nothing_of_it_is_decided(
+    orchestration: OrchestrationStub,
+) -> None:
+    run_ids = new_flow_runs(orchestration, 71)
+    large = [propose(run_id, message="x" * 60_000) for run_id in run_ids[1:]]
+    answers = orchestration.ProposeStates(iter([batch(0, [propose(run_ids[0])]), batch(1, large)]))
+    with pytest.raises(grpc.RpcError) as caught:
+        list(answers)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    again = next(iter(orchestration.ProposeStates(iter([batch(1, large[:2])])))).answers
+    assert [answer.response.version for answer in again] == [2, 2]
+
+
 def test_a_stream_without_batches_ends_well(orchestration: OrchestrationStub) -> None:
     assert list(orchestration.ProposeStates(iter([]))) == []

@@ -144,6 +144,9 @@ class ResponseMeta(_message.Message):
                  first page: following pages are taken from the same moment and can not tear.
       errors     google.rpc.Status with one google.rpc.ErrorInfo (domain "playhead", reason = a name of Reason) and, where a
                  field is at fault, a google.rpc.BadRequest that names it.
+      sizes      a request is at most 4 MiB, whatever its fields may hold, and so is each message of a stream of requests.
+                 A larger one does not reach the service: gRPC answers RESOURCE_EXHAUSTED, without ErrorInfo, and the
+                 stream ends.
 
     What every response says of the journal it was answered from.
     """

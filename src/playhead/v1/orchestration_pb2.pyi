@@ -352,7 +352,7 @@ class ProposeStatesRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProposeStatesItem]:
-        """At most 1,000."""
+        """At most 1,000, and 4 MiB with all that they carry: large results are for fewer items, or referred to."""
 
     def __init__(
         self,
