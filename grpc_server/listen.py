@@ -59,8 +59,8 @@ def _look_for_room(host: str, port: int) -> None:
             except OSError as error:
                 refusals.append(error)
     if any(refusal.errno == errno.EADDRINUSE for refusal in refusals):
-        how = "another program listens on it. Choose another with --port, 0 for a free one"
-        raise OSError(errno.EADDRINUSE, f"port {port} is taken: {how}", f"{host}:{port}")
+        how = "another program listens there. Choose another with --port, 0 for a free one."
+        raise OSError(errno.EADDRINUSE, f"the port is taken: {how}", f"{host}:{port}")
     if len(refusals) == len(addresses):
         raise OSError(refusals[0].errno, f"can not listen: {refusals[0].strerror}", f"{host}:{port}")
 

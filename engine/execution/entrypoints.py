@@ -60,8 +60,8 @@ def loaded_by() -> str:
 
 def load_object(entrypoint: str) -> Any:
     """The object an entrypoint names. Raises `MissingFlowError` when it is not there."""
-    where, separator, name = entrypoint.rpartition(":")
-    if not separator:
+    where, _, name = entrypoint.rpartition(":")
+    if not (where and name):
         raise MissingFlowError(
             f"{entrypoint!r} is no entrypoint: it must be 'path/to/file.py:function' or 'module:function'."
         )

@@ -155,8 +155,13 @@ def _pause_here(
 
 def _asked(wait_for_input: Any, flow_run_id: Id | None) -> tuple[Id | None, type[RunInput] | None]:
     """The other run that is to be paused, if one is, and the model of the input that is asked for, if any is."""
-    if isinstance(wait_for_input, (UUID, str)):
+    if isinstance(wait_for_input, UUID):
         return wait_for_input, None
+    if isinstance(wait_for_input, str):
+        try:
+            return UUID(wait_for_input), None
+        except ValueError:
+            raise TypeError(f"{wait_for_input!r} is neither a type of input nor the id of a flow run") from None
     if wait_for_input is None:
         return flow_run_id, None
     from playhead.input import run_input_subclass_from_type  # pydantic's models load when they are used

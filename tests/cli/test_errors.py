@@ -20,6 +20,7 @@ from tests.stores import NewStore
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("flow-run", "inspect", "x" * 5_000), f"Error: No flow run is named '{'x' * 99}…', and no id"),
         (("flow-run", "inspect", "nobody"), "Error: No flow run is named 'nobody'"),
         (("flow-run", "inspect", "00000000-0000-7000-8000-000000000000"), "Error: No flow run 00000000-"),
         (("flow-run", "inspect", "00000000-0000-7000-8000-00000000000x"), "is not a canonical lower-case UUID"),

@@ -42,6 +42,14 @@ def test_an_input_is_sent_and_listed(shell: Shell, run: str) -> None:
     assert "seven for " in shell.run("journal", "tail", "--kind", "input_sent")
 
 
+@pytest.mark.parametrize("options", [("--key", ""), ("--key-prefix", " "), ("--key", "q", "--key-prefix", "p")])
+def test_a_key_that_is_empty_or_given_twice_is_a_mistake_of_the_command_line(
+    shell: Shell, run: str, options: tuple[str, ...]
+) -> None:
+    assert "Error" in shell.error("flow-run", "send-input", run, "1", *options, status=2)
+    assert shell.document("flow-run", "inputs", run)["inputs"] == []
+
+
 def test_a_flow_receives_what_was_sent_by_type_or_by_prefix(
     shell: Shell, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_taken_port_is_one_line(server: Server, api_url: str, shell: Shell) ->
     second = playhead("server", "start", "--port", api_url.rpartition(":")[2], "--database", shell.database)
     assert second.returncode == 1
     (line,) = second.stderr.splitlines()
-    assert "is taken" in line
+    assert line.startswith(f"Error: {api_url.removeprefix('grpc://')}: the port is taken: ")
     assert "--port" in line
 
 

@@ -153,9 +153,9 @@ def test_a_run_that_waits_in_its_process_can_be_cancelled(shell: Shell, run: str
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("resume", "--input", "{"), "Error: run_input: not JSON: "),
-        (("resume", "--input", "age=7"), "Error: run_input: not JSON: "),
-        (("pause", "--key", "a\nb"), "Error: pause_key: must be one line"),
+        (("resume", "--input", "{"), "Error: --input: not JSON: "),
+        (("resume", "--input", "age=7"), "Error: --input: not JSON: "),
+        (("pause", "--key", "a\nb"), "Error: --key: must be one line"),
     ],
 )
 def test_bad_options_are_told_by_name(shell: Shell, run: str, arguments: tuple[str, ...], said: str) -> None:
@@ -167,7 +167,7 @@ def test_a_file_that_holds_no_schema_is_told(shell: Shell, run: str, tmp_path: P
     path = tmp_path / "schema.json"
     path.write_text('{"properties": {"age": {"type": "intt"}}}')
     error = shell.error("flow-run", "pause", run, "--input-schema", str(path))
-    assert error.startswith("Error: run_input_schema: ")
+    assert error.startswith("Error: --input-schema: ")
     assert 'properties.age.type: "intt"' in error
 
 

@@ -338,6 +338,12 @@ def test_a_module_that_was_run_by_its_name_is_found_by_it_in_the_same_folder_and
     assert embedded.flow_run(recorded.spec.id).status.state.name == "Completed"
 
 
+@pytest.mark.parametrize("entrypoint", ["", ":", "flows", "flows:", ":main"])
+def test_what_is_no_entrypoint_is_told(entrypoint: str) -> None:
+    with pytest.raises(MissingFlowError, match=f"'{entrypoint}' is no entrypoint"):
+        load_flow_from_entrypoint(entrypoint)
+
+
 def test_a_file_that_is_not_there_is_named_with_the_folder_it_was_looked_for_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,9 +279,16 @@ class TestModels:
         person = run_input_subclass_from_type(Person)
         assert issubclass(person, RunInput)
         assert issubclass(person, Person)
+        with pytest.raises(TypeError, match="3 is no type that an input can have"):
+            run_input_subclass_from_type(3)
         plain = run_input_subclass_from_type(int)
         assert issubclass(plain, AutomaticRunInput)
         assert plain.model_validate({"value": "7"}).model_dump() == {"value": 7}
+
+
+def test_what_is_no_type_and_no_run_can_not_be_waited_for() -> None:
+    with pytest.raises(TypeError, match="'str' is neither a type of input nor the id of a flow run"):
+        pause_flow_run(wait_for_input="str")
 
 
 class TestSendingAndReceiving:

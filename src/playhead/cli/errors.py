@@ -17,9 +17,16 @@ def report(error: Exception, *, as_json: bool) -> None:
     elif isinstance(error, ConfigurationError):
         _print("CONFIGURATION", str(error), {}, "", as_json)
     elif isinstance(error, OSError):
-        _print("OS_ERROR", str(error), {}, "", as_json)
+        _print("OS_ERROR", _told(error), {}, "", as_json)
     else:
         raise error
+
+
+def _told(error: OSError) -> str:
+    """What the system refused, and about what: "/etc/x: Permission denied"."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
 
 
 def next_step(reason: int) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from playhead.cli.flow_runs import Run
 from playhead.cli.listing import All, all_pages, note
-from playhead.cli.options import connected, reading
+from playhead.cli.options import connected, not_empty, reading
 from playhead.cli.session import Session
 from playhead.cli.steering import given
 
@@ -48,10 +48,17 @@ def send_input(
     session: Session,
     run: Run,
     value: Annotated[str, typer.Argument(metavar="JSON|@FILE", help="The input: JSON, or @ and a file of it.")],
-    key: Annotated[str, typer.Option("--key", help="The whole key. Unset: a new one of the prefix.")] = "",
+    key: Annotated[
+        str | None, typer.Option("--key", callback=not_empty, help="The whole key. Unset: a new one of the prefix.")
+    ] = None,
     key_prefix: Annotated[
-        str, typer.Option("--key-prefix", help='How its key begins. Unset: as for a Python value, "dict-auto".')
-    ] = "",
+        str | None,
+        typer.Option(
+            "--key-prefix",
+            callback=not_empty,
+            help='How its key begins. Unset: as for a Python value, "dict-auto".',
+        ),
+    ] = None,
     sender: Annotated[str, typer.Option("--sender", help="Who sends it.")] = "",
 ) -> None:
     """Send an input to a flow run, which gets it from receive_input.
@@ -65,6 +72,8 @@ def send_input(
     from playhead.cli.output import print_fields, print_json
     from playhead.client.interface import SEND_INPUT
 
+    if key is not None and key_prefix is not None:
+        raise typer.BadParameter("--key is the whole key, which has no other prefix: give one of the two.")
     data = given(value, "JSON|@FILE")
     request = v1.SendInputRequest(
         request_id=str(uuid7()), flow_run_id=session.find_run("flow_run", run), value=data, sender=sender

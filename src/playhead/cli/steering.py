@@ -19,6 +19,9 @@ PAUSE_S_MAX = 100_000_000_000
 CALLS_MAX = 100
 """Calls of a flow run that are looked through for subflow runs."""
 
+OPTIONS = {"run_input": "--input", "run_input_schema": "--input-schema", "pause_key": "--key", "timeout": "--timeout"}
+"""The options that are fields of the requests."""
+
 DECIDERS = "a server, a flow that runs, or: playhead journal due --decide"
 """Who decides what falls due by itself."""
 
@@ -88,7 +91,7 @@ def pause(
     if timeout is not None:
         if not PAUSE_S_MIN <= timeout <= PAUSE_S_MAX:
             raise typer.BadParameter(
-                f"{timeout:g} is not more than 0, or more than {PAUSE_S_MAX:,} seconds.", param_hint="--timeout"
+                f"{timeout:g} is not from {PAUSE_S_MIN:g} to {PAUSE_S_MAX:,} seconds.", param_hint="--timeout"
             )
         request.timeout.FromMicroseconds(round(timeout * 1e6))
     if input_schema is not None:
@@ -156,8 +159,15 @@ def _propose(session: Session, method: Any, request: Any, wanted: Collection[int
     from playhead.cli.documents import document_of
     from playhead.cli.formats import decision_text, state_text
     from playhead.cli.output import print_fields, print_json
+    from playhead.exceptions import BadRequest
 
-    answer = session.call(method, request)
+    try:
+        answer = session.call(method, request)
+    except BadRequest as error:
+        option = OPTIONS.get(error.field)
+        if option is None:
+            raise
+        raise type(error)(error.description, field=option, **error.facts) from error
     done = answer.decision == v1.ACCEPT or answer.state.type in wanted
     if session.as_json:
         print_json(document_of(answer))

@@ -15,6 +15,9 @@ NEWEST_MAX = 1_000
 """Runs among which the beginning of an id, or a name, is looked for."""
 
 SHOWN_MAX = 5
+SHOWN_CHARS_MAX = 100
+NAME_BYTES_MAX = 500
+"""Of a run's name."""
 ID_LENGTH = 36
 
 _ID_BEGINNING = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f-]*)?")
@@ -35,18 +38,23 @@ def find_run(
     if _ID_BEGINNING.fullmatch(text.lower()):
         found = [run for run in newest() if run.spec.id.startswith(text.lower())]
     if not found:
-        found = [run for run in newest(name_like=text) if run.status.name == text]
+        could_be = len(text.encode()) <= NAME_BYTES_MAX
+        found = [run for run in newest(name_like=text) if run.status.name == text] if could_be else []
     what = kind.replace("_", " ")
     if not found:
         raise NotFound(
-            f"No {what} is named {text!r}{_then(read_at)}, and no id of the newest {NEWEST_MAX:,} begins so (4 or more "
-            "characters)."
+            f"No {what} is named {_shortened(text)!r}{_then(read_at)}, and no id of the newest {NEWEST_MAX:,} begins "
+            "so (4 or more characters)."
         )
     if len(found) > 1:
         runs = ", ".join(map(_described, found[:SHOWN_MAX])) + (", …" if len(found) > SHOWN_MAX else "")
         raise BadRequest(f"{text!r} can be each of {len(found)}: {runs}. Give the whole id", field=what)
     run_id: str = found[0].spec.id
     return run_id
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"
 
 
 def _then(read_at: v1.ReadAt | None) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.errors import PydanticSchemaGenerationError
 
 from playhead.engine.execution import pauses, run_inputs
 from playhead.engine.execution.connection import client_here
@@ -215,13 +216,18 @@ class AutomaticRunInput(RunInput, Generic[T]):
 
 
 def run_input_subclass_from_type(input_type: Any) -> type[RunInput]:
-    """The model of a type: itself, of a pydantic model a subclass, of any other type one with a `value`."""
+    """The model of a type: itself, of a pydantic model a subclass, of any other type one with a `value`. Raises
+    TypeError for what is none.
+    """
     if isinstance(input_type, type) and get_origin(input_type) is None:
         if issubclass(input_type, RunInput):
             return input_type
         if issubclass(input_type, BaseModel):
             return RunInput.subclass_from_base_model_type(input_type)
-    return AutomaticRunInput.subclass_from_type(input_type)
+    try:
+        return AutomaticRunInput.subclass_from_type(input_type)
+    except PydanticSchemaGenerationError as error:
+        raise TypeError(f"{input_type!r} is no type that an input can have") from error
 
 
 def send_input(run_input: Any, flow_run_id: Id, sender: str | None = None, key_prefix: str | None = None) -> Any:
