@@ -22,6 +22,7 @@ CALLERS_MAX = 1_000  # kept, so that the calls of one client share one object
 CLAIM_CHARS_MAX = 200
 CLIENT_CHARS_MAX = 100
 TRACEPARENT = re.compile("(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""Of a version after 00 the first four fields, which more may follow."""
 
 
 def caller_of(context: ServicerContext[Any, Any]) -> Caller:
@@ -35,12 +36,20 @@ def _caller(peer: str, metadata: tuple[tuple[str, str | bytes], ...]) -> Caller:
     claim = _printable(unquote(said.get("playhead-actor", "")), CLAIM_CHARS_MAX)
     seen = _address(peer)
     client = said.get("playhead-client") or said.get("user-agent", "").partition(" ")[0]
-    traceparent = said.get("traceparent", "")
     return Caller(
         actor=f"{seen} ({claim})" if claim else seen,
         client=_printable(client, CLIENT_CHARS_MAX),
-        traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else "",
+        traceparent=_traceparent(said.get("traceparent", "")),
     )
+
+
+def _traceparent(text: str) -> str:
+    """The trace that a call is part of; empty when the text names none."""
+    found = TRACEPARENT.match(text)
+    if found is None:
+        return ""
+    more = text[found.end() :]
+    return found[0] if not more or (more.startswith("-") and not text.startswith("00")) else ""
 
 
 def _address(peer: str) -> str:

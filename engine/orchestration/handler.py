@@ -399,8 +399,11 @@ def _expect(run: Run, expected: int, actual: int) -> None:
     """Refuse a command made for another version of the run."""
     if expected != actual:
         kind = "Flow run" if run.subject is Subject.FLOW_RUN else "Task run"
+        what = f"is at version {actual}, not {expected}: read it, decide again"
+        if not actual:
+            what = f"does not exist yet, which is version 0, not {expected}"
         raise VersionMismatch(
-            f"{kind} {text_of(run.run_id)} is at version {actual}, not {expected}: read it, decide again.",
+            f"{kind} {text_of(run.run_id)} {what}.",
             expected=expected,
             actual=actual,
         )

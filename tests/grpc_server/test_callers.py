@@ -117,6 +117,26 @@ def test_of_any_grpc_client_a_well_formed_traceparent_is_noted(server: ThreadedS
     assert all(record.client.startswith("grpc-python/") for record in records)
 
 
+@pytest.mark.parametrize(
+    ("said", "noted"),
+    [
+        ("01" + TRACEPARENT[2:] + "-what-comes", "01" + TRACEPARENT[2:]),
+        ("01" + TRACEPARENT[2:] + "x", ""),
+        (TRACEPARENT + "-what-comes", ""),
+    ],
+)
+def test_of_a_later_version_of_traceparent_the_first_four_fields_are_noted(
+    server: ThreadedServer, said: str, noted: str
+) -> None:
+    client = connect(server.address)
+    run_id = new_flow_run(client)
+    with grpc.insecure_channel(server.address.removeprefix("grpc://")) as channel:
+        OrchestrationStub(channel).ProposeState(propose(run_id), metadata=[("traceparent", said)])
+    (record,) = decisions(client, run_id)
+    client.close()
+    assert record.traceparent == noted
+
+
 def test_the_command_line_shows_it_with_json(tmp_path: Path) -> None:
     database = str(tmp_path / "journal.db")
     client = connect(database=database)

@@ -221,6 +221,13 @@ def test_a_version_that_moved_on_is_refused_and_nothing_recorded(command: Comman
     assert command.head() == head
 
 
+def test_a_run_that_is_to_be_made_is_at_version_0(command: Commanding) -> None:
+    spec = v1.TaskRunSpec(id=new_id(), task_key="t")
+    with pytest.raises(VersionMismatch, match=f"Task run {spec.id} does not exist yet, which is version 0, not 3"):
+        command.propose(v1.RUNNING, create_task_run=spec, expected_version=3)
+    assert command.propose(v1.RUNNING, create_task_run=spec, expected_version=0).decision == v1.ACCEPT
+
+
 def test_a_refusal_does_not_change_the_version(command: Commanding) -> None:
     run = command.flow_run(v1.RUNNING)
     version = command.status(run).version
