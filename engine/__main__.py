@@ -12,7 +12,7 @@ from playhead.client.finding import find_run
 from playhead.client.interface import GET_FLOW_RUN
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import get_client
-from playhead.engine.signals import Abort
+from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import ExecutionError, NotFound, PlayheadError
 
 
@@ -28,6 +28,11 @@ def main(arguments: list[str]) -> int:
     except Abort as abort:
         print(f"{abort.rule}: {abort}" if abort.rule else abort, file=sys.stderr)
         return 1
+    except Pause as pause:
+        print(f"The flow run is paused: {pause}", file=sys.stderr)
+        print(f"Resume it first: playhead flow-run resume {run_id}", file=sys.stderr)
+        print(f"What input it asks for, if any: playhead flow-run inspect {run_id}", file=sys.stderr)
+        return 2
     except (ExecutionError, PlayheadError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         if isinstance(error, NotFound):

@@ -26,6 +26,8 @@ from playhead.client.interface import (
     GET_FLOW_RUN,
     LIST_FLOW_RUNS,
     LIST_TASK_RUNS,
+    PAUSE_FLOW_RUN,
+    PROPOSE_STATE,
     REGISTER_FLOW,
     Client,
 )
@@ -385,6 +387,26 @@ def test_the_engine_takes_the_name_of_a_run_where_it_is_one_runs_alone(
     assert "Give the whole id" in said
     assert main(["nobody"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "See which runs there are: playhead flow-run ls"
+
+
+def test_the_engine_leaves_a_run_that_waits_for_input_and_says_what_to_do(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gated_flows.py").write_text("from playhead import flow\n\n@flow\ndef gated(): return 1\n")
+    flow = service.client.unary(
+        REGISTER_FLOW, v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="gated")
+    ).flow
+    spec = v1.FlowRunSpec(id=new_id(), flow_id=flow.id, entrypoint="gated_flows.py:gated")
+    running = v1.ProposeStateRequest(request_id=new_id(), create_flow_run=spec, state=v1.State(type=v1.RUNNING))
+    service.client.unary(PROPOSE_STATE, running)
+    asks = v1.PauseFlowRunRequest(request_id=new_id(), flow_run_id=spec.id, run_input_schema=b"{}")
+    service.client.unary(PAUSE_FLOW_RUN, asks)
+    assert main([spec.id]) == 2
+    said = capsys.readouterr().err
+    assert "The flow run is paused: run_input: the pause asks for it, and there is none." in said
+    assert f"Resume it first: playhead flow-run resume {spec.id}" in said
+    assert service.flow_run(spec.id).status.state.type == v1.PAUSED
 
 
 def test_the_client_of_the_environment_is_used_again_after_another_was(embedded: Service) -> None:
