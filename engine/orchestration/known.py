@@ -159,12 +159,16 @@ class Known:
             run = self._runs.get(record.stream)
             if run is None:
                 continue
-            status = status_of(event_of(record)) if record.payload is not None else None
-            if status is None or status.state.result.ByteSize() > RESULT_BYTES_MAX:
-                self._runs.drop(record.stream)
-            elif status.version:
+            event = v1.Event() if record.payload is None else event_of(record)
+            if event.HasField("state_proposed") and not event.state_proposed.HasField("status"):
+                # Refused: nothing about the run has changed.
+                continue
+            status = status_of(event)
+            if status.version and status.state.result.ByteSize() <= RESULT_BYTES_MAX:
                 run.status = status
-            # Otherwise it was refused, and nothing about it has changed.
+            else:
+                # Too large to keep, or said by an event that is not known here: read again when it is asked for.
+                self._runs.drop(record.stream)
 
     def reset(self) -> None:
         """Forget everything."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from playhead import v1
-from playhead.engine.orchestration.known import RESULT_BYTES_MAX
+from playhead.engine.orchestration.known import RESULT_BYTES_MAX, Known, Run
 from playhead.engine.orchestration.orchestrator import Orchestrator
+from playhead.engine.orchestration.policy import Subject
 from playhead.journal.encoding import bytes_of
 from playhead.journal.payload import event_of
+from playhead.journal.record import Record
 from playhead.replay.verify import verify_journal
 from tests.orchestration.commanding import ALICE, Commanding, commanding, new_id
 
@@ -46,6 +50,14 @@ def test_what_is_known_of_a_run_follows_what_others_did_to_it(store: str) -> Non
         other.calls.update_run(v1.UpdateRunRequest(request_id=new_id(), task_run_id=run, name="renamed"), ALICE)
         assert told_after(v1.ACCEPT, v1.State(type=v1.RUNNING)).name == "renamed"
         assert told_after(v1.ACCEPT, v1.State(type=v1.COMPLETED, result=large)).state.result == large
+
+
+@pytest.mark.parametrize("payload", [None, b""], ids=["is gone", "says nothing that is known here"])
+def test_a_run_is_forgotten_when_an_event_of_it(payload: bytes | None) -> None:
+    known, run_id = Known(), bytes_of(new_id())
+    known.keep(Run(Subject.TASK_RUN, run_id, v1.TaskRunSpec(), v1.RunStatus(version=1), None))
+    known.catch_up([Record(9, run_id, 2, "of_a_later_version", 0, "", None, 0, payload, None, b"")])
+    assert run_id not in known._runs
 
 
 def test_what_others_did_is_not_read_again(sqlite_store: str) -> None:
