@@ -19,7 +19,7 @@ from playhead.client.connect import connect
 from playhead.client.interface import CREATE_FLOW_RUN, GET_FLOW_RUN, GET_HEAD, PROPOSE_STATE, READ_EVENTS, REGISTER_FLOW
 from playhead.client.remote import RemoteClient
 from playhead.engine.execution.connection import close_clients, use_client
-from playhead.exceptions import BadRequest, DeadlinePassed, MalformedId, NotFound, TooLarge
+from playhead.exceptions import BadRequest, DeadlinePassed, MalformedId, NotFound, ShuttingDown, TooLarge
 from tests.grpc_server.conftest import ServerProcess, ThreadedServer
 from tests.grpc_server.requests import create_flow_run, new_id, propose, register_flow
 
@@ -82,6 +82,18 @@ def test_nobody_at_the_address_is_told_with_the_address() -> None:
         client.unary(GET_HEAD, v1.GetHeadRequest())
     client.close()
     client.close()
+
+
+def test_a_closed_client_says_so(server: ThreadedServer) -> None:
+    client = RemoteClient(server.address)
+    client.unary(GET_HEAD, v1.GetHeadRequest())
+    client.close()
+    with pytest.raises(ShuttingDown, match="The client is closed"):
+        client.unary(GET_HEAD, v1.GetHeadRequest())
+    with pytest.raises(ShuttingDown, match="The client is closed"):
+        client.submit(GET_HEAD, v1.GetHeadRequest()).result()
+    with pytest.raises(ShuttingDown, match="The client is closed"):
+        next(client.stream(READ_EVENTS, v1.ReadEventsRequest()))
 
 
 class Heard(logging.Handler):

@@ -29,6 +29,7 @@ from playhead.context import FlowRunContext
 from playhead.engine.execution import log_shipping
 from playhead.engine.execution.connection import close_clients, get_client
 from playhead.engine.execution.ids import new_id
+from playhead.engine.execution.turns import turn_of
 from playhead.engine.execution.watching import inputs_wanted, state_wanted
 from playhead.journal import sqlite
 from playhead.journal.errors import JournalUnavailable
@@ -227,18 +228,26 @@ def test_a_lease_is_renewed_when_the_database_is_back(outages: Outages) -> None:
     leased()
 
 
+def impatient_client(outages: Outages) -> RemoteClient | EmbeddedClient:
+    """A client of the same service that gives up soon."""
+    client = get_client()
+    if isinstance(client, RemoteClient):
+        return RemoteClient(client.api_url, timeout_s=0.5)
+    return EmbeddedClient(outages.store, timeout_s=0.5)
+
+
+def test_who_stands_in_line_in_an_outage_asks_again_later(outages: Outages) -> None:
+    with closing(impatient_client(outages)) as client, away(outages.store):
+        assert turn_of(client, new_id(), 0, 0.0).result(WAIT_S) is None
+
+
 def test_what_the_database_said_is_raised_when_it_stays_away(outages: Outages) -> None:
     @flow
     def before() -> None: ...
 
     before()
     (run,) = Service().flow_runs("before")
-    client = get_client()
-    impatient: RemoteClient | EmbeddedClient
-    if isinstance(client, RemoteClient):
-        impatient = RemoteClient(client.api_url, timeout_s=0.5)
-    else:
-        impatient = EmbeddedClient(outages.store, timeout_s=0.5)
+    impatient = impatient_client(outages)
     command = v1.CancelFlowRunRequest(request_id=new_id(), flow_run_id=run.spec.id)
     with closing(impatient), away(outages.store):
         with pytest.raises(JournalUnavailable, match=SAID):

@@ -28,7 +28,7 @@ from playhead.client.errors import error_of_call
 from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
 from playhead.client.repeating import TIMEOUT_S, Repeating
-from playhead.exceptions import BadRequest, PlayheadError
+from playhead.exceptions import BadRequest, PlayheadError, ShuttingDown
 
 SILENCE_S = 1.0
 """How long the first answer may take before the log says that there is none."""
@@ -95,7 +95,7 @@ class RemoteClient:
         return self._repeating.stream(lambda left_s: self._stream_once(method, request, left_s), timeout_s)
 
     def close(self) -> None:
-        """Close the connection; calls that are running fail. Safe to call twice."""
+        """Close the connection; calls that are running fail, and later ones raise ShuttingDown. Safe to call twice."""
         self._repeating.closed = True
         self._channel.close()
 
@@ -135,6 +135,8 @@ class RemoteClient:
         return cast("grpc.UnaryStreamMultiCallable[Request, Response]", self._callable(method))
 
     def _callable(self, method: Unary[Any, Any] | Streaming[Any, Any]) -> Any:
+        if self._repeating.closed:
+            raise ShuttingDown("The client is closed: ask another one.")
         if self._pid != os.getpid():
             self._open()
         key = (method.service, method.name)
