@@ -47,7 +47,7 @@ class Orchestrator(Reader):
             for perform in (self._writer.submit, self._writer.call, Job)
         )
         self.perform = self._writer.perform
-        self.timers = Timers(journal, self.jobs, self.perform, serves=serves)
+        self.timers = Timers(journal, self.jobs, self.perform, policy.id, serves=serves)
         if timers:
             self.timers.start()
 

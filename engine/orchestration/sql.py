@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from playhead import v1
 from playhead.engine.orchestration.rules.rule import TERMINAL
+from playhead.journal.sql import COLUMNS
 from playhead.projector.sql import OPEN
 
 metadata = sa.MetaData()
@@ -96,3 +97,17 @@ SELECT_TASK_RUNS = f"""
     )
     ORDER BY t.created_revision LIMIT ?
 """
+
+
+def select_asked(runs: int) -> str:
+    """The last proposals of an actor about so many runs, the last one first: values are each run's id and the version
+    from which on, then the actor, then how many of each run.
+    """
+    return f"""
+        SELECT {COLUMNS} FROM (
+            SELECT e.*, row_number() OVER (PARTITION BY e.stream ORDER BY e.stream_version DESC) AS place
+            FROM (VALUES {", ".join(["(?, ?)"] * runs)}) AS run CROSS JOIN events AS e
+            WHERE e.stream = run.column1 AND e.stream_version >= run.column2
+            AND e.actor = ? AND e.kind = 'state_proposed'
+        ) AS asked WHERE place <= ? ORDER BY revision DESC
+    """

@@ -14,7 +14,8 @@
 
 Every process that has the journal open looks, and a rule decides, so it does not matter how many of them propose the
 same. The request id follows from what fell due, so all of them make the same request, which is decided once; and a
-request is for the version of the run that was seen, so an old look changes nothing.
+request is for the version of the run that was seen, so an old look changes nothing. What a rule does not grant stays
+due, and is asked again: see `asking`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
 from playhead import v1
 from playhead.engine.orchestration import sql
+from playhead.engine.orchestration.asking import TIMERS, Due, with_askings
 from playhead.engine.orchestration.policy import Subject
 from playhead.engine.orchestration.rules.slots import leave_line
 from playhead.engine.orchestration.rules.stopping import left_by
@@ -37,7 +38,6 @@ from playhead.exceptions import BadRequest, PlayheadError, VersionMismatch
 from playhead.journal.encoding import SECOND_US, id_from, micros_of, text_of
 from playhead.journal.jobs import Job
 from playhead.journal.journal import Journal
-from playhead.journal.record import Caller
 
 INTERVAL_S = 1.0
 LATE_S = 15.0
@@ -52,36 +52,27 @@ TICK_PROPOSALS_MAX = 2_000
 SWEEP_S = 60.0
 """How often all that is unfinished is looked through for flow runs that are not: what was made in them late."""
 
-TIMERS = Caller("playhead/timers")
-
 LONG_AGO = -(2**63)
+
+LEFT_OVER = b"left over"
+"""Why something is due that is looked for once, and then in sweeps."""
+
+NOT_CLAIMED = "It did not go on in time with the slots that it was given."
 
 logger = logging.getLogger("playhead.engine.orchestration")
 
 Row = Sequence[Any]
 
 
-@dataclass(frozen=True)
-class Due:
-    """What has fallen due about a run: why, in a few words, and what is proposed for it."""
-
-    why: str
-    request: v1.ProposeStateRequest
-
-    @property
-    def run_id(self) -> str:
-        """The run."""
-        return self.request.flow_run_id or self.request.task_run_id
-
-
 class Timers:
     """The loop that looks for what is due. `tick` looks once; `start` looks every `interval_s`, and when woken, until
     `stop`.
 
-    `jobs` makes the commands that `perform` performs in this thread, a batch in one transaction.
-    `late_s`: seconds after its time from when on a flow run is late. `cancelling_s`: seconds after which a flow run
-    that is CANCELLING, and that no process works on, is CANCELLED. `serves`: whether others renew their leases through
-    this process, as those do that a server serves; then leases that lapsed before it began get time to be renewed.
+    `jobs` makes the commands that `perform` performs in this thread, a batch in one transaction, by the policy of
+    `policy_id`: what another one refused is asked again. `late_s`: seconds after its time from when on a flow run is
+    late. `cancelling_s`: seconds after which a flow run that is CANCELLING, and that no process works on, is CANCELLED.
+    `serves`: whether others renew their leases through this process, as those do that a server serves; then leases that
+    lapsed before it began get time to be renewed.
     """
 
     def __init__(
@@ -89,6 +80,7 @@ class Timers:
         journal: Journal,
         jobs: OrchestrationService,
         perform: Callable[[Sequence[Job[Any]]], None],
+        policy_id: str,
         *,
         interval_s: float = INTERVAL_S,
         late_s: float = LATE_S,
@@ -98,6 +90,7 @@ class Timers:
         self._journal = journal
         self._jobs = jobs
         self._perform = perform
+        self._policy_id = policy_id
         self._interval_s = interval_s
         self._late_us = round(late_s * SECOND_US)
         self._cancelling_us = round(cancelling_s * SECOND_US)
@@ -107,6 +100,8 @@ class Timers:
         # Up to which revision flow runs that were stopped have been followed; None: not at all in this process.
         self._followed: int | None = None
         self._next_sweep_us = LONG_AGO
+        # When the sweep after the one that is going on, or cut short, is due.
+        self._following_sweep_us = LONG_AGO
         self._stop = threading.Event()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
@@ -141,20 +136,34 @@ class Timers:
         """Propose what is due, in batches, until nothing is or TICK_PROPOSALS_MAX are made; how many were made."""
         return self._tick(self._journal.clock())
 
+    def decide(self) -> int:
+        """Propose what is due now, and what becomes due by that, each once; how many were made."""
+        # For one moment: whatever is answered after it is not to be asked again before it, so this comes to an end.
+        now, proposed = self._journal.clock(), 0
+        while more := self._tick(now):
+            proposed += more
+        return proposed
+
+    def due(self) -> list[Due]:
+        """What the first look of a process would find due, TICK_PROPOSALS_MAX at most, also what is not to be asked
+        again yet; nothing is proposed.
+        """
+        # One that has looked takes up from there, and would pass over what was not proposed.
+        pages = self.anew()._all(self._journal.clock())
+        return list(islice(chain.from_iterable(map(self._with_askings, pages)), TICK_PROPOSALS_MAX))
+
+    def anew(self) -> Timers:
+        """Those of a process that begins: they look through everything."""
+        return Timers(self._journal, self._jobs, self._perform, self._policy_id)
+
     def _tick(self, now: int) -> int:
         """A look for what was due at a moment: a stall since then is the next look's."""
         proposed = 0
         for dues in self._all(now):
-            proposed += self._propose(dues)
+            proposed += self._propose(dues, now)
             if proposed >= TICK_PROPOSALS_MAX or self._stop.is_set():
                 break
         return proposed
-
-    def due(self) -> list[Due]:
-        """What the first look of a process would propose, TICK_PROPOSALS_MAX at most; nothing is proposed."""
-        # Another object: one that has looked takes up from there, and would pass over what was not proposed.
-        anew = Timers(self._journal, self._jobs, self._perform)
-        return list(islice(chain.from_iterable(anew._all(self._journal.clock())), TICK_PROPOSALS_MAX))
 
     def _all(self, now: int) -> Iterator[list[Due]]:
         return chain(self._lapsed(now), self._due_flow_runs(now), self._due_task_runs(now), self._left(now))
@@ -174,25 +183,46 @@ class Timers:
                     logger.warning("What is due could not be proposed, which is tried again: %s", error)
                 told = True
 
-    def _propose(self, dues: list[Due]) -> int:
-        jobs = [self._jobs.propose_state(due.request, TIMERS) for due in dues]
+    def _propose(self, dues: list[Due], now: int) -> int:
+        asked, jobs = [], []
+        for due in self._with_askings(dues):
+            if due.asked is not None and due.asked.again_at > now:
+                self._find_again(due, due.asked.again_at)
+            else:
+                asked.append(due)
+                jobs.append(self._jobs.propose_state(due.request, TIMERS))
         self._perform(jobs)
-        for due, job in zip(dues, jobs, strict=True):
+        for due, job in zip(asked, jobs, strict=True):
             try:
-                job.result()
+                answer: v1.ProposeStateResponse = job.result()
+                if answer.decision == v1.WAIT:
+                    self._find_again(due, now + micros_of(answer.delay))
             except VersionMismatch:
                 # The run has changed since it was looked at. The next look sees what it is now, whatever it is due for.
-                self._next_sweep_us = LONG_AGO
+                self._sweep_by(LONG_AGO)
             except BadRequest:
                 # What is wrong with one proposal must not keep the others from being made.
                 logger.exception("What is due about run %s can not be proposed: %s", due.run_id, due.why)
-        return len(jobs)
+        return len(asked)
+
+    def _with_askings(self, dues: list[Due]) -> list[Due]:
+        return with_askings(self._journal.database, dues, self._policy_id)
+
+    def _find_again(self, due: Due, moment_us: int) -> None:
+        """See to it that what was not granted is found when it is to be asked again."""
+        if due.why == LEFT_OVER.decode():
+            self._sweep_by(moment_us)
+
+    def _sweep_by(self, moment_us: int) -> None:
+        """Look through all that is unfinished at this moment at the latest."""
+        self._next_sweep_us = min(self._next_sweep_us, moment_us)
+        self._following_sweep_us = min(self._following_sweep_us, moment_us)
 
     def _lapsed(self, now: int) -> Iterator[list[Due]]:
         for rows in self._pages(sql.SELECT_LAPSED, (now,), (LONG_AGO, b"")):
             found = [(lease, _status(status)) for *lease, status in rows]
             yield [
-                _lapsed(expires_at, bytes(run_id), token, is_task_run, status.state.type)
+                _lapsed(expires_at, bytes(run_id), token, is_task_run, status)
                 for (expires_at, run_id, token, is_task_run), status in found
                 if not self._stalls.spare(micros_of(status.lease.ttl), now)
             ]
@@ -214,10 +244,11 @@ class Timers:
         """
         head = self._journal.head()[0]
         if now >= self._next_sweep_us:
+            self._following_sweep_us = now + round(SWEEP_S * SECOND_US)
             for text in (sql.SELECT_STOPPED_WITH_UNFINISHED, sql.SELECT_STOPPED_WITH_UNFINISHED_SUBFLOWS):
                 for rows in self._pages(text, (), (0,)):
                     yield from chain.from_iterable(self._left_by(*row) for row in rows)
-            self._next_sweep_us = now + round(SWEEP_S * SECOND_US)
+            self._next_sweep_us = self._following_sweep_us
             self._followed = head if self._followed is None else self._followed
         assert self._followed is not None
         for rows in self._pages(sql.SELECT_STOPPED, (), (self._followed,)):
@@ -246,12 +277,13 @@ class Timers:
             key = rows[-1][: len(key)]
 
 
-def _lapsed(expires_at: int, run_id: bytes, token: int, is_task_run: bool, state_type: int) -> Due:
+def _lapsed(expires_at: int, run_id: bytes, token: int, is_task_run: bool, status: v1.RunStatus) -> Due:
     """Give up a run whose lease has lapsed. Nothing but CANCELLED may follow CANCELLING."""
     subject = Subject.TASK_RUN if is_task_run else Subject.FLOW_RUN
-    to_type = v1.CANCELLED if state_type == v1.CANCELLING else v1.CRASHED
+    to_type = v1.CANCELLED if status.state.type == v1.CANCELLING else v1.CRASHED
     message = "The process that ran it stopped renewing its lease: it died, or was cut off for too long."
-    due = _found(subject, run_id, v1.State(type=to_type, message=message), b"lease lapsed", token, expires_at)
+    state = v1.State(type=to_type, message=message)
+    due = _found(subject, run_id, status, state, b"lease lapsed", token, expires_at)
     due.request.lease_token = token
     due.request.if_lease_expired = True
     return due
@@ -267,7 +299,9 @@ def _due(subject: Subject, run_id: bytes, status: v1.RunStatus, now: int) -> Due
             # No pause can begin that is over. This one is a task run's, which no time ends but its flow run's.
             again.details.ClearField("pause_timeout")
         if subject is Subject.FLOW_RUN:
-            leave_line(again, "It did not go on in time with the slots that it was given.")
+            leave_line(again, NOT_CLAIMED)
+        else:
+            again.message = NOT_CLAIMED
         due = _seen(subject, run_id, status, again, b"slots not claimed")
         # It is in this state already, and no rule should keep it from giving the slots up.
         due.request.force = True
@@ -285,7 +319,7 @@ def _left_task_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int)
     """End a task run whose flow run has ended."""
     state = left_by(v1.StateType.ValueType(parent))
     assert state is not None, "only what flow runs that were stopped have left is looked at"
-    return _seen(Subject.TASK_RUN, run_id, status, state, b"left over", since)
+    return _seen(Subject.TASK_RUN, run_id, status, state, LEFT_OVER, since)
 
 
 def _left_subflow_run(run_id: bytes, status: v1.RunStatus, since: int, parent: int) -> Due | None:
@@ -294,19 +328,19 @@ def _left_subflow_run(run_id: bytes, status: v1.RunStatus, since: int, parent: i
         return None
     if parent == v1.CRASHED:
         state = v1.State(type=v1.CRASHED, message="The flow run that called it has crashed.")
-        return None if status.HasField("lease") else _seen(Subject.FLOW_RUN, run_id, status, state, b"left over", since)
+        return None if status.HasField("lease") else _seen(Subject.FLOW_RUN, run_id, status, state, LEFT_OVER, since)
     state = v1.State(type=v1.CANCELLING, message="The flow run that called it is cancelled.")
-    return _seen(Subject.FLOW_RUN, run_id, status, state, b"left over", since)
+    return _seen(Subject.FLOW_RUN, run_id, status, state, LEFT_OVER, since)
 
 
 def _seen(subject: Subject, run_id: bytes, status: v1.RunStatus, state: v1.State, why: bytes, *numbers: int) -> Due:
     """A proposal for a run as it was seen: of no effect if it has changed."""
-    due = _found(subject, run_id, state, why, status.version, *numbers)
+    due = _found(subject, run_id, status, state, why, status.version, *numbers)
     due.request.expected_version = status.version
     return due
 
 
-def _found(subject: Subject, run_id: bytes, state: v1.State, why: bytes, *numbers: int) -> Due:
+def _found(subject: Subject, run_id: bytes, status: v1.RunStatus, state: v1.State, why: bytes, *numbers: int) -> Due:
     """What is due, with a proposal whose request id follows from what it is about, and why."""
     cause = (number.to_bytes(8, "big", signed=True) for number in (*numbers, state.type))
     request = v1.ProposeStateRequest(request_id=text_of(id_from(why, run_id, *cause)), state=state)
@@ -314,7 +348,7 @@ def _found(subject: Subject, run_id: bytes, state: v1.State, why: bytes, *number
         request.flow_run_id = text_of(run_id)
     else:
         request.task_run_id = text_of(run_id)
-    return Due(why.decode(), request)
+    return Due(why.decode(), request, status.version)
 
 
 def _status(payload: Any) -> v1.RunStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from playhead.cli import logs
 from playhead.cli.app import app
 from playhead.client.interface import PROPOSE_STATE
 from playhead.engine.orchestration.orchestrator import Orchestrator
+from playhead.engine.orchestration.policy import Policy, core_policy
+from playhead.engine.orchestration.rules.effects import Effect, wait
+from playhead.engine.orchestration.rules.rule import Rule
 from playhead.journal.encoding import SECOND_US, timestamp
 from playhead.journal.record import Caller
 from tests.cli.conftest import Shell
@@ -76,7 +80,10 @@ def test_what_is_due_is_listed_and_decided_when_that_is_asked_for(deserted: Shel
     listed = deserted.run("journal", "due")
     assert "lease lapsed" in listed
     assert "2 due; decide it: playhead journal due --decide" in listed
-    assert deserted.document("journal", "due", "--decide") == {"proposed": 3}  # the task run of the dead one too
+    assert deserted.document("journal", "due", "--decide") == {
+        "proposed": 3,
+        "due": [],
+    }  # the task run of the dead one too
     states = {run["status"]["name"]: run["status"]["state"]["name"] for run in runs(deserted)}
     assert states == {"dead": "Crashed", "unstarted": "Late"}
     assert deserted.document("task-run", "ls")["task_runs"][0]["status"]["state"]["name"] == "Crashed"
@@ -120,3 +127,37 @@ def test_who_follows_sees_to_what_falls_due(deserted: Shell, monkeypatch: pytest
         thread.join(10)
         assert not thread.is_alive(), "who followed goes on for nobody"
     assert runs(deserted)[-1]["status"]["state"]["name"] == "Crashed"
+
+
+class KeepsRunning(Rule):
+    """any -> CRASHED: WAIT."""
+
+    to_states = frozenset({v1.CRASHED})
+
+    def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
+        return wait(20, "not yet")
+
+
+def lenient() -> Policy:
+    core = core_policy()
+    return replace(core, core_flow=(KeepsRunning(), *core.core_flow))
+
+
+def test_what_a_rule_does_not_grant_stays_due_and_is_told(deserted: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command comes to an end, and asks no more often than any process would."""
+    with monkeypatch.context() as patched:
+        patched.setenv("PLAYHEAD_POLICY", f"{__name__}:lenient")
+        decided = deserted.run("journal", "due", "--decide", status=1)
+        assert "KeepsRunning answered WAIT, 20 s: not yet. Again from " in decided
+        assert "2 proposed: playhead audit decisions --actor playhead/timers; 1 still due" in decided
+        again = deserted.document("journal", "due", "--decide", status=1)
+        assert again["proposed"] == 0
+        (left,) = again["due"]
+        assert (left["run_id"], left["answered"]["rule"], left["answered"]["decision"]) == (
+            deserted.completed,
+            "KeepsRunning",
+            "WAIT",
+        )
+        assert left["asked_again_at"] > left["answered"]["recorded_at"]
+        assert "KeepsRunning answered WAIT" in deserted.run("journal", "due")
+    assert deserted.document("journal", "due", "--decide") == {"proposed": 2, "due": []}

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playhead import v1
+from playhead.engine.orchestration.policy import core_policy
 from playhead.engine.orchestration.stalls import Stalls
 from playhead.engine.orchestration.timers import Timers
 from tests.orchestration.commanding import ALICE, SECOND_US, Commanding, commanding
@@ -63,7 +64,7 @@ def test_a_stall_before_the_first_look_is_one_too(command: Commanding) -> None:
     run = command.flow_run()
     command.propose(v1.RUNNING, flow_run_id=run, lease_ttl=Duration(seconds=TTL_S))
     orchestrator = command.orchestrator
-    timers = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, interval_s=TTL_S)
+    timers = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, core_policy().id, interval_s=TTL_S)
     timers.start()  # looks by itself only long after the end of this test
     timers.stop()
     command.clock.advance(1_000 * SECOND_US)
@@ -103,7 +104,7 @@ def test_a_server_that_begins_gives_the_leases_of_others_time(command: Commandin
     orchestrator = command.orchestrator
     held = Held(command, orchestrator.timers)
     command.clock.advance(1_000 * SECOND_US)
-    held.timers = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, serves=serves)
+    held.timers = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, core_policy().id, serves=serves)
     assert held.pass_by(1) == ("Running" if serves else "Crashed")
     assert held.pass_by(*[1] * (TTL_S - 1)) == "Crashed"
 

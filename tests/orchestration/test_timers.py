@@ -11,8 +11,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from playhead import v1
 from playhead.engine.orchestration import timers
+from playhead.engine.orchestration.asking import TIMERS
 from playhead.engine.orchestration.orchestrator import Orchestrator
-from playhead.engine.orchestration.timers import BATCH_MAX, TIMERS, Timers
+from playhead.engine.orchestration.policy import core_policy
+from playhead.engine.orchestration.timers import BATCH_MAX, Timers
 from playhead.journal.encoding import bytes_of, timestamp
 from playhead.journal.payload import event_of
 from tests.orchestration.commanding import ALICE, SECOND_US, Commanding, commanding, new_id
@@ -74,7 +76,7 @@ def test_only_runs_named_scheduled_are_late(command: Commanding) -> None:
 def test_how_late_is_late_can_be_chosen(command: Commanding) -> None:
     run = scheduled(command)
     orchestrator = command.orchestrator
-    patient = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, late_s=60)
+    patient = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, core_policy().id, late_s=60)
     command.clock.advance(LATE_US)
     assert patient.tick() == 0
     command.clock.advance(45 * SECOND_US)
@@ -211,6 +213,7 @@ def test_a_paused_task_run_whose_pause_is_over_gives_its_slots_up_and_stays_paus
     assert tick(command) == 1
     status = command.task_status(paused_run)
     assert (status.state.type, list(status.slots)) == (v1.PAUSED, [])
+    assert status.state.message == "It did not go on in time with the slots that it was given."
 
 
 # Leases of task runs, and crashes that are tried again.
@@ -350,7 +353,7 @@ def test_a_run_that_changes_while_it_is_looked_at_is_looked_at_again(command: Co
     timers = command.orchestrator.timers
     _, tasks = timers._left(command.clock())
     command.orchestration.update_run(rename, ALICE).result()
-    timers._propose(tasks)
+    timers._propose(tasks, command.clock())
     assert family.task_names() == ["Cancelled", "Pending", "Cancelled", "Completed"]
     tick(command)
     assert family.task_names() == ["Cancelled", "Cancelled", "Cancelled", "Completed"]
@@ -432,7 +435,7 @@ def test_who_begins_anew_finds_the_subflow_run_of_a_stopped_flow_run_though_its_
     command.propose(v1.COMPLETED, task_run_id=tracked, force=True)
     command.propose(v1.CRASHED, flow_run_id=parent)
     orchestrator = command.orchestrator
-    anew = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform)
+    anew = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform, core_policy().id)
     assert [due.run_id for due in anew.due()] == [child]
     assert anew.tick() == 1
     assert name_of(command, child) == "Crashed"
@@ -460,7 +463,7 @@ def test_several_servers_on_one_database_make_one_event_of_each(store: str) -> N
         seen = [[*chain(*look._due_flow_runs(command.clock()), *look._left(command.clock()))] for look in looks]
         assert seen[0] == seen[1]
         for look, requests in zip(looks, seen, strict=True):
-            look._propose(requests)
+            look._propose(requests, command.clock())
         # The waiting subflow run was late too, and had changed when it was to be cancelled: it is looked at again.
         assert [look.tick() for look in looks] == [1, 0]
         assert [look.tick() for look in looks] == [0, 0]
@@ -478,5 +481,5 @@ def test_an_old_look_changes_nothing(command: Commanding) -> None:
     (request,) = next(command.orchestrator.timers._due_flow_runs(command.clock()))
     command.propose(v1.PENDING, flow_run_id=run)
     head = command.head()
-    assert command.orchestrator.timers._propose([request]) == 1
+    assert command.orchestrator.timers._propose([request], command.clock()) == 1
     assert command.head() == head

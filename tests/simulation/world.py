@@ -20,7 +20,6 @@ from google.protobuf.text_format import MessageToString
 from playhead import v1
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.engine.orchestration.policy import Policy
-from playhead.engine.orchestration.timers import Timers
 from playhead.exceptions import PlayheadError
 from playhead.journal.encoding import SECOND_US
 from playhead.journal.errors import JournalUnavailable
@@ -122,7 +121,7 @@ class Server:
     def look_anew(self) -> None:
         """Look through everything that may be due, as a process does that begins, and each does now and then."""
         orchestrator = self.start()
-        orchestrator.timers = Timers(orchestrator.journal, orchestrator.jobs, orchestrator.perform)
+        orchestrator.timers = orchestrator.timers.anew()
 
     def stop(self) -> None:
         """Let everything go that is only in memory."""

@@ -15,7 +15,7 @@ from playhead.cli.output import Cell, json_text, one_line, print_json, print_tab
 from playhead.cli.overdue import HINT
 from playhead.cli.session import Session
 from playhead.client.interface import LIST_DECISIONS, LIST_STATES
-from playhead.engine.orchestration.timers import Due
+from playhead.engine.orchestration.asking import Due
 from playhead.replay.diff import Kind
 
 FLOW_RUN_COLUMNS = ("id", "name", "flow", "state", "revision", "runs", "created", "run time")

@@ -10,8 +10,9 @@ from playhead import settings
 if TYPE_CHECKING:
     from playhead import v1
     from playhead.client.interface import Client, Request, Response, Unary
+    from playhead.engine.orchestration.asking import Due
     from playhead.engine.orchestration.policy import Policy
-    from playhead.engine.orchestration.timers import Due, Timers
+    from playhead.engine.orchestration.timers import Timers
     from playhead.exceptions import BadRequest
     from playhead.replay.diff import Kind
 
@@ -77,10 +78,8 @@ class Session:
     def decide_due(self) -> int:
         """Decide what has fallen due, and what falls due by that; how many proposals it took."""
         self._expect_policy()
-        timers, proposed = self._timers(), 0
-        while timers is not None and (more := timers.tick()):
-            proposed += more
-        return proposed
+        timers = self._timers()
+        return 0 if timers is None else timers.decide()
 
     @cached_property
     def _policy(self) -> Policy | None:
