@@ -172,7 +172,7 @@ COUNT_FLOW = table(
     keeps(facts(state(v1.RUNNING), run_count=1), state(v1.RUNNING), {"run_count": 2}),
     *(keeps_nothing(facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING), force=force) for force in (False, True)),
     keeps(facts(state(v1.PAUSED)), state(v1.RUNNING), {"run_count": 1}),
-    keeps(leased(facts(state(v1.PAUSED), run_count=1), -1), state(v1.RUNNING), {"run_count": 2}, lease_ttl_s=60),
+    keeps(facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING), {"run_count": 2}, lease_ttl_s=60, force=True),
     keeps_nothing(facts(state(v1.SCHEDULED, "Resuming"), run_count=1, resuming=True), state(v1.RUNNING)),
     keeps_nothing(facts(state(v1.RUNNING), run_count=1), state(v1.COMPLETED)),
 )
@@ -206,7 +206,6 @@ START_RESUMING = table(
     keeps(facts(state(v1.PAUSED)), state(v1.SCHEDULED, "Resuming"), {"resuming": True}),
     # A resume that has to wait for its slots.
     keeps(limited(facts(state(v1.PAUSED)), 1, held=1), state(v1.RUNNING), {"resuming": True}),
-    keeps_nothing(limited(facts(state(v1.PAUSED)), 1, held=1), state(v1.RUNNING), lease_ttl_s=60),
     keeps_nothing(facts(state(v1.PAUSED), run_count=1), state(v1.RUNNING)),
     keeps_nothing(facts(state(v1.RUNNING)), state(v1.SCHEDULED)),
     keeps_nothing(crashing_in_a_pause(), state(v1.CRASHED), if_lease_expired=True),

@@ -216,6 +216,17 @@ RESUMING = table(
     row(facts(state(v1.PAUSED)), state(v1.PENDING), REJECTS, "R"),
     row(facts(SUSPENDED), state(v1.SCHEDULED), REJECTS, "R"),
     row(facts(SUSPENDED), state(v1.CANCELLED), REJECTS, "R"),
+    # A process that would run it, and has nobody's word that it may go on.
+    *(
+        row(run, state(v1.RUNNING), REJECTS, "R", lease_ttl_s=60)
+        for run in (
+            facts(state(v1.PAUSED)),
+            deployed(facts(SUSPENDED)),
+            leased(facts(state(v1.PAUSED)), 30),
+            leased(facts(state(v1.PAUSED)), -5),
+        )
+    ),
+    row(facts(state(v1.PAUSED, pause_timeout=at(0))), state(v1.RUNNING), REPLACES, "R>Failed", lease_ttl_s=60),
     *(
         row(facts(state(v1.PAUSED, pause_timeout=at(0))), state(target), REPLACES, "R>Failed", NEVER_RESUMED)
         for target in (v1.RUNNING, v1.SCHEDULED, v1.COMPLETED, v1.CANCELLED)

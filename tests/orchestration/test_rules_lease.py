@@ -91,25 +91,29 @@ ONLY_LAPSED = table(
     ),
 )
 
-LIVE = table(
-    WaitForLiveLease,
-    "",
-    (FLOW, TASK),
-    *(
-        one
-        for before in (v1.RUNNING, v1.PAUSED)
-        for one in (
-            row(leased(facts(state(before)), 30), state(v1.RUNNING), WAITS, "W30", lease_ttl_s=60),
-            row(leased(facts(state(before)), 29.1), state(v1.RUNNING), WAITS, "W30", lease_ttl_s=60),
-            row(leased(facts(state(before)), 0.2), state(v1.RUNNING), WAITS, "W1", lease_ttl_s=60),
-            passes(leased(facts(state(before)), 0), state(v1.RUNNING), lease_ttl_s=60),
-            passes(leased(facts(state(before)), -5), state(v1.RUNNING), lease_ttl_s=60),
-            passes(leased(facts(state(before)), 30), state(v1.RUNNING), lease_ttl_s=60, lease_token=HELD),
-            passes(leased(facts(state(before)), 30), state(v1.RUNNING)),
-        )
+
+def while_it_lives(before: v1.StateType.ValueType) -> list[Case]:
+    """Rows of a run in a state under a lease, which a process proposes to run."""
+    return [
+        row(leased(facts(state(before)), 30), state(v1.RUNNING), WAITS, "W30", lease_ttl_s=60),
+        row(leased(facts(state(before)), 29.1), state(v1.RUNNING), WAITS, "W30", lease_ttl_s=60),
+        row(leased(facts(state(before)), 0.2), state(v1.RUNNING), WAITS, "W1", lease_ttl_s=60),
+        passes(leased(facts(state(before)), 0), state(v1.RUNNING), lease_ttl_s=60),
+        passes(leased(facts(state(before)), -5), state(v1.RUNNING), lease_ttl_s=60),
+        passes(leased(facts(state(before)), 30), state(v1.RUNNING), lease_ttl_s=60, lease_token=HELD),
+        passes(leased(facts(state(before)), 30), state(v1.RUNNING)),
+        passes(facts(state(before)), state(v1.RUNNING), lease_ttl_s=60),
+    ]
+
+
+LIVE = [
+    *table(WaitForLiveLease, "", (FLOW, TASK), *while_it_lives(v1.RUNNING)),
+    # A paused flow run is not waited for: it is to be resumed first.
+    *table(WaitForLiveLease, "", TASK, *while_it_lives(v1.PAUSED)),
+    *table(
+        WaitForLiveLease, "", FLOW, passes(leased(facts(state(v1.PAUSED)), 30), state(v1.RUNNING), "R", lease_ttl_s=60)
     ),
-    passes(facts(state(v1.RUNNING)), state(v1.RUNNING), lease_ttl_s=60),
-)
+]
 
 GRANT = table(
     GrantLease,

@@ -9,7 +9,7 @@ import pytest
 
 from playhead import v1
 from playhead.engine.orchestration.rules.pausing import ValidateRunInput
-from tests.orchestration.given import FLOW, at, decided, deployed, facts, leased, short, state
+from tests.orchestration.given import FLOW, at, decided, deployed, facts, limited, short, state
 from tests.orchestration.rule_cases import REJECTS, passes, row, table
 
 RULE = "ValidateRunInput"
@@ -86,9 +86,10 @@ def test_a_pause_that_can_not_be_resumed_asks_for_no_input(details: dict[str, ob
 
 
 def test_bad_input_is_refused_before_anything_is_waited_for() -> None:
-    run = leased(facts(state(v1.PAUSED, run_input_schema=SCHEMA)), expires_s=20)
-    assert decided(FLOW, run, state(v1.RUNNING, run_input=b"3"), lease_ttl_s=30).rule == RULE
-    assert short(decided(FLOW, run, state(v1.RUNNING, run_input=b'{"age": 1}'), lease_ttl_s=30)) == "W20"
+    run = limited(facts(state(v1.PAUSED, run_input_schema=SCHEMA)), 1, held=1)
+    assert decided(FLOW, run, state(v1.RUNNING, run_input=b"3")).rule == RULE
+    in_line = decided(FLOW, run, state(v1.RUNNING, run_input=b'{"age": 1}'))
+    assert short(in_line) == "R>AwaitingConcurrencySlot"
 
 
 def test_each_failure_is_told_up_to_a_bound() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from playhead import resume_flow_run, v1
 from playhead.client.embedded import EmbeddedClient
-from playhead.client.interface import CREATE_FLOW_RUN, REGISTER_FLOW, RENEW_LEASE, Command
+from playhead.client.interface import CREATE_FLOW_RUN, GET_FLOW_RUN, REGISTER_FLOW, RENEW_LEASE, Command
 from playhead.engine import enter_flow_run_engine_from_subprocess
 from playhead.engine.execution.connection import get_client, use_client
 from playhead.engine.execution.ids import new_id
@@ -110,9 +110,11 @@ def _work_and_end(order: dict[str, Any], writing: int) -> None:
 
 
 def _result_of(name: str, run_id: str) -> Any:
-    """Run a flow, or an existing run of it, to its end; it is resumed where it is suspended."""
+    """Run a flow, or an existing run of it, to its end; it is resumed where it is paused and nobody works on it."""
     state: Any
     flow = FLOWS.CORPUS[name]
+    if run_id and _is_paused(run_id):
+        resume_flow_run(run_id)
     if run_id or name in FLOWS.OF_DEPLOYMENTS:
         state = enter_flow_run_engine_from_subprocess(run_id or _new_run(flow))
     else:
@@ -123,6 +125,11 @@ def _result_of(name: str, run_id: str) -> Any:
         resume_flow_run(flow_run_id)
         state = enter_flow_run_engine_from_subprocess(flow_run_id)
     return state.result(raise_on_failure=False)
+
+
+def _is_paused(run_id: str) -> bool:
+    run = get_client().unary(GET_FLOW_RUN, v1.GetFlowRunRequest(flow_run_id=run_id)).flow_run
+    return bool(run.status.state.type == v1.PAUSED)
 
 
 def _new_run(flow: Any) -> str:

@@ -7,6 +7,7 @@ counts as an attempt: what is retried here has one to spare.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -29,6 +30,8 @@ from playhead.client.interface import (
     PAUSE_FLOW_RUN,
     PROPOSE_STATE,
     REGISTER_FLOW,
+    RESUME_FLOW_RUN,
+    WATCH_RUN,
     Client,
 )
 from playhead.engine import enter_flow_run_engine_from_subprocess
@@ -282,6 +285,55 @@ def test_a_killed_process_is_followed_by_another(service: Service, tmp_path: Pat
     third = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert third.returncode == 0
     assert (tmp_path / "bodies").read_text().split() == ["0", "1", "2", "3", "4"]
+
+
+GATE = """
+import os, signal, sys
+from pathlib import Path
+from playhead import flow, pause_flow_run
+from playhead.flow_runs import suspend_flow_run
+
+@flow
+def gated(suspends: bool):
+    if suspends:
+        suspend_flow_run(timeout=600)
+    else:
+        pause_flow_run(timeout=600)
+    Path("deployed").write_text("deployed")
+"""
+
+
+@pytest.mark.parametrize("suspends", [False, True], ids=["paused", "suspended"])
+def test_a_paused_run_that_is_executed_stays_paused_until_somebody_resumes_it(
+    embedded: Service, tmp_path: Path, suspends: bool
+) -> None:
+    (tmp_path / "gate.py").write_text(GATE)
+    parameters = json.dumps({"suspends": suspends}).encode()
+    spec = v1.FlowRunSpec(id=new_id(), entrypoint="gate.py:gated", parameters=parameters, deployment_id=new_id())
+    request = v1.RegisterFlowRequest(request_id=new_id(), flow_id=new_id(), name="gated")
+    spec.flow_id = embedded.client.unary(REGISTER_FLOW, request).flow.id
+    embedded.client.unary(CREATE_FLOW_RUN, v1.CreateFlowRunRequest(request_id=new_id(), spec=spec))
+    command = [sys.executable, "-m", "playhead.engine", spec.id]
+    with subprocess.Popen(command, cwd=tmp_path) as first:
+        for seen in embedded.client.stream(WATCH_RUN, v1.WatchRunRequest(flow_run_id=spec.id), timeout_s=60):
+            if seen.flow_run.status.state.type == v1.PAUSED:
+                break
+        if suspends:
+            assert first.wait() == 0
+        else:
+            first.kill()
+
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert f"playhead flow-run resume {spec.id}" in said.stderr
+    assert embedded.flow_run(spec.id).status.state.type == v1.PAUSED
+
+    resume = v1.ResumeFlowRunRequest(request_id=new_id(), flow_run_id=spec.id)
+    assert embedded.client.unary(RESUME_FLOW_RUN, resume).decision == v1.ACCEPT
+    assert not (tmp_path / "deployed").exists()
+    if suspends:  # the lease of who was killed in a pause lives on
+        assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+        assert (tmp_path / "deployed").exists()
 
 
 def test_a_run_that_was_cancelled_runs_again_and_says_that_it_was(embedded: Service, tmp_path: Path) -> None:

@@ -155,6 +155,8 @@ def a_pause_ends_as_it_should(it: Decided) -> None:
     details = it.before.state.details
     cancelled = it.command.state.type == v1.CANCELLING
     hold(cancelled or it.to in TERMINAL | {v1.RUNNING, v1.SCHEDULED}, "a paused run goes on, is scheduled or ends")
+    executed = it.to == v1.RUNNING and it.command.HasField("lease_ttl")
+    hold(not executed, "a process that begins to work on a paused run does not resume it")
     asks = bool(details.run_input_schema) and it.to == v1.COMPLETED
     hold(not asks, "no run completes without the input that it asked for")
     hold(cancelled or not details.pause_reschedule or deployed(it), "what is suspended needs a deployment to go on")

@@ -35,16 +35,18 @@ class HandlePausingFlows(Rule):
 
 class HandleResumingPausedFlows(Rule):
     """PAUSED -> PENDING, PAUSED: REJECT. Suspended without a deployment -> any but CANCELLING: REJECT. Past
-    pause_timeout -> any but CANCELLING: REJECT > Failed.
+    pause_timeout -> any but CANCELLING: REJECT > Failed. PAUSED -> RUNNING with a lease asked for: REJECT, since a
+    process that begins to work on a run is nobody's word that it may go on.
 
-    Differs: a blocking pause can be cancelled, and the process that waits in it ends the run as CANCELLED; Prefect
-    refuses, so that only a resume or the timeout ends the pause. A refused resume leaves no trace; Prefect marked the
-    run as resuming and so lost the count of its next attempt.
+    Differs: a paused run that is executed stays paused until it is resumed; in Prefect that resumes it, and its pause
+    has been passed without anybody's approval. A blocking pause can be cancelled, and the process that waits in it ends
+    the run as CANCELLED; Prefect refuses, so that only a resume or the timeout ends the pause. A refused resume leaves
+    no trace; Prefect marked the run as resuming and so lost the count of its next attempt.
     """
 
     from_states = frozenset({v1.PAUSED})
     to_states = STATES - {v1.CANCELLING}
-    version = 2
+    version = 3
 
     def before(self, facts: v1.Facts, command: v1.ProposeStateRequest, proposed: v1.State) -> Effect | None:
         details = facts.status.state.details
@@ -55,6 +57,8 @@ class HandleResumingPausedFlows(Rule):
         if details.HasField("pause_timeout") and micros(details.pause_timeout) <= micros(facts.now):
             failed = v1.State(type=v1.FAILED, name="Failed", message="The flow was paused and never resumed.")
             return replace(failed, "The pause has timed out.")
+        if proposed.type == v1.RUNNING and command.HasField("lease_ttl"):
+            return reject("A paused run is to be resumed before a process can work on it.")
         return None
 
 
