@@ -456,7 +456,8 @@ def test_the_engine_leaves_a_run_that_waits_for_input_and_says_what_to_do(
     service.client.unary(PAUSE_FLOW_RUN, asks)
     assert main([spec.id]) == 2
     said = capsys.readouterr().err
-    assert "The flow run is paused: run_input: the pause asks for it, and there is none." in said
+    assert "The flow run is paused: A paused run is to be resumed before a process can work on it." in said
+    assert f"What input it asks for, if any: playhead flow-run inspect {spec.id}" in said
     assert f"Resume it first: playhead flow-run resume {spec.id}" in said
     assert service.flow_run(spec.id).status.state.type == v1.PAUSED
 
