@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any, get_args
 
 import grpc
@@ -99,14 +99,14 @@ class Clients:
 
 
 def killed_under_load(database: str, seed: int, kills: int) -> Clients:
-    """Kill that many servers, one after the other, on one database; then let a last one answer what is open, and ask
-    it for everything again.
+    """Kill that many servers, one after the other, on one database, as a whole and each of their processes in turn;
+    then let a last one answer what is open, and ask it for everything again.
     """
     print(f"seed {seed}")
     chance = random.Random(seed)
     clients = Clients(Load(seed))
-    for _ in range(kills):
-        clients.call_until_killed(Server(database), chance.randrange(ANSWERS_MAX), chance.choice(get_args(Whom)))
+    for whom in islice(cycle(get_args(Whom)), kills):
+        clients.call_until_killed(Server(database), chance.randrange(ANSWERS_MAX), whom)
     with Server(database) as last:
         clients.call_the_rest(last)
         assert clients.ask_again(last) == clients.answers

@@ -1,4 +1,7 @@
-"""P3: durable before acknowledged. A server is killed at random moments under load; what it has answered is there."""
+"""P3: durable before acknowledged. A server is killed at random moments under load; what it has answered is there.
+
+Each time, three databases see twelve kills of a server, twelve of its edge and twelve of its writer.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from tests.processes.killing import Clients, killed_under_load
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_what_was_answered_survives_26_kills_of_the_server(tmp_path: Path, seed: int) -> None:
+def test_what_was_answered_survives_15_kills_of_the_server(tmp_path: Path, seed: int) -> None:
     database = str(tmp_path / "journal.db")
-    check_answers(database, killed_under_load(database, seed, kills=26))
+    check_answers(database, killed_under_load(database, seed, kills=15))
 
 
-def test_what_was_answered_survives_8_kills_of_a_server_on_postgresql(postgres_store: str) -> None:
-    check_answers(postgres_store, killed_under_load(postgres_store, seed=3, kills=8))
+def test_what_was_answered_survives_6_kills_of_a_server_on_postgresql(postgres_store: str) -> None:
+    check_answers(postgres_store, killed_under_load(postgres_store, seed=3, kills=6))
 
 
 @pytest.mark.soak
