@@ -15,6 +15,7 @@ import resource
 import signal
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,9 @@ def commands(seed: int) -> list[Asked]:
 
 def main() -> None:
     """Answer the lines of standard input."""
+    # What each child would otherwise load and compile anew.
+    with tempfile.TemporaryDirectory() as folder:
+        EmbeddedClient(f"{folder}/journal.db", timers=False).close()
     for line in sys.stdin:
         print(json.dumps(_in_child(json.loads(line))), flush=True)
 
