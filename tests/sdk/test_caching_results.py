@@ -28,6 +28,10 @@ class Awkward(Exception):
     def __init__(self, one: str, two: str) -> None:
         super().__init__(f"{one} {two}")
 
+    def __reduce__(self) -> Any:
+        # As by default; but Dask, once it is loaded, has exceptions made again without their constructor.
+        return Awkward, self.args
+
 
 class TestCaching:
     def test_a_result_is_shared_across_flow_runs(self, service: Service) -> None:
