@@ -174,8 +174,9 @@ class Journal:
 
     def _watch(self) -> None:
         """Follow what other processes append, from the first wait on."""
-        self._watcher = threading.Thread(target=self._follow, name="playhead-watcher", daemon=True)
-        self._watcher.start()
+        watcher = threading.Thread(target=self._follow, name="playhead-watcher", daemon=True)
+        watcher.start()
+        self._watcher = watcher  # not before: an interrupt may come in between, and `close` joins what it finds
 
     def _follow(self) -> None:
         while not self._stop.is_set():
