@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from playhead import settings
+from playhead.engine.orchestration.guard import without_addresses
 from playhead.engine.orchestration.policy import Policy, core_policy
 from playhead.engine.orchestration.rules.rule import Rule
 from playhead.exceptions import BadRequest
@@ -103,7 +104,7 @@ def _check_parameters(policy: Policy) -> None:
     """Refuse parameters that would make the policy's id another one in each process."""
     for rule in (rule for rules in policy.lists().values() for rule in rules):
         for name, value in vars(rule).items():
-            if " at 0x" in repr(value):
+            if without_addresses(repr(value)) != repr(value):
                 raise ValueError(
                     f"the repr of parameter {name!r} of rule {rule.name} is an address in memory, so that the policy's "
                     "id would be another in each process. Give the parameter's class a repr of its own."

@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 
@@ -22,6 +21,7 @@ from playhead.engine.execution.connection import close_clients, use_client
 from playhead.exceptions import BadRequest, DeadlinePassed, MalformedId, NotFound, ShuttingDown, TooLarge
 from tests.grpc_server.conftest import ServerProcess, ThreadedServer
 from tests.grpc_server.requests import create_flow_run, new_id, propose, register_flow
+from tests.heard import Heard
 
 
 def new_flow_run(client: RemoteClient) -> str:
@@ -94,18 +94,6 @@ def test_a_closed_client_says_so(server: ThreadedServer) -> None:
         client.submit(GET_HEAD, v1.GetHeadRequest()).result()
     with pytest.raises(ShuttingDown, match="The client is closed"):
         next(client.stream(READ_EVENTS, v1.ReadEventsRequest()))
-
-
-class Heard(logging.Handler):
-    """What a logger says, to be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: SimpleQueue[str] = SimpleQueue()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep what is said."""
-        self.said.put(record.getMessage())
 
 
 @pytest.fixture

@@ -188,15 +188,21 @@ def test_a_lease_that_lives_is_the_cause_of_nothing(store: str) -> None:
         assert not step.HasField("cause")
 
 
+def two_for_one_slot(life: Life) -> tuple[v1.TaskRunSpec, v1.TaskRunSpec]:
+    """Two task runs that ask for the one slot of a limit: the first has it, the second waits."""
+    life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=1), CALLERS[1])
+    first, second = (
+        v1.TaskRunSpec(id=an_id(700 + number), task_key="load", tags=["slow"], name=f"load-{number}")
+        for number in range(2)
+    )
+    for spec in (first, second):
+        propose(life, {"create_task_run": spec}, v1.RUNNING)
+    return first, second
+
+
 def test_slots_that_were_granted_name_what_freed_them(store: str) -> None:
     with Life(store) as life:
-        first, second = (
-            v1.TaskRunSpec(id=an_id(700 + number), task_key="load", tags=["slow"], name=f"load-{number}")
-            for number in range(2)
-        )
-        life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=1), CALLERS[1])
-        for spec in (first, second):
-            propose(life, {"create_task_run": spec}, v1.RUNNING)
+        first, second = two_for_one_slot(life)
         propose(life, {"task_run_id": first.id}, v1.COMPLETED)
         freed = life.head() - 1
         waited, granted = list(explained(life, task_run_id=second.id).steps)[-2:]
@@ -216,15 +222,12 @@ def test_slots_that_were_granted_name_what_freed_them(store: str) -> None:
 
 def test_slots_that_were_not_claimed_in_time_are_said_to_be_given_up(store: str) -> None:
     with Life(store) as life:
-        specs = [v1.TaskRunSpec(id=an_id(700 + n), task_key="load", tags=["slow"], name=f"load-{n}") for n in range(2)]
-        life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=1), CALLERS[1])
-        for spec in specs:
-            propose(life, {"create_task_run": spec}, v1.RUNNING)
-        propose(life, {"task_run_id": specs[0].id}, v1.COMPLETED)
+        first, second = two_for_one_slot(life)
+        propose(life, {"task_run_id": first.id}, v1.COMPLETED)
         life.clock.advance(60_000_000)
         life.orchestrator.timers.tick()
         assert (
-            explained(life, task_run_id=specs[1].id)
+            explained(life, task_run_id=second.id)
             .steps[-1]
             .sentence.endswith(
                 "it was accepted; the run gave up 1 slot of tag:slow, with which it had not gone on in time."
@@ -234,13 +237,10 @@ def test_slots_that_were_not_claimed_in_time_are_said_to_be_given_up(store: str)
 
 def test_who_waits_in_vain_is_told_by_which_limit(store: str) -> None:
     with Life(store) as life:
-        specs = [v1.TaskRunSpec(id=an_id(700 + n), task_key="load", tags=["slow"], name=f"load-{n}") for n in range(2)]
-        life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=1), CALLERS[1])
-        for spec in specs:
-            propose(life, {"create_task_run": spec}, v1.RUNNING)
+        _, second = two_for_one_slot(life)
         life.send("set_concurrency_limit", v1.SetConcurrencyLimitRequest(limit="tag:slow", slots=0), CALLERS[1])
         life.settle()
-        told = explained(life, task_run_id=specs[1].id).steps[-1]
+        told = explained(life, task_run_id=second.id).steps[-1]
         assert told.kind == "slots_refused"
         assert told.sentence == (
             "RefuseSlots let the run wait no more: tag:slow has 0 slots, the run needs 1: it would never run."

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 
@@ -35,6 +34,7 @@ from playhead.journal import sqlite
 from playhead.journal.errors import JournalUnavailable
 from playhead.runs import FlowRun
 from tests.grpc_server.conftest import ThreadedServer
+from tests.heard import Heard
 from tests.sdk.conftest import Service
 from tests.stores import away
 
@@ -45,18 +45,6 @@ WAIT_S = 60.0
 
 SAID = r"not currently accepting connections|Another process has held"
 """What the databases say when they are away."""
-
-
-class Heard(logging.Handler):
-    """What clients say, to be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: SimpleQueue[str] = SimpleQueue()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep what is said."""
-        self.said.put(record.getMessage())
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from playhead import v1
 from playhead.client.interface import LIST_FLOW_RUNS, LIST_TASK_RUNS, Client
-from playhead.exceptions import BadRequest, NotFound
+from playhead.exceptions import BadRequest, NotFound, TooLarge
 from playhead.replay.diff import Kind
 
 NEWEST_MAX = 1_000
@@ -16,8 +17,6 @@ NEWEST_MAX = 1_000
 
 SHOWN_MAX = 5
 SHOWN_CHARS_MAX = 100
-NAME_BYTES_MAX = 500
-"""Of a run's name."""
 ID_LENGTH = 36
 
 _ID_BEGINNING = re.compile(r"[0-9a-f]{4,8}(-[0-9a-f-]*)?")
@@ -38,8 +37,8 @@ def find_run(
     if _ID_BEGINNING.fullmatch(text.lower()):
         found = [run for run in newest() if run.spec.id.startswith(text.lower())]
     if not found:
-        could_be = len(text.encode()) <= NAME_BYTES_MAX
-        found = [run for run in newest(name_like=text) if run.status.name == text] if could_be else []
+        with suppress(TooLarge):  # longer than any name
+            found = [run for run in newest(name_like=text) if run.status.name == text]
     what = kind.replace("_", " ")
     if not found:
         raise NotFound(
