@@ -7,6 +7,7 @@ gives up is cancelled here, but its command goes on and is recorded; the same re
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -45,13 +46,17 @@ class Commands(asyncio.BufferedProtocol):
     """The edge's end of its connection to the writer.
 
     One batch is with the writer at a time; what comes meanwhile makes the next one. `hub` is told how far the journal
-    has got. `stopping` ends the streams, and is set when the writer has ended by itself: see `lost`.
+    has got. `stopping` ends the streams, and is set when the writer has ended by itself: see `lost`. For the answer to a
+    command that is alone the loop stays awake, `awake_s` at most.
     """
 
-    def __init__(self, hub: Hub, stopping: asyncio.Event) -> None:
+    def __init__(self, hub: Hub, stopping: asyncio.Event, awake_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._hub = hub
         self._stopping = stopping
+        self._awake_s = awake_s
+        self._awake_until = 0.0
+        self._is_awake = False
         self._frames = Frames()
         self._received = bytearray(RECEIVED_BYTES_MAX)
         self._transport: asyncio.Transport
@@ -88,6 +93,10 @@ class Commands(asyncio.BufferedProtocol):
         self._gathered.append(packed(number, command, request, packed_caller(caller)))
         if not self._with_writer:
             self._hand_over()
+            if self._awake_s:
+                self._awake_until = self._loop.time() + self._awake_s
+                if not self._is_awake:
+                    self._stay_awake()
         return answer
 
     async def drain(self) -> None:
@@ -166,6 +175,12 @@ class Commands(asyncio.BufferedProtocol):
         gathered, self._gathered = self._gathered, []
         self._with_writer += len(gathered)
         self._transport.write(b"".join(gathered))
+
+    def _stay_awake(self) -> None:
+        self._is_awake = bool(self._with_writer) and self._loop.time() < self._awake_until
+        if self._is_awake:
+            os.sched_yield()  # whoever has something to do goes first
+            self._loop.call_soon(self._stay_awake)
 
     def _unary(self, place: int) -> grpc.RpcMethodHandler[Any, Any]:
         async def command(request: bytes, context: Context) -> bytes:

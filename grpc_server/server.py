@@ -159,7 +159,7 @@ async def _opened(
     """The database, open here and at the writer. Here first: what is wrong with it is raised."""
     try:
         with Reader.open(database, policy=policy) as reader:
-            commands = Commands(reader.journal.hub, stop)
+            commands = Commands(reader.journal.hub, stop, writer.awake_s)
             await commands.open(writer.connection)
             try:
                 yield reader, commands

@@ -31,9 +31,9 @@ RECEIVED_BYTES_MAX = 256 * 1024  # at a time
 OPEN = b"open"
 
 AWAKE_S = 0.002
-"""How long a writer in a process of its own looks for the next command, after one that came alone, before it sleeps:
-longer than a client takes to send it. A core that sleeps in between forgets what it had at hand, and takes a third
-longer for each.
+"""How long two processes stay awake for each other, the writer for the next command after one that came alone, the edge
+for the answer to one: longer than either takes. A core that sleeps in between forgets what it had at hand, and takes a
+third longer for each.
 """
 
 logger = logging.getLogger(__name__)
@@ -81,11 +81,13 @@ _READ = tuple(tolerant(command.request.FromString) for command in COMMANDS)
 @dataclass(frozen=True)
 class Aside:
     """A writer that was begun: it opens its database once `OPEN` was sent to `connection`, and sends the head when it
-    has. It ends when `connection` is closed; `join` waits for that.
+    has. It ends when `connection` is closed; `join` waits for that. `awake_s` is for how long each end looks for the
+    other's word before it sleeps.
     """
 
     connection: socket.socket
     join: Callable[[], None]
+    awake_s: float = 0.0
 
 
 def forked(database: str, policy: Policy) -> Aside:
@@ -94,7 +96,7 @@ def forked(database: str, policy: Policy) -> Aside:
     pid = os.fork()
     if pid:
         theirs.close()
-        return Aside(ours, lambda: _reap(pid))
+        return Aside(ours, lambda: _reap(pid), AWAKE_S)
     ours.close()
     try:
         # They are meant for the edge, which ends this process by closing the connection.
