@@ -63,7 +63,7 @@ class Changes:
     def _joined(self, beyond: Beyond) -> _Follower:
         follower = _Follower(beyond)
         self._followers.setdefault(follower.stream, set()).add(follower)
-        if self._looking is None:
+        if self._looking is None or self._looking.done():  # done: the journal is closed, as each is to be told
             self._seen = self._told_all = self._hub.revision
             self._looking = asyncio.create_task(self._look())
         if self._seen > beyond.revision:

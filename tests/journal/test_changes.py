@@ -36,7 +36,11 @@ class Followers:
 
     def of(self, name: object, after: int, **what: Any) -> AsyncIterator[list[Record] | Progress]:
         """The steps of a follower: see `follow`."""
-        return self._changes.unblocking(self._counted(name, follow(self._journal, after, **what)))
+        return self.with_steps(self._counted(name, follow(self._journal, after, **what)))
+
+    def with_steps(self, steps: Iterator[Step]) -> AsyncIterator[list[Record] | Progress]:
+        """A follower that reads these steps."""
+        return self._changes.unblocking(steps)
 
     def _counted(self, name: object, steps: Iterator[Step]) -> Iterator[Step]:
         for step in steps:
@@ -135,6 +139,22 @@ def test_closing_the_journal_ends_them(store: str) -> None:
         for task in waiting:
             with pytest.raises(ShuttingDown):
                 await task
+
+    with ThreadPoolExecutor(2) as pool:
+        asyncio.run(following(pool))
+
+
+def test_a_follower_that_comes_when_the_others_were_told_of_the_end_is_told_too(store: str) -> None:
+    notes = OpenNotes(store)
+
+    async def following(pool: ThreadPoolExecutor) -> None:
+        followers = Followers(notes.journal, pool)
+        busy = followers.with_steps(iter([Beyond(0), Progress(1, caught_up=True)]))
+        assert await anext(busy) == Progress(1, caught_up=True)  # which it works on until the end
+        await asyncio.to_thread(notes.close)
+        with pytest.raises(ShuttingDown):
+            await anext(followers.with_steps(iter([Beyond(1)])))
+        await busy.aclose()  # type: ignore[attr-defined] # it is a generator
 
     with ThreadPoolExecutor(2) as pool:
         asyncio.run(following(pool))
