@@ -46,8 +46,8 @@ class Commands(asyncio.BufferedProtocol):
     """The edge's end of its connection to the writer.
 
     One batch is with the writer at a time; what comes meanwhile makes the next one. `hub` is told how far the journal
-    has got. `stopping` ends the streams, and is set when the writer has ended by itself: see `lost`. For the answer to a
-    command that is alone the loop stays awake, `awake_s` at most.
+    has got. `stopping` ends the streams, and is set when the writer has ended by itself: see `lost`. While a command
+    that is alone is with the writer, the loop stays awake, `awake_s` at most.
     """
 
     def __init__(self, hub: Hub, stopping: asyncio.Event, awake_s: float) -> None:

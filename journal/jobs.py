@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -55,7 +56,9 @@ class Job(Generic[C]):
             except PlayheadError as refusal:
                 error = refusal
         self.error = error
-        if self.future is not None and self.future.set_running_or_notify_cancel():
+        if self.future is None:
+            return
+        with suppress(InvalidStateError):  # it was cancelled: nobody asks for the answer
             if error is not None:
                 self.future.set_exception(error)
             else:

@@ -108,6 +108,11 @@ class Writer(Generic[C]):
         Raises QueueFull at the bound and ShuttingDown after `drain`.
         """
         future: Future[Any] = Future()
+        self.enqueue(Job(commands, finish, future))
+        return future
+
+    def enqueue(self, job: Job[C]) -> None:
+        """Queue a job; its future is resolved as that of `submit`. Raises as `submit`."""
         # Under the lock nothing can come to stand behind the mark of `drain`, where nobody would answer it.
         with self._submitting:
             if self._draining:
@@ -117,11 +122,10 @@ class Writer(Generic[C]):
                     f"{QUEUE_JOBS_MAX} requests wait for the writer: back off, send the same request again.",
                     limit=QUEUE_JOBS_MAX,
                 )
-            self._jobs.put(Job(commands, finish, future))
+            self._jobs.put(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="playhead-writer", daemon=True)
                 self._thread.start()
-        return future
 
     def call(self, commands: Sequence[C], finish: Finish = only) -> Any:
         """As `submit`, and wait for the result.

@@ -122,7 +122,7 @@ async def perform_async(effect: Effect, client: Client) -> Any:
     if type(effect) is AwaitInputs:
         return await asyncio.wrap_future(inputs_wanted(client, effect.request, effect.seconds, effect.ended_by))
     assert isinstance(effect, WaitFor)
-    await asyncio.wait([asyncio.wrap_future(future._final) for future in effect.futures])
+    await asyncio.wait([asyncio.wrap_future(future.final()) for future in effect.futures])
     return None
 
 

@@ -248,7 +248,7 @@ async def wait_for_task_runs_and_report_crashes(
 ) -> Literal[True]:
     """Wait for task runs to end. What was to end the process, and was raised in one of them, is raised again here."""
     for future in list(task_run_futures):
-        state = await asyncio.wrap_future(future._final)
+        state = await asyncio.wrap_future(future.final())
         if state.is_crashed():
             error = state.result(raise_on_failure=False)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -297,7 +297,7 @@ async def _answer(future: PlayheadFuture[Any], return_type: ReturnType) -> Any:
     if return_type == "result":
         return await future.aresult()
     future.failure_seen = True
-    return await asyncio.wrap_future(future._final)
+    return await asyncio.wrap_future(future.final())
 
 
 def _check(return_type: str) -> None:

@@ -25,8 +25,8 @@ class Orchestrator(Reader):
     """A journal, its views and the decisions about it, in this process.
 
     `orchestration` is the service that the `Reader` lacks; `calls` is the same for threads that wait, answering rather
-    than promising; with `jobs`, many commands are made first, then performed together by `perform`. `timers=False`
-    leaves it to others, or to `timers.tick()`, to find what falls due. `serves`: see `Timers`.
+    than promising; with `jobs`, commands are made first, then performed together by `perform`, or queued by `enqueue`.
+    `timers=False` leaves it to others, or to `timers.tick()`, to find what falls due. `serves`: see `Timers`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Orchestrator(Reader):
             OrchestrationService(perform, journal.clock, status_of, on_cancel=lambda: self.timers.wake())
             for perform in (self._writer.submit, self._writer.call, Job)
         )
-        self.perform = self._writer.perform
+        self.perform, self.enqueue = self._writer.perform, self._writer.enqueue
         self.timers = Timers(journal, self.jobs, self.perform, policy.id, serves=serves)
         if timers:
             self.timers.start()

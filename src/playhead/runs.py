@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -96,7 +97,13 @@ class TaskRun(Run):
     @property
     def flow_run_id(self) -> UUID | None:
         """The flow run it belongs to."""
-        return UUID(self.parent_run_id) if self.parent_run_id else None
+        return _uuid(self.parent_run_id) if self.parent_run_id else None
+
+
+@lru_cache(maxsize=128)
+def _uuid(text: str) -> UUID:
+    """One object for what many runs hold."""
+    return UUID(text)
 
 
 _PENDING: State[Any] = Pending()

@@ -73,11 +73,13 @@ class _InMemory:
         with self._lock:
             self._results.append((weakref.ref(result), size))
             self._bytes += size
-            while self._bytes > VALUES_BYTES_MAX and len(self._results) > 1:
-                oldest, freed = self._results.popleft()
-                self._bytes -= freed
-                if (forgotten := oldest()) is not None:
-                    forgotten.forget()
+            # Those that nobody has any more go first, and with no limit: what comes last is there.
+            while (oldest := self._results[0][0]()) is None or (
+                self._bytes > VALUES_BYTES_MAX and oldest is not result
+            ):
+                self._bytes -= self._results.popleft()[1]
+                if oldest is not None:
+                    oldest.forget()
 
 
 _in_memory = _InMemory()

@@ -80,8 +80,15 @@ class EmbeddedClient:
             return _failed(error)
         if isinstance(method, Command):
             caller = self._asking()
-            return self._repeating.submit(lambda _: cast("Future[Response]", call(request, caller)), timeout_s)
-        return self._repeating.submit(lambda _: _answered(call, request), timeout_s)
+            make = getattr(self.orchestrator.jobs, method.call)
+
+            def ask(_: float, answer: Future[Response]) -> None:
+                job = make(request, caller)
+                job.future = answer
+                self.orchestrator.enqueue(job)
+
+            return self._repeating.submit(ask, timeout_s)
+        return self._repeating.submit(lambda _, answer: answer.set_result(call(request)), timeout_s)
 
     def stream(
         self, method: Streaming[Request, Response], request: Request, *, timeout_s: float | None = None
@@ -113,16 +120,6 @@ class EmbeddedClient:
         commands = isinstance(method, Command)
         service = self.orchestrator.orchestration if commands else self._services[method.service]
         return cast("Callable[..., Any]", getattr(service, method.call))
-
-
-def _answered(call: Callable[[Request], Response], request: Request) -> Future[Response]:
-    """A future of what was read."""
-    future: Future[Response] = Future()
-    try:
-        future.set_result(call(request))
-    except Exception as error:  # handed to whoever asks the future
-        future.set_exception(error)
-    return future
 
 
 def _failed(error: Exception) -> Future[Any]:

@@ -18,6 +18,7 @@ import os
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -80,7 +81,7 @@ class RemoteClient:
     ) -> Future[Response]:
         """Call without waiting. Cancelling the future drops the answer, not the command."""
         self._mind_silence(self._repeating.timeout_s if timeout_s is None else timeout_s)
-        answer = self._repeating.submit(lambda left_s: self._submit_once(method, request, left_s), timeout_s)
+        answer = self._repeating.submit(partial(self._submit_once, method, request), timeout_s)
         answer.add_done_callback(lambda _: self._end_silence())
         return answer
 
@@ -156,9 +157,9 @@ class RemoteClient:
         except grpc.RpcError as failed:
             raise self._error(failed, method) from None
 
-    def _submit_once(self, method: Unary[Request, Response], request: Request, left_s: float) -> Future[Response]:
-        answer: Future[Response] = Future()
-
+    def _submit_once(
+        self, method: Unary[Request, Response], request: Request, left_s: float, answer: Future[Response]
+    ) -> None:
         def settle(done: Any) -> None:
             if done.code() is grpc.StatusCode.OK:
                 answer.set_result(done.result())
@@ -167,7 +168,6 @@ class RemoteClient:
 
         call = self._unary(method).future(request, timeout=left_s, metadata=self._said(), wait_for_ready=True)
         call.add_done_callback(settle)
-        return answer
 
     def _stream_once(
         self, method: Streaming[Request, Response], request: Request, left_s: float | None

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, suppress
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from playhead.exceptions import ConnectionLost, DeadlinePassed, PlayheadError, ShuttingDown, is_unanswered
 from playhead.journal.errors import JournalUnavailable
@@ -68,9 +68,14 @@ class Repeating:
                 return answer
             time.sleep(pause_s)
 
-    def submit(self, attempt: Callable[[float], Future[Answer]], timeout_s: float | None = None) -> Future[Answer]:
-        """As `call`, without waiting. Further attempts begin in this process's timer thread."""
-        return _Submitted(self, attempt, self.timeout_s if timeout_s is None else timeout_s).answer
+    def submit(
+        self, attempt: Callable[[float, Future[Answer]], None], timeout_s: float | None = None
+    ) -> Future[Answer]:
+        """As `call`, without waiting. An attempt gives its answer, or its error, to the future that it is given.
+
+        Further attempts begin in this process's timer thread.
+        """
+        return _Submitted(self, attempt, self.timeout_s if timeout_s is None else timeout_s)
 
     def stream(
         self, attempt: Callable[[float | None], Generator[Answer, None, None]], timeout_s: float | None
@@ -154,39 +159,34 @@ class _Attempts:
         return self._heard if self._heard is not None and isinstance(error, DeadlinePassed) else error
 
 
-class _Submitted(_Attempts, Generic[Answer]):
-    """A request whose answer is not waited for. All that it does is done in passing, by whoever has the answer."""
+class _Submitted(_Attempts, Future[Answer]):
+    """A request whose answer is not waited for. An error that says so has it sent again, and does not end it."""
 
-    __slots__ = ("_attempt", "answer")
-
-    def __init__(self, client: Repeating, attempt: Callable[[float], Future[Answer]], timeout_s: float) -> None:
-        super().__init__(client, timeout_s)
+    def __init__(self, client: Repeating, attempt: Callable[[float, Future[Answer]], None], timeout_s: float) -> None:
+        _Attempts.__init__(self, client, timeout_s)
+        Future.__init__(self)
         self._attempt = attempt
-        self.answer: Future[Answer] = Future()
         self._send()
+
+    def set_result(self, result: Answer) -> None:
+        """It is answered."""
+        self.end(answered=True)
+        with suppress(InvalidStateError):  # it was cancelled: nobody asks for the answer
+            super().set_result(result)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """An attempt has failed: it is sent again, or that is its end."""
+        if isinstance(exception, PlayheadError):
+            pause_s = self.pause_s(exception)
+            if pause_s is not None:
+                call_later(pause_s, self._send)
+                return
+            exception = self.heard_before(exception)
+        with suppress(InvalidStateError):  # as above
+            super().set_exception(exception)
 
     def _send(self) -> None:
         try:
-            self._attempt(self.left_s()).add_done_callback(self._hear)
+            self._attempt(self.left_s(), self)
         except Exception as error:  # handed to whoever asks the future
-            self._fail(error)
-
-    def _hear(self, done: Future[Answer]) -> None:
-        try:
-            response = done.result()
-        except PlayheadError as error:
-            pause_s = self.pause_s(error)
-            if pause_s is None:
-                self._fail(self.heard_before(error))
-            else:
-                call_later(pause_s, self._send)
-        except Exception as error:  # handed to whoever asks the future
-            self._fail(error)
-        else:
-            self.end(answered=True)
-            with suppress(InvalidStateError):  # it was cancelled: nobody asks for the answer
-                self.answer.set_result(response)
-
-    def _fail(self, error: BaseException) -> None:
-        with suppress(InvalidStateError):  # as above
-            self.answer.set_exception(error)
+            self.set_exception(error)
