@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -35,6 +35,14 @@ def only(outcomes: list[object]) -> object:
     return outcome
 
 
+class Promise(Protocol):
+    """A future, as whoever has the answer sees it."""
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, exception: BaseException, /) -> None: ...
+
+
 @dataclass(slots=True)
 class Job(Generic[C]):
     """Commands that came together and are answered together: by `answer` or `error`, and through `future` where
@@ -43,7 +51,7 @@ class Job(Generic[C]):
 
     commands: Sequence[C]
     finish: Finish = only
-    future: Future[Any] | None = None
+    future: Promise | None = None
     outcomes: list[object] = field(default_factory=list)
     answer: Any = None
     error: BaseException | None = None

@@ -106,7 +106,7 @@ async def perform_async(effect: Effect, client: Client) -> Any:
         if effect.shielded:
             return client.unary(effect.method, effect.request, timeout_s=effect.timeout_s)
         answer = client.submit(effect.method, effect.request, timeout_s=effect.timeout_s)
-        return await asyncio.shield(asyncio.wrap_future(answer))
+        return await answer
     if type(effect) is CallUser:
         return await call_user_async(effect)
     if type(effect) is Sleep:
@@ -122,7 +122,7 @@ async def perform_async(effect: Effect, client: Client) -> Any:
     if type(effect) is AwaitInputs:
         return await asyncio.wrap_future(inputs_wanted(client, effect.request, effect.seconds, effect.ended_by))
     assert isinstance(effect, WaitFor)
-    await asyncio.wait([asyncio.wrap_future(future.final()) for future in effect.futures])
+    await asyncio.wait([asyncio.wrap_future(future._final.standard()) for future in effect.futures])
     return None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -18,6 +17,7 @@ from playhead.engine.execution.calls import TaskCall
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.signals import Abort
 from playhead.exceptions import NotFound
+from playhead.light_futures import LightFuture
 from playhead.timer import Alarm, call_later
 
 logger = logging.getLogger("playhead.engine")
@@ -53,7 +53,7 @@ class LeaseKeeper:
         if not self._released:
             self._client.submit(RENEW_LEASE, self._request).add_done_callback(self._renewed)
 
-    def _renewed(self, answer: Future[v1.RenewLeaseResponse]) -> None:
+    def _renewed(self, answer: LightFuture[v1.RenewLeaseResponse]) -> None:
         if self._released:
             return
         error = answer.exception()

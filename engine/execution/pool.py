@@ -41,6 +41,7 @@ from playhead.engine.execution.watching import state_wanted
 from playhead.engine.signals import Abort, Pause
 from playhead.exceptions import FlowPauseTimeout
 from playhead.futures import PlayheadFuture, worker
+from playhead.light_futures import LightFuture
 from playhead.states import State, exception_to_crashed_state, exception_to_failed_state
 from playhead.timer import call_later
 
@@ -214,7 +215,8 @@ class Pool:
                 answer = run.client.submit(effect.method, effect.request, timeout_s=effect.timeout_s)
             except BaseException as error:  # the loop decides what it means
                 return self._enqueue(run, None, error)
-            return answer.add_done_callback(lambda future: self._enqueue(run, *_outcome_of(future)))
+            answer.add_done_callback(lambda future: self._enqueue(run, *_outcome_of(future)))
+            return None
         self._give_slot_back(run)
         if type(effect) is Sleep:
             call_later(effect.seconds, lambda: self._resume(run))
@@ -289,6 +291,6 @@ class Pool:
                 self._slots -= 1
 
 
-def _outcome_of(future: Future[Any]) -> tuple[Any, BaseException | None]:
+def _outcome_of(future: Future[Any] | LightFuture[Any]) -> tuple[Any, BaseException | None]:
     error = future.exception()
     return (None, error) if error else (future.result(), None)

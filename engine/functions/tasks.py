@@ -160,7 +160,7 @@ async def create_task_run(
     if wait_for is not None:
         sources["wait_for"] = lineage(wait_for, known)
     request = v1.CreateTaskRunRequest(request_id=new_id(), spec=spec_of(call, sources))
-    answer = await asyncio.wrap_future(call.client.submit(CREATE_TASK_RUN, request))
+    answer = await call.client.submit(CREATE_TASK_RUN, request)
     return task_run_of(answer.task_run, task.name)
 
 
@@ -200,7 +200,7 @@ async def begin_task_run(
         return await orchestrate_task_run(task, task_run, parameters, wait_for, result_factory, log_prints)
     except Abort as abort:
         request = v1.GetTaskRunRequest(task_run_id=task_run.run_id)
-        recorded = await asyncio.wrap_future(get_client().submit(GET_TASK_RUN, request))
+        recorded = await get_client().submit(GET_TASK_RUN, request)
         state = task_run_of(recorded.task_run, task.name).state
         logger = task_run_logger(task_run)
         if state.is_final():
@@ -235,7 +235,7 @@ async def orchestrate_task_run(
     context = FlowRunContext.get()
     if task_run.parent_run_id and (context is None or context.flow_run.run_id != task_run.parent_run_id):
         request = v1.GetFlowRunRequest(flow_run_id=task_run.parent_run_id)
-        recorded = await asyncio.wrap_future(client.submit(GET_FLOW_RUN, request))
+        recorded = await client.submit(GET_FLOW_RUN, request)
         context = FlowRunContext(None, flow_run_of(recorded.flow_run), {}, client)
     call = _call(task, task_run, parameters, wait_for, context if task_run.parent_run_id else None, client)
     if task.isasync:
@@ -248,7 +248,7 @@ async def wait_for_task_runs_and_report_crashes(
 ) -> Literal[True]:
     """Wait for task runs to end. What was to end the process, and was raised in one of them, is raised again here."""
     for future in list(task_run_futures):
-        state = await asyncio.wrap_future(future.final())
+        state = await future._final
         if state.is_crashed():
             error = state.result(raise_on_failure=False)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -297,7 +297,7 @@ async def _answer(future: PlayheadFuture[Any], return_type: ReturnType) -> Any:
     if return_type == "result":
         return await future.aresult()
     future.failure_seen = True
-    return await asyncio.wrap_future(future.final())
+    return await future._final
 
 
 def _check(return_type: str) -> None:

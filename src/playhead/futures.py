@@ -6,16 +6,15 @@ As arguments of tasks, futures are replaced by their results before anything is 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from playhead.light_futures import LightFuture
 from playhead.states import Pending, State
 from playhead.utilities.collections import Visited, visit
 
@@ -23,9 +22,6 @@ R = TypeVar("R")
 
 worker = threading.local()
 """Of a pool's worker thread: `away()` is a context in which the pool may use another thread in its place."""
-
-
-logger = logging.getLogger("playhead.engine")
 
 
 class PlayheadFuture(Visited, Generic[R]):
@@ -36,28 +32,14 @@ class PlayheadFuture(Visited, Generic[R]):
     run with its exception when it has failed.
     """
 
-    __slots__ = (
-        "_callbacks",
-        "_error",
-        "_final",
-        "_lock",
-        "_state",
-        "failure_allowed",
-        "failure_seen",
-        "run_id",
-        "task_run_name",
-    )
+    __slots__ = ("_final", "failure_allowed", "failure_seen", "run_id", "task_run_name")
 
     def __init__(self, run_id: str, task_run_name: str = "") -> None:
         self.run_id = run_id
         self.task_run_name = task_run_name
+        self._final: LightFuture[State[R]] = LightFuture()
         self.failure_seen = False
         self.failure_allowed = False
-        self._lock = threading.RLock()
-        self._state: State[R] | None = None
-        self._error: BaseException | None = None
-        self._callbacks: list[Callable[[PlayheadFuture[R]], None]] | None = []  # None: the run has ended
-        self._final: Future[State[R]] | None = None
 
     @property
     def task_run_id(self) -> UUID:
@@ -67,22 +49,18 @@ class PlayheadFuture(Visited, Generic[R]):
     @property
     def state(self) -> State[R]:
         """The run's final state; before that, PENDING."""
-        if self._error is not None:
-            raise self._error
-        return Pending() if self._state is None else self._state
+        return self._final.result() if self._final.done() else Pending()
 
     def done(self) -> bool:
         """Whether the run has ended, or was given up."""
-        return self._callbacks is None
+        return self._final.done()
 
     def wait(self, timeout: float | None = None) -> State[R] | None:
         """Wait for the end of the run, at most `timeout` seconds, and give its state; None when it has not ended."""
         _check(timeout)
-        if self.done():
-            return self.state
         try:
             with _blocking(self):
-                return self.final().result(timeout)
+                return self._final.result(timeout)
         except FutureTimeout:
             return None
 
@@ -100,8 +78,8 @@ class PlayheadFuture(Visited, Generic[R]):
         _check(timeout)
         if not self.done():
             with _blocking(self):
-                await asyncio.wait([asyncio.wrap_future(self.final())], timeout=timeout)
-        return self.state if self.done() else None
+                await asyncio.wait([asyncio.wrap_future(self._final.standard())], timeout=timeout)
+        return self._final.result() if self.done() else None
 
     async def aresult(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         """The same as `result`, without blocking the event loop."""
@@ -115,57 +93,19 @@ class PlayheadFuture(Visited, Generic[R]):
 
     def add_done_callback(self, function: Callable[[PlayheadFuture[R]], None]) -> None:
         """Call `function(future)` when the run has ended; at once when it has."""
-        with self._lock:
-            if self._callbacks is not None:
-                self._callbacks.append(function)
-                return
-        self._tell(function)
-
-    def final(self) -> Future[State[R]]:
-        """The same as a future of the standard library's: what its functions can wait for, made for who does."""
-        with self._lock:
-            final = self._final
-            if final is None or final.cancelled():
-                final = self._final = Future()
-                if self.done():
-                    self._settle(final)
-        return final
+        self._final.add_done_callback(lambda _: function(self))
 
     def error(self) -> BaseException | None:
         """Why there is no state, once it is done: the run was given up before it ended. None: there is one."""
-        return self._error
+        return self._final.exception() if self._final.done() else None
 
     def complete(self, state: State[R]) -> None:
         """Set the state the run ended in. For task runners."""
-        self._end(state, None)
+        self._final.set_result(state)
 
     def fail(self, error: BaseException) -> None:
         """Set the reason why there is no state. For task runners."""
-        self._end(None, error)
-
-    def _end(self, state: State[R] | None, error: BaseException | None) -> None:
-        with self._lock:
-            callbacks, final = self._callbacks, self._final
-            if callbacks is None:
-                raise InvalidStateError(f"{self!r} has ended before.")
-            self._state, self._error, self._callbacks = state, error, None
-        if final is not None:
-            self._settle(final)
-        for function in callbacks:
-            self._tell(function)
-
-    def _settle(self, final: Future[State[R]]) -> None:
-        with suppress(InvalidStateError):  # it was cancelled: nobody waits for this one any more
-            if self._error is not None:
-                final.set_exception(self._error)
-            else:
-                final.set_result(self.state)
-
-    def _tell(self, function: Callable[[PlayheadFuture[R]], None]) -> None:
-        try:
-            function(self)
-        except Exception:  # it is anybody's, and the run has ended all the same
-            logger.exception("A callback of %r failed:", self)
+        self._final.set_exception(error)
 
     def _result_of(self, state: State[R] | None, timeout: float | None, raise_on_failure: bool) -> Any:
         if state is None:
@@ -179,7 +119,7 @@ class PlayheadFuture(Visited, Generic[R]):
                 f"The future of task run {self.task_run_name or self.run_id!r} can not be pickled before the run has "
                 "ended: ask for its `result()` first, or pass it as an argument of a task, where it is replaced by it."
             )
-        return (_done, (self.run_id, self.task_run_name, self.state))
+        return (_done, (self.run_id, self.task_run_name, self._final.result()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlayheadFuture) and self.run_id == other.run_id
@@ -228,7 +168,7 @@ def wait(futures: Iterable[PlayheadFuture[Any]], timeout: float | None = None) -
     _check(timeout)
     waited = list(futures)
     with _blocking(*waited):
-        wait_for_futures([future.final() for future in waited if not future.done()], timeout)
+        wait_for_futures([future._final.standard() for future in waited if not future.done()], timeout)
     done = {future for future in waited if future.done()}
     return DoneAndNotDoneFutures(done, set(waited) - done)
 
@@ -238,7 +178,7 @@ def as_completed(futures: Iterable[PlayheadFuture[R]], timeout: float | None = N
     from concurrent.futures import as_completed as first_done
 
     _check(timeout)
-    pending = {future.final(): future for future in futures}
+    pending = {future._final.standard(): future for future in futures}
     total = len(pending)
     ended = first_done(list(pending), timeout)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -41,10 +42,17 @@ def test_a_future_has_the_answer(client: RemoteClient) -> None:
     assert len({future.result().meta.revision for future in futures}) == 20
 
 
-def test_a_cancelled_future_drops_the_answer_and_not_the_command(client: RemoteClient) -> None:
+def test_who_waits_and_is_cancelled_drops_the_answer_and_not_the_command(client: RemoteClient) -> None:
     request = propose(new_flow_run(client))
-    future = client.submit(PROPOSE_STATE, request)
-    future.cancel()
+
+    async def cancelled() -> None:
+        waiting = asyncio.ensure_future(client.submit(PROPOSE_STATE, request))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(cancelled())
     head = client.unary(PROPOSE_STATE, request).meta.revision
     assert client.unary(GET_HEAD, v1.GetHeadRequest()).meta.revision == head
 

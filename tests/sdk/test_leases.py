@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from playhead.engine.execution.ids import new_id
 from playhead.engine.execution.leases import LeaseKeeper
 from playhead.engine.execution.progress import FlowProgress
 from playhead.engine.signals import Abort
+from playhead.light_futures import LightFuture
 from playhead.timer import Alarm
 from tests.sdk.conftest import Service
 
@@ -45,10 +46,10 @@ class PromptClient:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def submit(self, method: Any, request: Any) -> Future[Any]:
+    def submit(self, method: Any, request: Any) -> LightFuture[Any]:
         """Ask, and wait for the answer."""
         future = self._client.submit(method, request)
-        wait([future])
+        future.exception()
         return future
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from playhead.client.repeating import TIMEOUT_S, Repeating
 from playhead.engine.orchestration.orchestrator import Orchestrator
 from playhead.exceptions import DeadlinePassed
 from playhead.journal.record import Caller
+from playhead.light_futures import LightFuture
 from playhead.replay.service import ReplayService
 
 
@@ -70,7 +70,7 @@ class EmbeddedClient:
 
     def submit(
         self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
-    ) -> Future[Response]:
+    ) -> LightFuture[Response]:
         """Call without waiting, and send again for `timeout_s`. Reads are answered before this returns; errors are in
         the future.
         """
@@ -82,7 +82,7 @@ class EmbeddedClient:
             caller = self._asking()
             make = getattr(self.orchestrator.jobs, method.call)
 
-            def ask(_: float, answer: Future[Response]) -> None:
+            def ask(_: float, answer: LightFuture[Response]) -> None:
                 job = make(request, caller)
                 job.future = answer
                 self.orchestrator.enqueue(job)
@@ -122,7 +122,7 @@ class EmbeddedClient:
         return cast("Callable[..., Any]", getattr(service, method.call))
 
 
-def _failed(error: Exception) -> Future[Any]:
-    future: Future[Any] = Future()
+def _failed(error: Exception) -> LightFuture[Any]:
+    future: LightFuture[Any] = LightFuture()
     future.set_exception(error)
     return future

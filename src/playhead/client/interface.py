@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from playhead import v1
+from playhead.light_futures import LightFuture
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -52,8 +52,8 @@ class Client(Protocol):
 
     def submit(
         self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
-    ) -> Future[Response]:
-        """Call without waiting; the future has the answer or the error. For asyncio: `await asyncio.wrap_future(…)`."""
+    ) -> LightFuture[Response]:
+        """Call without waiting; the future has the answer or the error, and can be awaited."""
 
     def stream(
         self, method: Streaming[Request, Response], request: Request, *, timeout_s: float | None = None

@@ -17,7 +17,6 @@ import logging
 import os
 import threading
 from collections.abc import Generator
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
@@ -30,6 +29,7 @@ from playhead.client.identity import this_process, this_software, this_trace
 from playhead.client.interface import Request, Response, Streaming, Unary
 from playhead.client.repeating import TIMEOUT_S, Repeating
 from playhead.exceptions import BadRequest, PlayheadError, ShuttingDown
+from playhead.light_futures import LightFuture
 
 SILENCE_S = 1.0
 """How long the first answer may take before the log says that there is none."""
@@ -78,8 +78,8 @@ class RemoteClient:
 
     def submit(
         self, method: Unary[Request, Response], request: Request, *, timeout_s: float | None = None
-    ) -> Future[Response]:
-        """Call without waiting. Cancelling the future drops the answer, not the command."""
+    ) -> LightFuture[Response]:
+        """Call without waiting."""
         self._mind_silence(self._repeating.timeout_s if timeout_s is None else timeout_s)
         answer = self._repeating.submit(partial(self._submit_once, method, request), timeout_s)
         answer.add_done_callback(lambda _: self._end_silence())
@@ -158,7 +158,7 @@ class RemoteClient:
             raise self._error(failed, method) from None
 
     def _submit_once(
-        self, method: Unary[Request, Response], request: Request, left_s: float, answer: Future[Response]
+        self, method: Unary[Request, Response], request: Request, left_s: float, answer: LightFuture[Response]
     ) -> None:
         def settle(done: Any) -> None:
             if done.code() is grpc.StatusCode.OK:

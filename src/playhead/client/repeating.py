@@ -15,12 +15,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, InvalidStateError
-from contextlib import closing, suppress
-from typing import TypeVar
+from contextlib import closing
+from typing import TypeAlias, TypeVar
 
 from playhead.exceptions import ConnectionLost, DeadlinePassed, PlayheadError, ShuttingDown, is_unanswered
 from playhead.journal.errors import JournalUnavailable
+from playhead.light_futures import LightFuture
 from playhead.timer import call_later
 
 TIMEOUT_S = 60.0
@@ -32,6 +32,9 @@ PAUSE_S_MAX = 1.0
 SEND_AGAIN = (JournalUnavailable, ShuttingDown, ConnectionLost)
 
 Answer = TypeVar("Answer")
+
+Attempt: TypeAlias = Callable[[float, LightFuture[Answer]], None]
+"""Sends a request that may take so many seconds, and has its answer, or its error, set in a future."""
 
 logger = logging.getLogger("playhead.client")
 
@@ -68,9 +71,7 @@ class Repeating:
                 return answer
             time.sleep(pause_s)
 
-    def submit(
-        self, attempt: Callable[[float, Future[Answer]], None], timeout_s: float | None = None
-    ) -> Future[Answer]:
+    def submit(self, attempt: Attempt[Answer], timeout_s: float | None = None) -> LightFuture[Answer]:
         """As `call`, without waiting. An attempt gives its answer, or its error, to the future that it is given.
 
         Further attempts begin in this process's timer thread.
@@ -159,34 +160,33 @@ class _Attempts:
         return self._heard if self._heard is not None and isinstance(error, DeadlinePassed) else error
 
 
-class _Submitted(_Attempts, Future[Answer]):
+class _Submitted(LightFuture[Answer]):
     """A request whose answer is not waited for. An error that says so has it sent again, and does not end it."""
 
-    def __init__(self, client: Repeating, attempt: Callable[[float, Future[Answer]], None], timeout_s: float) -> None:
-        _Attempts.__init__(self, client, timeout_s)
-        Future.__init__(self)
-        self._attempt = attempt
+    __slots__ = ("_attempt", "_attempts")
+
+    def __init__(self, client: Repeating, attempt: Attempt[Answer], timeout_s: float) -> None:
+        super().__init__()
+        self._attempt, self._attempts = attempt, _Attempts(client, timeout_s)
         self._send()
 
     def set_result(self, result: Answer) -> None:
         """It is answered."""
-        self.end(answered=True)
-        with suppress(InvalidStateError):  # it was cancelled: nobody asks for the answer
-            super().set_result(result)
+        self._attempts.end(answered=True)
+        super().set_result(result)
 
-    def set_exception(self, exception: BaseException | None) -> None:
+    def set_exception(self, exception: BaseException) -> None:
         """An attempt has failed: it is sent again, or that is its end."""
         if isinstance(exception, PlayheadError):
-            pause_s = self.pause_s(exception)
+            pause_s = self._attempts.pause_s(exception)
             if pause_s is not None:
                 call_later(pause_s, self._send)
                 return
-            exception = self.heard_before(exception)
-        with suppress(InvalidStateError):  # as above
-            super().set_exception(exception)
+            exception = self._attempts.heard_before(exception)
+        super().set_exception(exception)
 
     def _send(self) -> None:
         try:
-            self._attempt(self.left_s(), self)
+            self._attempt(self._attempts.left_s(), self)
         except Exception as error:  # handed to whoever asks the future
             self.set_exception(error)
