@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 
 from playhead import v1
 from playhead.exceptions import BadRequest
@@ -11,7 +12,7 @@ from playhead.journal.encoding import bytes_of
 from playhead.journal.journal import Journal
 from playhead.journal.payload import event_of
 from playhead.journal.record import record_of
-from playhead.projector.filters import Clause, by_a_rule, decision_clauses, time_range
+from playhead.projector.filters import by_a_rule, decision_clauses, time_range
 from playhead.projector.moments import Moments
 from playhead.projector.paging import fitting
 from playhead.projector.reads import Reads
@@ -31,9 +32,9 @@ class AuditService:
 
     def find_decisions(self, request: v1.FindDecisionsRequest) -> v1.FindDecisionsResponse:
         """A page of the decisions that a filter lets through. It can be short, even empty, and not the last one."""
-        view = self._reads.tables.decisions.c
         wanted = request.filter
-        clauses = decision_clauses(wanted, self._reads.tables)
+        tables = self._reads.tables
+        where = [(decided, decision_clauses(wanted, tables, decided)) for decided in tables.decided()]
         self._check_rules(wanted.rules)
         if request.order:
             checks.known_enum(request.order, v1.Order.values(), "order")
@@ -48,9 +49,23 @@ class AuditService:
         found = v1.FindDecisionsResponse(meta=self._moments.meta(page.revision))
         if first > last:
             return found
-        among = [view.revision >= first, view.revision <= last, *self._indexed(wanted)]
-        rows, edge = self._reads.decisions(among, clauses, newest_first=newest_first, size=page.size + 1)
-        records = [record_of(row) for row in rows]
+        few = self._few(wanted)
+        if by_a_rule(wanted) or wanted.force:
+            del where[1:]  # what was accepted as it was is not asked for
+        found_in = []
+        for decided, clauses in where:
+            revision = decided.c.revision
+            among = [revision >= first, revision <= last, *([BY_A_RULE] if by_a_rule(wanted) else [])]
+            if few is not None:
+                among.append(revision.in_(few))
+            found_in.append(
+                self._reads.decisions(decided, among, clauses, newest_first=newest_first, size=page.size + 1)
+            )
+        # Beyond the nearest end of a look, not all that there is was looked at.
+        edge = (max if newest_first else min)((edge for _, edge in found_in if edge is not None), default=None)
+        first, last = (edge or first, last) if newest_first else (first, edge or last)
+        records = [record_of(row) for rows, _ in found_in for row in rows if first <= row.revision <= last]
+        records = sorted(records, key=attrgetter("revision"), reverse=newest_first)[: page.size + 1]
         kept = fitting(records[: page.size], lambda record: len(record.payload or b""))
         found.decisions.extend(decision_record(record, event_of(record)) for record in kept)
         if len(kept) < len(records):
@@ -87,12 +102,9 @@ class AuditService:
             last = min(last, self._journal.revision_at(until - 1))
         return first, last
 
-    def _indexed(self, wanted: v1.DecisionFilter) -> Iterator[Clause]:
-        """What narrows the decisions to be looked through, where an index can tell."""
-        if by_a_rule(wanted):
-            yield BY_A_RULE
-        if wanted.run_ids or wanted.within_flow_run_ids:
-            run_ids, within = map(bytes_of, wanted.run_ids), map(bytes_of, wanted.within_flow_run_ids)
-            few = self._reads.few_events(list(run_ids), list(within))
-            if few is not None:
-                yield self._reads.tables.decisions.c.revision.in_(few)
+    def _few(self, wanted: v1.DecisionFilter) -> list[int] | None:
+        """The revisions of all events of the runs asked for, where these are few; else None."""
+        if not (wanted.run_ids or wanted.within_flow_run_ids):
+            return None
+        run_ids, within = map(bytes_of, wanted.run_ids), map(bytes_of, wanted.within_flow_run_ids)
+        return self._reads.few_events(list(run_ids), list(within))

@@ -53,11 +53,11 @@ def task_run_clauses(filter: v1.TaskRunFilter, tables: ViewTables) -> list[Claus
     return clauses
 
 
-def decision_clauses(filter: v1.DecisionFilter, tables: ViewTables) -> list[Clause]:
-    """The clauses of a DecisionFilter but for its ranges, for decisions joined with their events. Raises BadRequest
-    naming the field at fault.
+def decision_clauses(filter: v1.DecisionFilter, tables: ViewTables, decided: sa.FromClause) -> list[Clause]:
+    """The clauses of a DecisionFilter but for its ranges, for decisions in one of `tables.decided()`, joined with their
+    events. Raises BadRequest naming the field at fault.
     """
-    decisions, runs, flows = tables.decisions.c, tables.flow_runs.runs.c, tables.flows.c
+    decisions, runs, flows = decided.c, tables.flow_runs.runs.c, tables.flows.c
     for index, decision in enumerate(filter.decisions):
         checks.known_enum(decision, v1.Decision.values(), f"filter.decisions[{index}]")
     for index, state_type in enumerate(filter.to_types):
@@ -70,13 +70,14 @@ def decision_clauses(filter: v1.DecisionFilter, tables: ViewTables) -> list[Clau
         (runs.run_id, filter.within_flow_run_ids, "filter.within_flow_run_ids"),
         (runs.flow_id, filter.flow_ids, "filter.flow_ids"),
     ):
-        clauses += [_in_flow_run(tables, clause) for clause in _ids(column, ids, field)]
+        clauses += [_in_flow_run(tables, decided, clause) for clause in _ids(column, ids, field)]
     if filter.flow_names:
         names = checks.bounded_texts(filter.flow_names, "filter.flow_names")
         named = sa.select(flows.flow_id).where(flows.name.in_(names))
-        clauses.append(_in_flow_run(tables, runs.flow_id.in_(named)))
+        clauses.append(_in_flow_run(tables, decided, runs.flow_id.in_(named)))
     if filter.HasField("tags"):
-        clauses.append(sa.or_(*(_tagged(tables, kind, filter.tags) for kind in (tables.flow_runs, tables.task_runs))))
+        kinds = tables.flow_runs, tables.task_runs
+        clauses.append(sa.or_(*(_tagged(decided, kind, filter.tags) for kind in kinds)))
     if filter.actors:
         clauses.append(events.c.actor.in_(checks.bounded_texts(filter.actors, "filter.actors")))
     if filter.rules:
@@ -147,22 +148,22 @@ def _has(column: sa.ColumnElement[str], tag: str) -> Clause:
     return sa.func.replace(column, f"\n{tag}\n", "") != column
 
 
-def _in_flow_run(tables: ViewTables, condition: Clause) -> Clause:
+def _in_flow_run(tables: ViewTables, decided: sa.FromClause, condition: Clause) -> Clause:
     """That a decision is about such a flow run, or about a task run in one. Looked up row by row."""
-    runs, task_runs, run_id = tables.flow_runs.runs.c, tables.task_runs.runs.c, tables.decisions.c.run_id
+    runs, task_runs, run_id = tables.flow_runs.runs.c, tables.task_runs.runs.c, decided.c.run_id
     itself = sa.exists().where(runs.run_id == run_id, condition)
     around = sa.exists().where(runs.run_id == task_runs.flow_run_id, task_runs.run_id == run_id, condition)
     return sa.or_(itself, around)
 
 
-def _tagged(tables: ViewTables, kind: RunTables, tags: v1.TagFilter) -> Clause:
+def _tagged(decided: sa.FromClause, kind: RunTables, tags: v1.TagFilter) -> Clause:
     """That the run of a decision had such tags before it."""
-    decisions, versions = tables.decisions.c, kind.versions
+    decisions, versions = decided.c, kind.versions
     earlier = versions.alias("earlier").c
     before = (
         sa.select(sa.func.max(earlier.valid_from))
         .where(earlier.run_id == decisions.run_id, earlier.valid_from < decisions.revision)
-        .correlate(tables.decisions)
+        .correlate(decided)
         .scalar_subquery()
     )
     return sa.exists().where(versions.c.valid_from == before, *_tags(versions.c.tags, tags))

@@ -8,7 +8,8 @@ order of their revisions, gives the same rows, whether one at a time or a millio
 | flow_registered       | flows                                                                               |
 | flow_run_created      | flow_runs, first version                                                            |
 | task_run_created      | task_runs, first version                                                            |
-| state_proposed        | decisions; if the run changed: version, slot users; cache entry if completed        |
+| state_proposed        | decisions, unless it was accepted as it was; if the run changed: version, slot      |
+|                       | users; cache entry if completed                                                     |
 | run_updated           | version                                                                             |
 | concurrency_limit_set | concurrency limits                                                                  |
 | slots_granted         | version, slot users                                                                 |
@@ -28,7 +29,7 @@ from playhead.journal.errors import NewerDatabase
 from playhead.journal.record import Record
 from playhead.projector.sql import OPEN, RunStatements, ViewStatements, statements
 
-VIEWS_VERSION = 6
+VIEWS_VERSION = 7
 """Version of these folds and their tables. A process that finds rows of an older one rebuilds them."""
 
 Write = Callable[[str, Sequence[Sequence[Any]]], None]
@@ -54,8 +55,16 @@ class _Runs:
         self.closings: list[tuple[int, bytes]] = []
         self.open: dict[bytes, list[Any]] = {}
 
-    def change(self, run_id: bytes, revision: int, status: v1.RunStatus, first: bool = False) -> None:
-        """From `revision` on the run's status is this."""
+    def change(
+        self,
+        run_id: bytes,
+        revision: int,
+        status: v1.RunStatus,
+        *,
+        first: bool = False,
+        accepted_from: int | None = None,
+    ) -> None:
+        """From `revision` on the run's status is this. `accepted_from`: see the table."""
         previous = self.open.get(run_id)
         if previous is not None:
             previous[2] = revision
@@ -75,6 +84,7 @@ class _Runs:
             micros_of(status.start_time) if status.HasField("start_time") else None,
             micros_of(status.expected_start_time) if status.HasField("expected_start_time") else None,
             due_at(status, self._are_flow_runs),
+            accepted_from,
             status.SerializeToString(),
         ]
         self.open[run_id] = row
@@ -315,23 +325,20 @@ class Fold:
     def _state_proposed(self, record: Record, event: v1.Event) -> None:
         proposed = event.state_proposed
         command = proposed.command
-        before = proposed.facts.status
-        self._decisions.append(
-            (
-                record.revision,
-                record.stream,
-                proposed.decision,
-                proposed.rule,
-                before.state.type,
-                command.state.type,
-                int(command.force),
-            )
-        )
+        before, status = proposed.facts.status, proposed.status
+        before_type, proposed_type = before.state.type, command.state.type
+        as_it_was = proposed.decision == v1.ACCEPT and not proposed.rule and status.state.type == proposed_type
+        if not as_it_was or command.force:
+            decided = proposed.decision, proposed.rule, before_type, proposed_type, int(command.force)
+            self._decisions.append((record.revision, record.stream, *decided))
+            accepted_from = None
+        else:
+            accepted_from = before_type
         if not proposed.HasField("status"):
             return
         is_task = command.WhichOneof("run") == "task_run_id"
-        status = proposed.status
-        (self._task_runs if is_task else self._flow_runs).change(record.stream, record.revision, status)
+        runs = self._task_runs if is_task else self._flow_runs
+        runs.change(record.stream, record.revision, status, accepted_from=accepted_from)
         self._slots.change(record.stream, record.revision, before, status, is_task)
         if is_task and proposed.decision == v1.ACCEPT and command.state.type == v1.COMPLETED:
             self._insert_cache(record, status.state)

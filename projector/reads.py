@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from playhead import v1
 from playhead.journal.database import Database
 from playhead.journal.sql import events
 from playhead.projector.filters import Clause
@@ -95,17 +96,20 @@ class Reads:
         with self._database.reading() as connection:
             return list(connection.execute(query))
 
-    def history(
-        self, revision: sa.Column[Any], run_id: bytes, at: int, after: int | None, size: int, clauses: list[Clause]
-    ) -> list[Row]:
-        """A run's events that have a row in the view with this column, oldest first."""
-        query = (
-            sa.select(events)
-            .select_from(events.join(revision.table, revision == events.c.revision))
-            .where(events.c.stream == run_id, events.c.revision <= at, events.c.revision > (after or 0), *clauses)
-            .order_by(events.c.stream_version)
-            .limit(size)
-        )
+    def states(self, tables: RunTables, run_id: bytes, at: int, after: int | None, size: int) -> list[Row]:
+        """The events that brought a run to another state, oldest first."""
+        versions = tables.versions.c
+        query = _of_run(run_id, at, after, size).join(tables.versions, versions.valid_from == events.c.revision)
+        with self._database.reading() as connection:
+            return list(connection.execute(query.where(versions.state_revision == versions.valid_from)))
+
+    def proposals(self, run_id: bytes, at: int, after: int | None, size: int, decisions: Sequence[int]) -> list[Row]:
+        """The events of the proposals made for a run that were decided so (empty: in any way), oldest first."""
+        query = _of_run(run_id, at, after, size).where(events.c.kind == "state_proposed")
+        if decisions:
+            view = self.tables.decisions
+            decided = sa.func.coalesce(view.c.decision, int(v1.ACCEPT)).in_(decisions)
+            query = query.outerjoin(view, view.c.revision == events.c.revision).where(decided)
         with self._database.reading() as connection:
             return list(connection.execute(query))
 
@@ -174,15 +178,15 @@ class Reads:
             return list(connection.execute(query))
 
     def decisions(
-        self, among: list[Clause], clauses: list[Clause], *, newest_first: bool, size: int
+        self, decided: sa.FromClause, among: list[Clause], clauses: list[Clause], *, newest_first: bool, size: int
     ) -> tuple[list[Row], int | None]:
-        """Events of the decisions that pass `clauses`, in order, and where looking ended: the revision of the last
-        decision looked at, None when there are no more. `among` says which are looked at, and has an index.
+        """Events of the decisions in one of `tables.decided()` that pass `clauses`, in order, and where looking ended:
+        the revision of the last decision looked at, None when there are no more. `among` says which are looked at, and
+        has an index.
         """
-        view = self.tables.decisions
-        revision = view.c.revision
+        revision = decided.c.revision
         order = revision.desc() if newest_first else revision.asc()
-        query = sa.select(events).select_from(view.join(events, events.c.revision == revision)).where(*clauses)
+        query = sa.select(events).select_from(decided.join(events, events.c.revision == revision)).where(*clauses)
         with self._database.reading() as connection:
             looked = sa.select(revision).where(*among).order_by(order).offset(LOOKED_THROUGH_MAX - 1).limit(1)
             edge = connection.execute(looked).scalar_one_or_none()
@@ -223,6 +227,12 @@ class Reads:
         )
         ids = list(connection.execute(query).scalars())
         return ids if len(ids) <= RARE_RUNS_MAX else None
+
+
+def _of_run(run_id: bytes, at: int, after: int | None, size: int) -> sa.Select[Any]:
+    """Events of a run, oldest first."""
+    wanted = events.c.stream == run_id, events.c.revision <= at, events.c.revision > (after or 0)
+    return sa.select(events).where(*wanted).order_by(events.c.stream_version).limit(size)
 
 
 @lru_cache(maxsize=8)

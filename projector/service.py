@@ -113,9 +113,8 @@ class RunsService:
         page = self._moments.page(request)
         run_id = self._existing(request, page.revision)
         of_task = request.WhichOneof("run") == "task_run_id"
-        versions = (self._reads.tables.task_runs if of_task else self._reads.tables.flow_runs).versions.c
-        entered = versions.state_revision == versions.valid_from
-        rows, token = self._history(versions.valid_from, run_id, page, [entered])
+        tables = self._reads.tables.task_runs if of_task else self._reads.tables.flow_runs
+        rows, token = _page_of(self._reads.states(tables, run_id, page.revision, page.key, page.size + 1), page)
         states = [status_of(event).state for _, event in rows]
         return v1.ListStatesResponse(meta=self._moments.meta(page.revision), states=states, next_page_token=token)
 
@@ -125,9 +124,8 @@ class RunsService:
             checks.known_enum(value, v1.Decision.values(), f"decisions[{index}]")
         page = self._moments.page(request)
         run_id = self._existing(request, page.revision)
-        view = self._reads.tables.decisions
-        clauses = [view.c.decision.in_(set(request.decisions))] if request.decisions else []
-        rows, token = self._history(view.c.revision, run_id, page, clauses)
+        wanted = sorted(set(request.decisions))
+        rows, token = _page_of(self._reads.proposals(run_id, page.revision, page.key, page.size + 1, wanted), page)
         decisions = [decision_record(record, event) for record, event in rows]
         return v1.ListDecisionsResponse(
             meta=self._moments.meta(page.revision), decisions=decisions, next_page_token=token
@@ -275,13 +273,12 @@ class RunsService:
             buckets=list(buckets.values()),
         )
 
-    def _history(
-        self, revision: Any, run_id: bytes, page: Page, clauses: list[Any]
-    ) -> tuple[list[tuple[Record, v1.Event]], str]:
-        rows = self._reads.history(revision, run_id, page.revision, page.key, page.size + 1, clauses)
-        kept = fitting([record_of(row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
-        token = page.next_token(kept[-1].revision) if len(kept) < len(rows) else ""
-        return [(record, event_of(record)) for record in kept], token
+
+def _page_of(rows: list[Any], page: Page) -> tuple[list[tuple[Record, v1.Event]], str]:
+    """The events of a page, one more of which were read, and the token of the next one."""
+    kept = fitting([record_of(row) for row in rows[: page.size]], lambda record: len(record.payload or b""))
+    token = page.next_token(kept[-1].revision) if len(kept) < len(rows) else ""
+    return [(record, event_of(record)) for record in kept], token
 
 
 def _status(response: v1.WatchRunResponse) -> v1.RunStatus:

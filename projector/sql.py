@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
+from playhead import v1
+
 OPEN = 2**63 - 1
 """valid_to of the row that is true now."""
 
@@ -58,6 +60,12 @@ class ViewTables:
     def all(self) -> list[sa.Table]:
         return list(self.metadata.sorted_tables)
 
+    def decided(self) -> tuple[sa.FromClause, ...]:
+        """Where decisions are, each once and all with the columns of `decisions`: that table, and the versions that
+        proposals made which were accepted as they were.
+        """
+        return self.decisions, *(_accepted(kind.versions) for kind in (self.flow_runs, self.task_runs))
+
 
 @lru_cache(maxsize=4)
 def made_of(prefix: str = "") -> ViewTables:
@@ -100,6 +108,7 @@ def made_of(prefix: str = "") -> ViewTables:
         flows,
         RunTables(flow_runs, _versions(f"{prefix}flow_run_versions", metadata)),
         RunTables(task_runs, _versions(f"{prefix}task_run_versions", metadata)),
+        # Decisions of rules, all refusals among them, and what was forced. See `decided` for the others.
         sa.Table(
             f"{prefix}decisions",
             metadata,
@@ -110,7 +119,6 @@ def made_of(prefix: str = "") -> ViewTables:
             sa.Column("before_type", sa.SmallInteger, nullable=False),
             sa.Column("proposed_type", sa.SmallInteger, nullable=False),
             sa.Column("forced", sa.SmallInteger, nullable=False),
-            # Those that a rule decided, all refusals among them: few, and what is looked for.
             sa.Index(f"{prefix}decisions_by_rules", "revision", sqlite_where=BY_A_RULE),
         ),
         sa.Table(
@@ -201,12 +209,33 @@ def _versions(name: str, metadata: sa.MetaData) -> sa.Table:
         sa.Column("expected_start_time", sa.BigInteger),
         # When something is to be done about the run although nobody asks: see `fold.due_at`.
         sa.Column("due_at", sa.BigInteger),
+        # Of a version that a proposal made that was accepted as it was: the type of the state before. Such a decision,
+        # as nearly all are, has no row among the decisions.
+        sa.Column("accepted_from", sa.SmallInteger),
         sa.Column("status", sa.LargeBinary, nullable=False),
         sa.Index(f"{name}_by_run", "run_id", "valid_from", unique=True),
         # Which runs are, or at a revision were, in a state, for states that few runs are in.
         sa.Index(f"{name}_by_state", "state_type", "valid_to", "valid_from", "state_name"),
         sa.Index(f"{name}_due", "due_at", "valid_from", sqlite_where=due),
         info={"fillfactor": 90},
+    )
+
+
+def _accepted(versions: sa.Table) -> sa.FromClause:
+    """The decisions that versions tell of."""
+    row = versions.c
+    return (
+        sa.select(
+            row.valid_from.label("revision"),
+            row.run_id,
+            sa.literal(int(v1.ACCEPT)).label("decision"),
+            sa.literal("", sa.Text).label("rule"),
+            row.accepted_from.label("before_type"),
+            (row.state_type + 0).label("proposed_type"),  # no index by state: decisions are walked in order
+            sa.literal(0).label("forced"),
+        )
+        .where(row.accepted_from.is_not(None))
+        .subquery()
     )
 
 

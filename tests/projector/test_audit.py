@@ -176,7 +176,8 @@ def test_a_page_looks_through_a_bounded_number_of_decisions(store: str, monkeypa
             request.page_token = response.next_page_token
             if not request.page_token:
                 break
-        assert pages == decided // 5 + 1
+        # At most so many in each of the three places where decisions are.
+        assert decided // 15 < pages <= decided // 5 + 1
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def compare(record: v1.DecisionRecord, answer: v1.ProposeStateResponse) -> None:
 def all_decisions(orchestrator: Orchestrator) -> list[v1.DecisionRecord]:
     """The decisions of every run, in the order of their revisions."""
     with orchestrator.journal.database.reading() as connection:
-        recorded = {bytes(row[0]) for row in connection.exec_driver_sql("SELECT DISTINCT run_id FROM decisions")}
+        proposed = connection.exec_driver_sql("SELECT DISTINCT stream FROM events WHERE kind = 'state_proposed'")
+        recorded = {bytes(row[0]) for row in proposed}
     assert recorded <= {bytes_of(run_id) for run_id in FLOW_RUN_IDS + TASK_RUN_IDS}
     requests = [
         v1.ListDecisionsRequest(flow_run_id=id, page_size=1_000) for id in FLOW_RUN_IDS if bytes_of(id) in recorded
