@@ -7,7 +7,6 @@ from uuid import UUID
 import uuid_utils
 
 from playhead.call_ids import call_id
-from playhead.journal.encoding import bytes_of, text_of
 
 
 def new_id() -> str:
@@ -17,7 +16,7 @@ def new_id() -> str:
 
 def task_run_id(flow_run_id: str, task_key: str, dynamic_key: str) -> str:
     """The id of a task run inside a flow run: the same call has the same id in every attempt. See TaskRunSpec.id."""
-    return text_of(call_id(bytes_of(flow_run_id), task_key, dynamic_key))
+    return str(UUID(bytes=call_id(bytes.fromhex(flow_run_id.replace("-", "")), task_key, dynamic_key)))
 
 
 def is_id(text: str) -> bool:
