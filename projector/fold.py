@@ -270,14 +270,15 @@ class Fold:
     def flush(self, write: Write) -> None:
         """Hand the rows to `write(statement, rows)` and begin anew."""
         text = self._statements
-        write(text.insert_flow, self._flows)
         self._flow_runs.flush(write)
         self._task_runs.flush(write)
-        write(text.insert_decision, self._decisions)
-        write(text.insert_cache, self._cache)
         self._slots.flush(write)
         self._inputs.flush(write)
-        self._clear()
+        if self._flows or self._decisions or self._cache:  # nearly always there is nothing
+            write(text.insert_flow, self._flows)
+            write(text.insert_decision, self._decisions)
+            write(text.insert_cache, self._cache)
+            self._clear()
 
     def _journal_created(self, record: Record, event: v1.Event) -> None:
         """The journal's own first event is in no view."""

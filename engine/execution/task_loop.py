@@ -60,7 +60,6 @@ from playhead.logging.prints import patch_print, should_log_prints
 from playhead.states import (
     Crashed,
     Pending,
-    Running,
     State,
     StateDetails,
     StateType,
@@ -182,7 +181,7 @@ def _run(
             return (yield from _settled(call, stage_again(call, context, response.state, logger), logger))
     while response.state.type == v1.RUNNING:
         run.run_count = response.run_count
-        run.state = Running(name=response.state.name)
+        run.state = State(StateType.RUNNING, response.state.name)
         if call.mark is not None:
             call.mark.move(Stage.RUNNING)
         keeper = keeper_of(call, response)

@@ -70,7 +70,9 @@ def message_of(state: State[object], result: v1.Result | None = None) -> v1.Stat
         message.message = bounded(state.message, MESSAGE_BYTES_MAX)
     if result is not None:
         message.result.CopyFrom(result)
-    details = state.state_details
+    details = state._details
+    if details is None:
+        return message
     for name in ("cache_key", "pause_key", "run_input_key", "refresh_cache", "untrackable_result", "pause_reschedule"):
         if value := getattr(details, name):
             setattr(message.details, name, value)

@@ -252,14 +252,14 @@ def _decided(event: v1.StateProposed) -> v1.ProposeStateResponse:
     after = event.status if event.HasField("status") else event.facts.status
     response = v1.ProposeStateResponse(
         decision=event.decision,
-        reason=event.reason,
-        rule=event.rule,
-        rules=event.rules,
         policy_id=event.policy_id,
         run_count=after.run_count,
         run_name=after.name,
         version=after.version,
     )
+    if event.rules:  # nearly always there are none
+        response.rule, response.reason = event.rule, event.reason
+        response.rules.extend(event.rules)
     if after.HasField("state"):
         response.state.CopyFrom(after.state)
     if event.HasField("delay"):

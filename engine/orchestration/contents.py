@@ -5,6 +5,8 @@ field at fault; the bounds are those that the .proto files document.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from playhead import v1
 from playhead.call_ids import call_id
@@ -105,31 +107,19 @@ def check_state(state: v1.State, field: str) -> None:
 
 
 def _check_details(state: v1.State, field: str) -> None:
-    details = state.details
-    for name, value in details.ListFields():
-        allowed = _DETAILS_OF.get(name.name)
+    # Those that are set, one or two of many.
+    given = [(descriptor.name, value) for descriptor, value in state.details.ListFields()]
+    for name, value in given:
+        allowed = _DETAILS_OF.get(name)
         if allowed is not None and state.type not in allowed and value is not False:
             types = " or ".join(sorted(name for name, kind in v1.StateType.items() if kind in allowed))
-            raise BadRequest(
-                f"belongs to {types}, not to {v1.StateType.Name(state.type)}", field=f"{field}.{name.name}"
-            )
-    for time in ("scheduled_time", "cache_expiration", "pause_timeout"):
-        if details.HasField(time):
-            checks.micros(getattr(details, time), f"{field}.{time}")
-    if details.HasField("cache_expiration") and not details.cache_key:
+            raise BadRequest(f"belongs to {types}, not to {v1.StateType.Name(state.type)}", field=f"{field}.{name}")
+    for name, value in given:
+        check = _CHECK_OF.get(name)
+        if check is not None:
+            check(value, f"{field}.{name}")
+    if state.details.HasField("cache_expiration") and not state.details.cache_key:
         raise BadRequest("needs a cache_key", field=f"{field}.cache_expiration")
-    _check_key(details.cache_key, f"{field}.cache_key", CACHE_KEY_BYTES_MAX)
-    bounded_line(details.pause_key, f"{field}.pause_key", NAME_BYTES_MAX)
-    bounded_line(details.run_input_key, f"{field}.run_input_key", NAME_BYTES_MAX)
-    optional_id(details.child_flow_run_id, f"{field}.child_flow_run_id")
-    optional_id(details.transaction_run_id, f"{field}.transaction_run_id")
-    for digest_of in ("damaged_result", "arguments_digest"):
-        if len(getattr(details, digest_of)) not in (0, DIGEST_BYTES):
-            raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=f"{field}.{digest_of}")
-    if details.run_input_schema:
-        check_schema(details.run_input_schema, f"{field}.run_input_schema")
-    if details.run_input:
-        check_input(details.run_input, f"{field}.run_input")
 
 
 def check_task_details(details: v1.StateDetails, field: str) -> None:
@@ -155,6 +145,35 @@ _DETAILS_OF: dict[str, frozenset[int]] = {
     "run_input_schema": frozenset({v1.PAUSED}),
     "run_input": frozenset({v1.RUNNING, v1.SCHEDULED}),
     "retriable": frozenset({v1.FAILED, v1.CRASHED}),
+}
+
+
+def _check_cache_key(text: str, field: str) -> None:
+    _check_key(text, field, CACHE_KEY_BYTES_MAX)
+
+
+def _check_name(text: str, field: str) -> None:
+    bounded_line(text, field, NAME_BYTES_MAX)
+
+
+def _check_digest(digest: bytes, field: str) -> None:
+    if len(digest) != DIGEST_BYTES:
+        raise BadRequest(f"must be {DIGEST_BYTES} bytes", field=field)
+
+
+_CHECK_OF: dict[str, Callable[[Any, str], object]] = {
+    "scheduled_time": checks.micros,
+    "cache_expiration": checks.micros,
+    "pause_timeout": checks.micros,
+    "cache_key": _check_cache_key,
+    "pause_key": _check_name,
+    "run_input_key": _check_name,
+    "child_flow_run_id": id_bytes,
+    "transaction_run_id": id_bytes,
+    "damaged_result": _check_digest,
+    "arguments_digest": _check_digest,
+    "run_input_schema": check_schema,
+    "run_input": check_input,
 }
 
 

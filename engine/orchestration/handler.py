@@ -85,10 +85,11 @@ class Orchestrating:
 
     def flush(self, append: Append) -> None:
         self._fold.flush(append.write)
-        saved = [(run_id, *lease) for run_id, lease in self._leases.items() if lease is not None]
-        append.write(sql.SAVE_LEASE, saved)
-        append.write(sql.END_LEASE, [(run_id,) for run_id, lease in self._leases.items() if lease is None])
-        self._leases.clear()
+        if self._leases:
+            saved = [(run_id, *lease) for run_id, lease in self._leases.items() if lease is not None]
+            append.write(sql.SAVE_LEASE, saved)
+            append.write(sql.END_LEASE, [(run_id,) for run_id, lease in self._leases.items() if lease is None])
+            self._leases.clear()
         self._known.written()
         self._inputs.written()
 

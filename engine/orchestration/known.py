@@ -64,8 +64,11 @@ class Known:
 
     def load(self, append: Append, wanted: Sequence[tuple[Subject, bytes]]) -> None:
         """Read the runs, and the flow runs they are in, that are not known yet."""
-        append.load_heads(run_id for _, run_id in wanted)
-        found = self._load(append, wanted)
+        missing = [(subject, run_id) for subject, run_id in wanted if run_id not in self._runs]
+        if not missing:
+            return
+        append.load_heads(run_id for _, run_id in missing)
+        found = self._load(append, missing)
         parents = {run.flow_run_id for run in found if run.flow_run_id is not None}
         self._load(append, [(Subject.FLOW_RUN, parent) for parent in parents])
 
