@@ -329,12 +329,10 @@ class Fold:
         before, status = proposed.facts.status, proposed.status
         before_type, proposed_type = before.state.type, command.state.type
         as_it_was = proposed.decision == v1.ACCEPT and not proposed.rule and status.state.type == proposed_type
-        if not as_it_was or command.force:
+        accepted_from = before_type if as_it_was and not command.force else None
+        if accepted_from is None:
             decided = proposed.decision, proposed.rule, before_type, proposed_type, int(command.force)
             self._decisions.append((record.revision, record.stream, *decided))
-            accepted_from = None
-        else:
-            accepted_from = before_type
         if not proposed.HasField("status"):
             return
         is_task = command.WhichOneof("run") == "task_run_id"

@@ -1,7 +1,7 @@
-"""Futures of which there are many: two for each task run, and few that anybody blocks on.
+"""Futures of which there are many, three for each submitted task run, and few that anybody blocks on.
 
 A future of the standard library is ten objects for the garbage collector, since it has all that waiting takes. This one
-makes such a future when somebody waits, and is one object with a lock and a list until then.
+makes such a future when somebody waits; until then it is an object with a lock and a list.
 """
 
 from __future__ import annotations
