@@ -15,6 +15,7 @@ runs gives its slot and its place away meanwhile: tasks that wait for tasks can 
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ from playhead.futures import PlayheadFuture, worker
 from playhead.light_futures import LightFuture
 from playhead.states import State, exception_to_crashed_state, exception_to_failed_state
 from playhead.timer import call_later
+
+logger = logging.getLogger("playhead.engine")
 
 
 class PooledRun:
@@ -160,7 +163,12 @@ class Pool:
                 self._idle -= 1
             if step is None:
                 break
-            self._advance(*step)
+            try:
+                self._advance(*step)
+            except BaseException:  # a callback of the user's raised it, and there are other runs
+                logger.exception(
+                    "A callback of task run %r raised what was to end a thread:", step[0].future.task_run_name
+                )
             if self._closed and self._ready.empty():
                 break
         with self._lock:

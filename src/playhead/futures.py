@@ -6,11 +6,13 @@ As arguments of tasks, futures are replaced by their results before anything is 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -19,6 +21,8 @@ from playhead.states import Pending, State
 from playhead.utilities.collections import Visited, visit
 
 R = TypeVar("R")
+
+logger = logging.getLogger("playhead.engine")
 
 worker = threading.local()
 """Of a pool's worker thread: `away()` is a context in which the pool may use another thread in its place."""
@@ -93,7 +97,9 @@ class PlayheadFuture(Visited, Generic[R]):
 
     def add_done_callback(self, function: Callable[[PlayheadFuture[R]], None]) -> None:
         """Call `function(future)` when the run has ended; at once when it has."""
-        self._final.add_done_callback(lambda _: function(self))
+        if not callable(function):
+            raise TypeError(f"add_done_callback() takes a function, not {function!r}.")
+        self._final.add_done_callback(partial(_tell, function, self))
 
     def error(self) -> BaseException | None:
         """Why there is no state, once it is done: the run was given up before it ended. None: there is one."""
@@ -214,6 +220,13 @@ def _done(run_id: str, task_run_name: str, state: State[Any]) -> PlayheadFuture[
     future: PlayheadFuture[Any] = PlayheadFuture(run_id, task_run_name)
     future.complete(state)
     return future
+
+
+def _tell(function: Callable[[PlayheadFuture[Any]], None], future: PlayheadFuture[Any], _: object) -> None:
+    try:
+        function(future)
+    except Exception:  # it is anybody's, and the run has ended all the same
+        logger.exception("The callback %r of task run %s failed:", function, future.task_run_name or future.run_id)
 
 
 def _check(timeout: float | None) -> None:

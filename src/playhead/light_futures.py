@@ -87,8 +87,14 @@ class LightFuture(Generic[Result]):
             self._result, self._error, self._callbacks = result, error, None
         if standard is not None:
             self._settle(standard)
+        raised: BaseException | None = None
         for function in callbacks:
-            self._tell(function)
+            try:
+                self._tell(function)
+            except BaseException as error:  # it is to end the thread, after the others were told
+                raised = error
+        if raised is not None:
+            raise raised
 
     def _settle(self, standard: Future[Result]) -> None:
         with suppress(InvalidStateError):  # it was cancelled: nobody waits for this one any more

@@ -145,6 +145,36 @@ def test_callbacks_are_called_once_the_run_has_ended_and_at_once_if_it_has() -> 
     assert called == [future, future]
 
 
+@pytest.mark.parametrize("raised", [ValueError("bad"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_a_callback_that_raises_keeps_nobody_back(
+    service: Service, caplog: pytest.LogCaptureFixture, raised: BaseException
+) -> None:
+    called: list[Any] = []
+
+    def fails(_: object) -> None:
+        raise raised
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def submitting() -> list[Any]:
+        gate = Gate()
+        futures = gate.task.map([1, 2, 3, 4])
+        for future in futures:
+            future.add_done_callback(fails)
+            future.add_done_callback(called.append)
+        gate.opened.set()
+        return [*futures.result(timeout=60), echo.submit(5).result(timeout=60)]
+
+    with caplog.at_level("ERROR", "playhead"):
+        assert submitting() == [1, 2, 3, 4, 5]
+    assert len(called) == 4
+    assert "held-0" in caplog.text
+
+
+def test_what_can_not_be_called_is_no_callback() -> None:
+    with pytest.raises(TypeError, match="takes a function, not 5"):
+        unfinished().add_done_callback(5)  # type: ignore[arg-type] # that is what is refused
+
+
 def test_futures_are_equal_when_they_are_of_the_same_run() -> None:
     assert unfinished() == unfinished()
     assert unfinished() != ended(Completed())

@@ -19,7 +19,7 @@ from playhead.cli.listing import (
     note_unknown,
     types_of,
 )
-from playhead.cli.options import reading
+from playhead.cli.options import none_empty, not_empty, reading
 from playhead.cli.session import Session
 
 if TYPE_CHECKING:
@@ -33,8 +33,14 @@ FlowRuns = Annotated[
     typer.Option("--flow-run", "-r", help="Of this flow run and the task runs in it. Repeatable.", metavar="RUN"),
 ]
 TaskRuns = Annotated[list[str], typer.Option("--task-run", help="Of this task run. Repeatable.", metavar="RUN")]
-Actors = Annotated[list[str], typer.Option("--actor", help="Proposed by this actor, named as it is shown. Repeatable.")]
-Rules = Annotated[list[str], typer.Option("--rule", help="Decided by this rule (RetryFailedTasks). Repeatable.")]
+Actors = Annotated[
+    list[str],
+    typer.Option("--actor", callback=none_empty, help="Proposed by this actor, named as it is shown. Repeatable."),
+]
+Rules = Annotated[
+    list[str],
+    typer.Option("--rule", callback=none_empty, help="Decided by this rule (RetryFailedTasks). Repeatable."),
+]
 FromStates = Annotated[
     list[str],
     typer.Option("--from-state", metavar="TYPE", help="The run was in a state of this type, or none. Repeatable."),
@@ -43,10 +49,16 @@ ToStates = Annotated[
     list[str], typer.Option("--to-state", metavar="TYPE", help="A state of this type was proposed. Repeatable.")
 ]
 Since = Annotated[
-    str, typer.Option("--since", metavar="MOMENT", help="Recorded from then on: a moment, as for --as-of.")
+    str | None,
+    typer.Option(
+        "--since", metavar="MOMENT", callback=not_empty, help="Recorded from then on: a moment, as for --as-of."
+    ),
 ]
 Until = Annotated[
-    str, typer.Option("--until", metavar="MOMENT", help="Recorded before that time, or up to that revision.")
+    str | None,
+    typer.Option(
+        "--until", metavar="MOMENT", callback=not_empty, help="Recorded before that time, or up to that revision."
+    ),
 ]
 Force = Annotated[bool | None, typer.Option("--force/--no-force", help="Proposed by force, or not.")]
 OldestFirst = Annotated[bool, typer.Option("--oldest-first", help="In the order of their revisions.")]
@@ -69,8 +81,8 @@ def decisions(
     from_state: FromStates = [],  # noqa: B006
     to_state: ToStates = [],  # noqa: B006
     force: Force = None,
-    since: Since = "",
-    until: Until = "",
+    since: Since = None,
+    until: Until = None,
     oldest_first: OldestFirst = False,
     limit: Limit = 20,
     all: All = False,
@@ -150,11 +162,13 @@ def _is_on_record(session: Session, filter: v1.DecisionFilter) -> bool:
     return bool(all_pages(lambda page: session.call(FIND_DECISIONS, page), request, "decisions", 1).decisions)
 
 
-def _between(filter: v1.DecisionFilter, since: str, until: str) -> None:
+def _between(filter: v1.DecisionFilter, since: str | None, until: str | None) -> None:
     """Take the moments between which decisions were recorded into a filter."""
     from playhead.cli.moments import moment
 
-    first, last = moment(since or None, "--since"), moment(until or None, "--until")
+    first, last = moment(since, "--since"), moment(until, "--until")
+    if last.HasField("revision") and not last.revision:
+        raise typer.BadParameter("revisions begin at 1.", param_hint="--until")
     filter.first_revision, filter.last_revision = first.revision, last.revision
     if last.revision and first.revision > last.revision:
         raise typer.BadParameter(f"{since} is after --until {until}.", param_hint="--since")

@@ -24,6 +24,13 @@ def not_empty(value: str | None) -> str | None:
     return value
 
 
+def none_empty(values: list[str]) -> list[str]:
+    """The same of an option that repeats."""
+    for value in values:
+        not_empty(value)
+    return values
+
+
 ApiUrl = Annotated[
     str | None,
     typer.Option(
