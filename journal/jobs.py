@@ -35,7 +35,7 @@ def only(outcomes: list[object]) -> object:
     return outcome
 
 
-class Promise(Protocol):
+class Awaited(Protocol):
     """A future, as whoever has the answer sees it."""
 
     def set_result(self, result: Any, /) -> None: ...
@@ -51,7 +51,7 @@ class Job(Generic[C]):
 
     commands: Sequence[C]
     finish: Finish = only
-    future: Promise | None = None
+    future: Awaited | None = None
     outcomes: list[object] = field(default_factory=list)
     answer: Any = None
     error: BaseException | None = None

@@ -34,7 +34,10 @@ class AuditService:
         """A page of the decisions that a filter lets through. It can be short, even empty, and not the last one."""
         wanted = request.filter
         tables = self._reads.tables
-        where = [(decided, decision_clauses(wanted, tables, decided)) for decided in tables.decided()]
+        by_rules = by_a_rule(wanted)
+        # What was accepted as it was is elsewhere than in the first place, and is not always asked for.
+        places = tables.decided()[:1] if by_rules or wanted.force else tables.decided()
+        where = [(decided, decision_clauses(wanted, tables, decided)) for decided in places]
         self._check_rules(wanted.rules)
         if request.order:
             checks.known_enum(request.order, v1.Order.values(), "order")
@@ -50,12 +53,10 @@ class AuditService:
         if first > last:
             return found
         few = self._few(wanted)
-        if by_a_rule(wanted) or wanted.force:
-            del where[1:]  # what was accepted as it was is not asked for
         found_in = []
         for decided, clauses in where:
             revision = decided.c.revision
-            among = [revision >= first, revision <= last, *([BY_A_RULE] if by_a_rule(wanted) else [])]
+            among = [revision >= first, revision <= last, *([BY_A_RULE] if by_rules else [])]
             if few is not None:
                 among.append(revision.in_(few))
             found_in.append(

@@ -6,7 +6,6 @@ As arguments of tasks, futures are replaced by their results before anything is 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -21,8 +20,6 @@ from playhead.states import Pending, State
 from playhead.utilities.collections import Visited, visit
 
 R = TypeVar("R")
-
-logger = logging.getLogger("playhead.engine")
 
 worker = threading.local()
 """Of a pool's worker thread: `away()` is a context in which the pool may use another thread in its place."""
@@ -99,7 +96,7 @@ class PlayheadFuture(Visited, Generic[R]):
         """Call `function(future)` when the run has ended; at once when it has."""
         if not callable(function):
             raise TypeError(f"add_done_callback() takes a function, not {function!r}.")
-        self._final.add_done_callback(partial(_tell, function, self))
+        self._final.add_done_callback(partial(_call_with, function, self))
 
     def error(self) -> BaseException | None:
         """Why there is no state, once it is done: the run was given up before it ended. None: there is one."""
@@ -222,11 +219,9 @@ def _done(run_id: str, task_run_name: str, state: State[Any]) -> PlayheadFuture[
     return future
 
 
-def _tell(function: Callable[[PlayheadFuture[Any]], None], future: PlayheadFuture[Any], _: object) -> None:
-    try:
-        function(future)
-    except Exception:  # it is anybody's, and the run has ended all the same
-        logger.exception("The callback %r of task run %s failed:", function, future.task_run_name or future.run_id)
+def _call_with(function: Callable[[PlayheadFuture[Any]], None], future: PlayheadFuture[Any], _: object) -> None:
+    """Call a callback; the log names both when that fails."""
+    function(future)
 
 
 def _check(timeout: float | None) -> None:

@@ -107,4 +107,4 @@ class LightFuture(Generic[Result]):
         try:
             function(self)
         except Exception:  # it is anybody's, and what came is there all the same
-            logger.exception("A callback of %r failed:", self)
+            logger.exception("The callback %r failed:", function)
